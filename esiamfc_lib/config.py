@@ -1,0 +1,283 @@
+"""The parameters of every stage: one frozen, validated model per notebook.
+
+A stage's model, the ``parameters`` cell of its notebook and ``notebooks/profiles/mini.yaml`` hold
+the same names and the same defaults (a test compares the three). Values are JSON types only,
+because papermill turns everything else into strings; unknown names and wrong types are errors.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from esiamfc_lib.errors import StudyError
+
+Count = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Benchmark = Literal["otb2013", "otb50", "otb2015", "vot2013", "vot2014", "vot2015", "vot2016",
+                    "vot2017", "vot2018", "got10k-val", "got10k-test", "uav123", "dtb70",
+                    "tcolor128", "nfs30", "nfs240", "lasot"]
+TrackerName = Literal["identity", "siamfc", "branches", "uniform", "max", "nearest_centroid",
+                      "cluster_weight", "oracle"]
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The folder that holds ``notebooks/`` and ``pyproject.toml``: ``start`` or a parent of it."""
+    here = Path(start or os.environ.get("ESIAMFC_ROOT", "") or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise StudyError(f"no project folder (with notebooks/ and pyproject.toml) at or above {here}")
+
+
+def resolve(path: str | Path) -> Path:
+    """An absolute path; a relative one counts from the project's folder, not from the notebook."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else project_root() / path
+
+
+class Parameters(BaseModel):
+    """Base of all parameter models: frozen, strict types, unknown names forbidden."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def validated(cls, values: dict[str, Any], where: str = ""):
+        """Build the model; a fault becomes one sentence that names the parameter.
+
+        Raises:
+            StudyError: an unknown name, a wrong type or a value out of range.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise StudyError(_sentence(error, where or cls.__name__)) from None
+
+
+def _sentence(error: ValidationError, where: str) -> str:
+    faults = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"unknown parameter {name!r}")
+        else:
+            faults.append(f"parameter {name!r} = {fault.get('input')!r}: {fault['msg']}")
+    hint = ""
+    if any("1e-" in str(f.get("input", "")) for f in error.errors()):
+        hint = " (YAML reads 1e-2 as text: write 1.0e-2)"
+    return f"{where}: {'; '.join(faults)}{hint}"
+
+
+class TrackingParameters(Parameters):
+    """The SiamFC tracking loop (Bertinetto et al. 2016, section 3.2, and its public code)."""
+
+    context: Positive = Field(0.5, description="context margin around the box, in box sides")
+    exemplar_size: Count = Field(127, description="side of the exemplar, pixels")
+    search_size: Count = Field(255, description="side of the search region, pixels")
+    scale_num: Count = Field(3, description="number of scales searched, odd")
+    scale_step: Positive = Field(1.0375, description="ratio between neighbouring scales")
+    scale_lr: Fraction = Field(0.59, description="damping of the scale update")
+    scale_penalty: Positive = Field(0.9745, description="factor on responses of changed scale")
+    window_influence: Fraction = Field(0.176, description="weight of the cosine window")
+    response_up: Count = Field(16, description="response up-sampling factor (bicubic)")
+    exemplar_lr: Fraction = Field(0.0, description="running update of the exemplar; 0 = never")
+
+
+class StageParameters(Parameters):
+    """What every stage has."""
+
+    stage: ClassVar[str] = ""
+    notebook: ClassVar[str] = ""
+
+    run_dir: str = Field("data/mini", description="working folder of the profile")
+    report_dir: str = Field("reports/mini", description="figures and tables of the profile")
+    seed: NonNegativeInt = Field(0, description="seed of everything random")
+
+    @classmethod
+    def from_notebook(cls, namespace: dict[str, Any]):
+        """Read the parameters cell: pass ``globals()`` of the notebook.
+
+        Raises:
+            StudyError: a parameter is missing from the notebook, or has a wrong type or value.
+        """
+        missing = [name for name in cls.model_fields if name not in namespace]
+        if missing:
+            raise StudyError(f"{cls.notebook}: the parameters cell lacks {', '.join(missing)}")
+        values = {name: namespace[name] for name in cls.model_fields}
+        return cls.validated(values, where=cls.notebook)
+
+    @property
+    def run(self) -> Path:
+        """The profile's working folder, absolute."""
+        return resolve(self.run_dir)
+
+    @property
+    def folder(self) -> Path:
+        """This stage's own folder, made on first use."""
+        folder = self.run / self.stage
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def reports(self) -> Path:
+        """The report folder, absolute."""
+        return resolve(self.report_dir)
+
+
+class DatasetParameters(StageParameters):
+    """Notebook 01: curation of ILSVRC2015-VID (or the built-in data) into the crop store."""
+
+    stage: ClassVar[str] = "dataset"
+    notebook: ClassVar[str] = "01_dataset_prep"
+
+    source: Literal["synthetic", "vid"] = Field("synthetic", description="built-in data or a VID root")
+    vid_root: str = Field("", description="VID layout: holds Data/VID and Annotations/VID")
+    otb_root: str = Field("", description="OTB layout, for notebook 07")
+    vot_root: str = Field("", description="VOT layout, for notebook 07")
+    got10k_root: str = Field("", description="GOT-10k layout, for notebook 07")
+    train_videos: Count = Field(150, description="built-in data: training videos")
+    val_videos: Count = Field(18, description="built-in data: validation videos")
+    video_frames: Count = Field(40, description="built-in data: frames a video")
+    otb_sequences: Count = Field(24, description="built-in data: test sequences in OTB layout")
+    vot_sequences: Count = Field(6, description="built-in data: test sequences in VOT layout")
+    got10k_sequences: Count = Field(12, description="built-in data: sequences in GOT-10k layout")
+    test_frames: Count = Field(60, description="built-in data: frames a test sequence")
+    frame_width: Annotated[int, Field(ge=64)] = Field(320, description="built-in data, pixels")
+    frame_height: Annotated[int, Field(ge=64)] = Field(240, description="built-in data, pixels")
+    families: Annotated[int, Field(ge=2)] = Field(6, description="built-in data: object families")
+    separation: Fraction = Field(1.0, description="built-in data: how much families differ, 0 to 1")
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of the stored crops")
+    max_bad_fraction: Fraction = Field(0.05, description="fail above this share of bad frames")
+    workers: Count = Field(2, description="processes")
+
+
+class TrainingParameters(StageParameters):
+    """What notebooks 02, 05 and 06 share: one training loop."""
+
+    epochs: Count = 1
+    pairs_per_epoch: Count = 1
+    batch_size: Count = Field(8, description="pairs a step, over all devices")
+    lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
+    lr_last: Positive = Field(1.0e-5, description="learning rate of the last epoch (exponential)")
+    momentum: Fraction = Field(0.9, description="SGD")
+    weight_decay: NonNegative = Field(5.0e-4, description="SGD")
+    clip_norm: NonNegative = Field(0.0, description="largest gradient norm; 0 = no clipping")
+    frame_range: Count = Field(100, description="largest distance of the two frames of a pair")
+    radius: Positive = Field(16.0, description="positives lie within this many pixels of the centre")
+    validation_fraction: Fraction = Field(0.1, description="share of videos kept for validation")
+    validation_pairs: NonNegativeInt = Field(400, description="pairs of the validation loss")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the processor has it in hardware")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 = all")
+    workers: NonNegativeInt = Field(0, description="loader processes; 0 = in the training process")
+
+
+class BaselineParameters(TrainingParameters):
+    """Notebook 02: SiamFC."""
+
+    stage: ClassVar[str] = "baseline"
+    notebook: ClassVar[str] = "02_siamfc_training"
+
+    weights: str = Field("", description="start from this file; empty = from scratch")
+    width: Positive = Field(0.25, description="factor on the number of channels")
+    epochs: NonNegativeInt = Field(12, description="0 = take the starting weights as they are")
+    pairs_per_epoch: Count = Field(2400, description="53,200 in the paper")
+    validation_sequences: NonNegativeInt = Field(
+        12, description="held-out sequences tracked to choose the epoch")
+    validation_frames: Count = Field(40, description="frames of each that are tracked")
+    validate_every: Count = Field(3, description="epochs between two validations by tracking")
+    tracking: dict = Field({}, description="changes to TrackingParameters")
+
+
+class EmbeddingParameters(StageParameters):
+    """Notebook 03: video features and their maps."""
+
+    stage: ClassVar[str] = "embedding"
+    notebook: ClassVar[str] = "03_embedding"
+
+    frames_per_track: Count = Field(40, description="evenly spaced; at most")
+    min_frames: Count = Field(4, description="tracks with fewer are left out")
+    keep_fraction: Fraction = Field(0.95, description="share of frames that screening keeps")
+    batch_size: Count = Field(64, description="exemplars a forward pass")
+    umap_neighbors: Annotated[int, Field(ge=2)] = Field(15, description="UMAP: size of neighbourhood")
+    umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
+    thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
+    device: str = Field("auto", description="auto, cpu, cuda ...")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0 = all")
+
+
+class ClusteringParameters(StageParameters):
+    """Notebook 04: the split of the tracks into k clusters."""
+
+    stage: ClassVar[str] = "clustering"
+    notebook: ClassVar[str] = "04_clustering"
+
+    method: Literal["pikmeans", "kmeans", "random"] = Field(
+        "pikmeans", description="kmeans and random are the controls")
+    n_clusters: Annotated[int, Field(ge=2)] = Field(6, description="k")
+    kp: NonNegative = Field(0.005, description="proportional gain on the cluster size")
+    ki: NonNegative = Field(0.005, description="integral gain on the cluster size")
+    tol_balance: NonNegative = Field(0.02, description="largest |n_j - mean| / mean at the end")
+    n_init: Count = Field(10, description="initialisations; the best one is kept")
+    max_iter: Count = Field(500, description="iterations of one run, at most")
+    membership: Literal["nearest", "nearest+second"] = Field(
+        "nearest", description="clusters that a track joins")
+    study_inits: Annotated[int, Field(ge=2)] = Field(20, description="runs of the stability study")
+
+
+class TransferParameters(TrainingParameters):
+    """Notebook 05: one base tracker; papermill runs it once per cluster."""
+
+    stage: ClassVar[str] = "branches"
+    notebook: ClassVar[str] = "05_transfer_learning"
+
+    cluster_id: NonNegativeInt = Field(0, description="the cluster whose tracks train this branch")
+    epochs: Count = Field(4, description="passes of pairs_per_epoch")
+    pairs_per_epoch: Count = Field(1200, description="pairs an epoch")
+    lr: Positive = Field(1.0e-3, description="learning rate of the first epoch")
+    lr_last: Positive = Field(1.0e-4, description="learning rate of the last epoch")
+    validation_pairs: NonNegativeInt = Field(200, description="pairs of the validation loss")
+    threads: NonNegativeInt = Field(1, description="CPU threads; 1 so that branches train side by side")
+
+
+class FusionParameters(TrainingParameters):
+    """Notebook 06: the cluster-weight module."""
+
+    stage: ClassVar[str] = "fusion"
+    notebook: ClassVar[str] = "06_fusion"
+
+    epochs: Count = Field(6, description="passes of pairs_per_epoch")
+    pairs_per_epoch: Count = Field(1600, description="pairs an epoch")
+    lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
+    lr_last: Positive = Field(1.0e-3, description="learning rate of the last epoch")
+    temperature: Positive = Field(1.0, description="divides the logits before the softmax")
+    entropy_weight: float = Field(0.0, description="> 0 rewards spread weights, < 0 decided ones")
+    negative_fraction: Fraction = Field(0.0, description="share of pairs from two different videos")
+
+
+class ResultsParameters(StageParameters):
+    """Notebook 07: benchmarks."""
+
+    stage: ClassVar[str] = "results"
+    notebook: ClassVar[str] = "07_results"
+
+    benchmarks: list[Benchmark] = Field(
+        ["otb2015", "vot2018", "got10k-val"], description="what to run")
+    trackers: list[TrackerName] = Field(
+        ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
+        description="identity: never moves; branches: every base tracker")
+    max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0 = all")
+    tracking: dict = Field({}, description="changes to TrackingParameters")
+    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the networks")
+    device: str = Field("auto", description="auto, cpu, cuda ...")
+    workers: Count = Field(2, description="processes, one thread each")
+
+
+STAGES: tuple[type[StageParameters], ...] = (
+    DatasetParameters, BaselineParameters, EmbeddingParameters, ClusteringParameters,
+    TransferParameters, FusionParameters, ResultsParameters)
