@@ -18,11 +18,35 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Benchmark = Literal["otb2013", "otb50", "otb2015", "vot2013", "vot2014", "vot2015", "vot2016",
-                    "vot2017", "vot2018", "got10k-val", "got10k-test", "uav123", "dtb70",
-                    "tcolor128", "nfs30", "nfs240", "lasot"]
-TrackerName = Literal["identity", "siamfc", "branches", "uniform", "max", "nearest_centroid",
-                      "cluster_weight", "oracle"]
+Benchmark = Literal[
+    "otb2013",
+    "otb50",
+    "otb2015",
+    "vot2013",
+    "vot2014",
+    "vot2015",
+    "vot2016",
+    "vot2017",
+    "vot2018",
+    "got10k-val",
+    "got10k-test",
+    "uav123",
+    "dtb70",
+    "tcolor128",
+    "nfs30",
+    "nfs240",
+    "lasot",
+]
+TrackerName = Literal[
+    "identity",
+    "siamfc",
+    "branches",
+    "uniform",
+    "max",
+    "nearest_centroid",
+    "cluster_weight",
+    "oracle",
+]
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -134,7 +158,9 @@ class DatasetParameters(StageParameters):
     stage: ClassVar[str] = "dataset"
     notebook: ClassVar[str] = "01_dataset_prep"
 
-    source: Literal["synthetic", "vid"] = Field("synthetic", description="built-in data or a VID root")
+    source: Literal["synthetic", "vid"] = Field(
+        "synthetic", description="built-in data or a VID root"
+    )
     vid_root: str = Field("", description="VID layout: holds Data/VID and Annotations/VID")
     otb_root: str = Field("", description="OTB layout, for notebook 07")
     vot_root: str = Field("", description="VOT layout, for notebook 07")
@@ -167,11 +193,14 @@ class TrainingParameters(StageParameters):
     weight_decay: NonNegative = Field(5.0e-4, description="SGD")
     clip_norm: NonNegative = Field(0.0, description="largest gradient norm; 0 = no clipping")
     frame_range: Count = Field(100, description="largest distance of the two frames of a pair")
-    radius: Positive = Field(16.0, description="positives lie within this many pixels of the centre")
+    radius: Positive = Field(
+        16.0, description="positives lie within this many pixels of the centre"
+    )
     validation_fraction: Fraction = Field(0.1, description="share of videos kept for validation")
     validation_pairs: NonNegativeInt = Field(400, description="pairs of the validation loss")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the processor has it in hardware")
+        "auto", description="auto: bf16 where the processor has it in hardware"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     threads: NonNegativeInt = Field(0, description="CPU threads; 0 = all")
     workers: NonNegativeInt = Field(0, description="loader processes; 0 = in the training process")
@@ -188,7 +217,8 @@ class BaselineParameters(TrainingParameters):
     epochs: NonNegativeInt = Field(12, description="0 = take the starting weights as they are")
     pairs_per_epoch: Count = Field(2400, description="53,200 in the paper")
     validation_sequences: NonNegativeInt = Field(
-        12, description="held-out sequences tracked to choose the epoch")
+        12, description="held-out sequences tracked to choose the epoch"
+    )
     validation_frames: Count = Field(40, description="frames of each that are tracked")
     validate_every: Count = Field(3, description="epochs between two validations by tracking")
     tracking: dict = Field({}, description="changes to TrackingParameters")
@@ -204,7 +234,9 @@ class EmbeddingParameters(StageParameters):
     min_frames: Count = Field(4, description="tracks with fewer are left out")
     keep_fraction: Fraction = Field(0.95, description="share of frames that screening keeps")
     batch_size: Count = Field(64, description="exemplars a forward pass")
-    umap_neighbors: Annotated[int, Field(ge=2)] = Field(15, description="UMAP: size of neighbourhood")
+    umap_neighbors: Annotated[int, Field(ge=2)] = Field(
+        15, description="UMAP: size of the neighbourhood"
+    )
     umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
     device: str = Field("auto", description="auto, cpu, cuda ...")
@@ -218,7 +250,8 @@ class ClusteringParameters(StageParameters):
     notebook: ClassVar[str] = "04_clustering"
 
     method: Literal["pikmeans", "kmeans", "random"] = Field(
-        "pikmeans", description="kmeans and random are the controls")
+        "pikmeans", description="kmeans and random are the controls"
+    )
     n_clusters: Annotated[int, Field(ge=2)] = Field(6, description="k")
     kp: NonNegative = Field(0.005, description="proportional gain on the cluster size")
     ki: NonNegative = Field(0.005, description="integral gain on the cluster size")
@@ -226,7 +259,8 @@ class ClusteringParameters(StageParameters):
     n_init: Count = Field(10, description="initialisations; the best one is kept")
     max_iter: Count = Field(500, description="iterations of one run, at most")
     membership: Literal["nearest", "nearest+second"] = Field(
-        "nearest", description="clusters that a track joins")
+        "nearest", description="clusters that a track joins"
+    )
     study_inits: Annotated[int, Field(ge=2)] = Field(20, description="runs of the stability study")
 
 
@@ -242,7 +276,16 @@ class TransferParameters(TrainingParameters):
     lr: Positive = Field(1.0e-3, description="learning rate of the first epoch")
     lr_last: Positive = Field(1.0e-4, description="learning rate of the last epoch")
     validation_pairs: NonNegativeInt = Field(200, description="pairs of the validation loss")
-    threads: NonNegativeInt = Field(1, description="CPU threads; 1 so that branches train side by side")
+    threads: NonNegativeInt = Field(
+        1, description="CPU threads; 1 so that branches train side by side"
+    )
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this cluster's branch."""
+        folder = self.run / self.stage / str(self.cluster_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 class FusionParameters(TrainingParameters):
@@ -267,10 +310,12 @@ class ResultsParameters(StageParameters):
     notebook: ClassVar[str] = "07_results"
 
     benchmarks: list[Benchmark] = Field(
-        ["otb2015", "vot2018", "got10k-val"], description="what to run")
+        ["otb2015", "vot2018", "got10k-val"], description="what to run"
+    )
     trackers: list[TrackerName] = Field(
         ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
-        description="identity: never moves; branches: every base tracker")
+        description="identity: never moves; branches: every base tracker",
+    )
     max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0 = all")
     tracking: dict = Field({}, description="changes to TrackingParameters")
     precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the networks")
@@ -279,5 +324,11 @@ class ResultsParameters(StageParameters):
 
 
 STAGES: tuple[type[StageParameters], ...] = (
-    DatasetParameters, BaselineParameters, EmbeddingParameters, ClusteringParameters,
-    TransferParameters, FusionParameters, ResultsParameters)
+    DatasetParameters,
+    BaselineParameters,
+    EmbeddingParameters,
+    ClusteringParameters,
+    TransferParameters,
+    FusionParameters,
+    ResultsParameters,
+)

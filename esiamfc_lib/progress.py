@@ -41,8 +41,14 @@ class Progress(tqdm):
         if not self._mirror or (not last and now - self._mirrored_at < 0.2):
             return
         self._mirrored_at = now
-        state = {"desc": self.desc or "", "n": self.n, "total": self.total, "unit": self.unit,
-                 "done": last, "postfix": getattr(self, "postfix", None)}
+        state = {
+            "desc": self.desc or "",
+            "n": self.n,
+            "total": self.total,
+            "unit": self.unit,
+            "done": last,
+            "postfix": getattr(self, "postfix", None),
+        }
         with Path(self._mirror).open("a", encoding="utf-8") as file:
             file.write(json.dumps(state, default=str) + "\n")
 

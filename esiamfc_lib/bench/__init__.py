@@ -28,8 +28,14 @@ class Row:
     target: str
 
 
-def row(name: str, ours: float, reference: float, unit: str, target: str = "",
-        less_is_better: bool = False) -> Row:
+def row(
+    name: str,
+    ours: float,
+    reference: float,
+    unit: str,
+    target: str = "",
+    less_is_better: bool = False,
+) -> Row:
     """A row with its ratio worked out."""
     top, bottom = (reference, ours) if less_is_better else (ours, reference)
     return Row(name, ours, reference, unit, top / bottom if bottom else float("nan"), target)
@@ -50,8 +56,11 @@ def seconds(work: Callable[[], object], repeats: int = 5, warm_up: int = 1) -> f
 def show(rows: list[Row]) -> str:
     """The rows as a text table."""
     lines = [f"{'name':<58} {'ours':>12} {'reference':>12} {'unit':<10} {'ratio':>7}  target"]
-    lines += [f"{r.name:<58} {r.ours:>12.4g} {r.reference:>12.4g} {r.unit:<10} {r.ratio:>7.2f}  "
-              f"{r.target}" for r in rows]
+    lines += [
+        f"{r.name:<58} {r.ours:>12.4g} {r.reference:>12.4g} {r.unit:<10} {r.ratio:>7.2f}  "
+        f"{r.target}"
+        for r in rows
+    ]
     return "\n".join(lines)
 
 

@@ -1,0 +1,223 @@
+"""Figures of the study: data in, a matplotlib ``Figure`` out.
+
+Nothing here shows, saves or changes global settings; figures of the clusters are in
+``figures_clusters``, those of the benchmarks in ``figures_tracking``.
+"""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+}
+PALETTE = "colorblind"
+
+
+@contextmanager
+def style(grid: bool = True):
+    """The look of all figures, for the time of one ``with`` block."""
+    axes = sns.axes_style("whitegrid" if grid else "white")
+    with axes, plt.rc_context(STYLE), sns.color_palette(PALETTE):
+        yield
+
+
+def image_grid(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str] = (),
+    columns: int = 10,
+    cell: float = 1.1,
+    heading: str = "",
+) -> Figure:
+    """A grid of pictures.
+
+    Args:
+        images: uint8 (H, W, 3) RGB, or float (H, W) shown in a colour map.
+        titles: one per image, or none.
+        columns: pictures in a row.
+        cell: side of a picture, inches.
+        heading: above all.
+    """
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
+    with style(grid=False):
+        extra = 0.22 if len(titles) else 0.0
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=(columns * cell, rows * (cell + extra)),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis in axes.flat:
+            axis.axis("off")
+        for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+            axis.imshow(image, cmap=None if image.ndim == 3 else "viridis")
+            if len(titles):
+                axis.set_title(titles[index], fontsize=7, pad=2)
+        if heading:
+            figure.suptitle(heading)
+    return figure
+
+
+def dataset_statistics(tracks: pd.DataFrame, boxes: np.ndarray) -> Figure:
+    """Counts by class, track lengths and box sizes of a crop store.
+
+    Args:
+        tracks: one row a track with the columns ``name`` (class) and ``frames`` (count).
+        boxes: (n, 4) ``x, y, w, h`` in pixels of the original frames.
+    """
+    with style():
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
+        counts = tracks["name"].value_counts().head(20).sort_values()
+        left.barh(counts.index, counts.to_numpy())
+        left.set(title="tracks by class (at most 20)", xlabel="tracks")
+        left.tick_params(axis="y", labelsize=7)
+        sns.histplot(tracks["frames"], bins=20, ax=middle)
+        middle.set(title="track length", xlabel="frames", ylabel="tracks")
+        sns.histplot(np.sqrt(boxes[:, 2] * boxes[:, 3]), bins=30, ax=right)
+        right.set(title="box size", xlabel="square root of area, px", ylabel="crops")
+    return figure
+
+
+def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarray) -> Figure:
+    """Exemplars above their search regions, with the positive cells of the label outlined.
+
+    Args:
+        exemplars: uint8 (n, 127, 127, 3) RGB.
+        searches: uint8 (n, S, S, 3) RGB.
+        labels: (r, r), 1 inside the positive radius; the cell (i, j) of the response belongs to
+            the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``.
+    """
+    count, side, cells = len(exemplars), searches.shape[1], labels.shape[0]
+    corner = (side - 1) / 2 - 8 * (cells - 1) / 2
+    extent = (corner - 4, corner + 8 * cells - 4, corner + 8 * cells - 4, corner - 4)
+    with style(grid=False):
+        figure, axes = plt.subplots(
+            2, count, figsize=(1.5 * count, 3), squeeze=False, layout="constrained"
+        )
+        for column in range(count):
+            axes[0, column].imshow(exemplars[column])
+            axes[1, column].imshow(searches[column])
+            axes[1, column].imshow(
+                np.where(labels > 0, 1.0, np.nan), extent=extent, alpha=0.45, cmap="autumn"
+            )
+            axes[1, column].set(xlim=(0, side), ylim=(side, 0))
+        for axis in axes.flat:
+            axis.axis("off")
+        axes[0, 0].set_title("exemplar", loc="left")
+        axes[1, 0].set_title("search region, positive cells", loc="left")
+    return figure
+
+
+def learning_curves(log: pd.DataFrame, references: dict[str, float] | None = None) -> Figure:
+    """Training and validation loss by epoch, with the tracking score beside them if there is one.
+
+    Args:
+        log: one row an epoch with the columns ``epoch``, ``loss`` and, where measured,
+            ``validation_loss`` and ``auc``.
+        references: horizontal lines in the panel of the score, by name.
+    """
+    scored = "auc" in log and log["auc"].notna().any()
+    with style():
+        figure, axes = plt.subplots(
+            1, 1 + scored, figsize=(4.5 * (1 + scored), 3), squeeze=False, layout="constrained"
+        )
+        losses = axes[0, 0]
+        losses.plot(log["epoch"], log["loss"], marker="o", label="training")
+        if "validation_loss" in log and log["validation_loss"].notna().any():
+            known = log.dropna(subset="validation_loss")
+            losses.plot(known["epoch"], known["validation_loss"], marker="s", label="validation")
+        losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
+        losses.legend()
+        losses.xaxis.get_major_locator().set_params(integer=True)
+        if scored:
+            score = axes[0, 1]
+            known = log.dropna(subset="auc")
+            score.plot(known["epoch"], known["auc"], marker="o", color="C2", label="this network")
+            for index, (name, value) in enumerate((references or {}).items()):
+                score.axhline(value, linestyle="--", color=f"C{3 + index}", label=name)
+            score.set(
+                xlabel="epoch",
+                ylabel="success AUC",
+                ylim=(0, None),
+                title="tracking, held-out sequences",
+            )
+            score.legend()
+            score.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def response_strip(
+    searches: Sequence[np.ndarray], responses: Sequence[np.ndarray], titles: Sequence[str] = ()
+) -> Figure:
+    """Search regions above the responses they gave, one column a frame.
+
+    Args:
+        searches: uint8 (255, 255, 3) RGB.
+        responses: float (n, n), any scale; all share one colour range.
+        titles: one per column, for example frame numbers.
+    """
+    low = min(float(np.min(r)) for r in responses)
+    high = max(float(np.max(r)) for r in responses)
+    with style(grid=False):
+        figure, axes = plt.subplots(
+            2,
+            len(searches),
+            figsize=(1.5 * len(searches), 3.1),
+            squeeze=False,
+            layout="constrained",
+        )
+        for column, (search, response) in enumerate(zip(searches, responses, strict=True)):
+            axes[0, column].imshow(search)
+            shown = axes[1, column].imshow(response, vmin=low, vmax=high, cmap="magma")
+            if len(titles):
+                axes[0, column].set_title(titles[column], fontsize=8)
+        for axis in axes.flat:
+            axis.axis("off")
+        figure.colorbar(shown, ax=axes[1], shrink=0.8, label="response")
+    return figure
+
+
+def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
+    """Mean weight of each branch for each group of tracks, and the spread of the entropy.
+
+    Args:
+        table: one row a track: ``group`` (cluster or family) and the columns ``branch 0`` ...
+        group: name of the grouping column.
+    """
+    branches = [column for column in table if column.startswith("branch ")]
+    weights = table[branches].to_numpy(float)
+    entropy = -(weights * np.log(np.clip(weights, 1e-12, None))).sum(1) / np.log(len(branches))
+    with style(grid=False):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(9, 3.2), layout="constrained", width_ratios=(3, 2)
+        )
+        means = table.groupby(group)[branches].mean()
+        sns.heatmap(
+            means,
+            annot=True,
+            fmt=".2f",
+            cmap="rocket_r",
+            vmin=0,
+            ax=left,
+            cbar_kws={"label": "mean weight"},
+        )
+        left.set(title=f"fusion weights by {group}", xlabel="", ylabel=group)
+        right.hist(entropy, bins=20, range=(0, 1))
+        right.set(
+            title="how spread the weights are",
+            ylabel="tracks",
+            xlabel="entropy / log k  (0: one branch, 1: uniform)",
+        )
+    return figure
