@@ -1,0 +1,205 @@
+"""How well boxes agree with the ground truth, by the rules of each benchmark.
+
+The per-frame figures are got10k's own (``rect_iou``, ``center_error``); what is added here are the
+rules around them: which frames count, which comparison is strict, which point of a curve is the
+score. Boxes are ``x, y, w, h``; a shift of the whole coordinate frame (0- or 1-based) changes no
+score, as long as both sides share it.
+
+Rules worth knowing (a perfect tracker does not score 1.0 in success):
+
+===========  =========================================================================
+success      share of frames with IoU **>** t, 21 thresholds 0, 0.05 … 1; the score is the
+             mean of the curve (AUC), so perfect boxes score 20/21
+precision    share of frames with centre error **<=** t, 51 thresholds 0 … 50 px; the score
+             is the value at 20 px
+normalised   centre error divided by the true width and height, 51 thresholds 0, 0.01 … 0.5;
+precision    the score is the value at 0.20 (LaSOT)
+frame 1      counts in OTB, UAV123, DTB70, TColor128, NfS, LaSOT; is left out in GOT-10k
+no truth     frames whose ground truth is NaN are left out everywhere
+===========  =========================================================================
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from got10k.utils.metrics import center_error, rect_iou
+
+from esiamfc_lib.errors import StudyError
+
+IOU_THRESHOLDS = np.linspace(0, 1, 21)
+PIXEL_THRESHOLDS = np.arange(51)
+NORMALISED_THRESHOLDS = np.arange(51) / 100
+PRECISION_PIXELS = 20
+PRECISION_NORMALISED = 20  # index of 0.20
+BURN_IN = 10  # frames after an initialisation that do not count for VOT accuracy
+
+# What stands in a VOT result in place of a box.
+SKIPPED, INITIALISED, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One tracker on one sequence, one pass without reset.
+
+    Attributes:
+        success_curve: (21,) share of frames above each IoU threshold.
+        precision_curve: (51,) share of frames within 0 … 50 px.
+        normalised_curve: (51,) share of frames within 0 … 0.5 of the target's size.
+        average_overlap: mean IoU (GOT-10k's AO).
+        success_rate_50, success_rate_75: share of frames with IoU above 0.5, 0.75.
+        frames: number of frames that count.
+    """
+
+    success_curve: np.ndarray
+    precision_curve: np.ndarray
+    normalised_curve: np.ndarray
+    average_overlap: float
+    success_rate_50: float
+    success_rate_75: float
+    frames: int
+
+    @property
+    def success(self) -> float:
+        """Area under the success curve."""
+        return float(self.success_curve.mean())
+
+    @property
+    def precision(self) -> float:
+        """Share of frames within 20 px."""
+        return float(self.precision_curve[PRECISION_PIXELS])
+
+    @property
+    def normalised_precision(self) -> float:
+        """Share of frames whose normalised centre error is at most 0.20."""
+        return float(self.normalised_curve[PRECISION_NORMALISED])
+
+
+def score(
+    boxes: np.ndarray,
+    truth: np.ndarray,
+    *,
+    skip_first: bool = False,
+    bound: tuple[int, int] | None = None,
+) -> Scores:
+    """Score the boxes of one sequence.
+
+    Args:
+        boxes: (n, 4) tracked boxes ``x, y, w, h``; NaN counts as a miss.
+        truth: (n, 4) ground truth in the same coordinates; rows with NaN do not count.
+        skip_first: leave frame 1 out, where the box was given (GOT-10k).
+        bound: (width, height) of the image, to which both boxes are cut first, in got10k's way
+            (GOT-10k).
+
+    Raises:
+        StudyError: different numbers of boxes, or no frame with ground truth.
+    """
+    boxes, truth = np.array(boxes, float), np.array(truth, float)
+    if boxes.shape != truth.shape or boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise StudyError(f"{boxes.shape} boxes cannot be scored against {truth.shape} ground truth")
+    counted = ~np.isnan(truth).any(axis=1)
+    if skip_first:
+        counted[0] = False
+    boxes, truth = boxes[counted], truth[counted]
+    if not len(truth):
+        raise StudyError("no frame with ground truth is left to score")
+    pixels = center_error(boxes, truth)
+    normalised = normalised_errors(boxes, truth)
+    overlaps = rect_iou(boxes, truth, bound=bound)  # cuts its arguments in place: last
+    overlaps = np.nan_to_num(overlaps, nan=0.0)
+    return Scores(
+        success_curve=np.greater(overlaps[:, None], IOU_THRESHOLDS).mean(axis=0),
+        precision_curve=np.less_equal(pixels[:, None], PIXEL_THRESHOLDS).mean(axis=0),
+        normalised_curve=np.less_equal(normalised[:, None], NORMALISED_THRESHOLDS).mean(axis=0),
+        average_overlap=float(overlaps.mean()),
+        success_rate_50=float((overlaps > 0.5).mean()),
+        success_rate_75=float((overlaps > 0.75).mean()),
+        frames=len(truth),
+    )
+
+
+def normalised_errors(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Distance of the centres in units of the true width and height: (n, 4), (n, 4) → (n,)."""
+    offset = (boxes[:, :2] + boxes[:, 2:] / 2) - (truth[:, :2] + truth[:, 2:] / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.hypot(*(offset / truth[:, 2:]).T)
+
+
+def region_overlap(
+    region: np.ndarray, other: np.ndarray, bound: tuple[int, int] | None = None
+) -> float:
+    """IoU of two regions, each ``x, y, w, h`` or the four corners ``x1, y1 … x4, y4``.
+
+    got10k's ``poly_iou`` computes the same, but stops on polygons that cross themselves, which VOT
+    annotations contain; here such a polygon counts as the area it encloses.
+
+    Args:
+        region, other: (4,) or (8,).
+        bound: (width, height) of the image; both regions are cut to it first.
+    """
+    first, second = _polygon(region), _polygon(other)
+    if bound is not None:
+        image = shapely.box(0, 0, *bound)
+        first, second = first.intersection(image), second.intersection(image)
+    union = first.union(second).area
+    return float(first.intersection(second).area / union) if union > 0 else 0.0
+
+
+def _polygon(region: np.ndarray) -> shapely.Geometry:
+    region = np.asarray(region, float)
+    if len(region) == 4:
+        x, y, w, h = region
+        return shapely.box(x, y, x + w, y + h)
+    return shapely.make_valid(shapely.Polygon(region.reshape(4, 2)))
+
+
+@dataclass(frozen=True)
+class SupervisedScores:
+    """One tracker on one VOT sequence, with a new start after every failure.
+
+    Attributes:
+        accuracy: mean IoU over the frames that count; NaN if none does.
+        failures: number of times the target was lost.
+        frames: number of frames that count for the accuracy.
+        length: number of frames of the sequence.
+    """
+
+    accuracy: float
+    failures: int
+    frames: int
+    length: int
+
+
+def supervised_score(
+    record: list[np.ndarray | int],
+    regions: np.ndarray,
+    bound: tuple[int, int],
+    burn_in: int = BURN_IN,
+) -> SupervisedScores:
+    """Accuracy and failures of a supervised VOT run (Kristan et al. 2016, section 3).
+
+    Args:
+        record: for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``.
+        regions: (n, 4) or (n, 8) ground truth, in the coordinates of the boxes.
+        bound: (width, height) of the frames.
+        burn_in: frames from an initialisation on that do not count for the accuracy: the tracker
+            has just been told the answer.
+
+    Raises:
+        StudyError: the record and the ground truth differ in length.
+    """
+    if len(record) != len(regions):
+        raise StudyError(f"a VOT record of {len(record)} frames for {len(regions)} regions")
+    overlaps, counts_from = [], 0
+    for frame, entry in enumerate(record):
+        if np.ndim(entry) == 0:
+            if entry == INITIALISED:
+                counts_from = frame + burn_in
+        elif frame >= counts_from:
+            overlaps.append(region_overlap(regions[frame], entry, bound))
+    return SupervisedScores(
+        accuracy=float(np.mean(overlaps)) if overlaps else float("nan"),
+        failures=sum(np.ndim(entry) == 0 and entry == FAILED for entry in record),
+        frames=len(overlaps),
+        length=len(record),
+    )
