@@ -1,0 +1,216 @@
+"""Boxes, images and crops: the one place where conventions convert.
+
+Inside this project
+    * colours are RGB, uint8, (H, W, 3);
+    * pixel ``i`` has its centre at coordinate ``i``, the left-top pixel is (0, 0);
+    * a box is ``x, y, w, h`` in float64: ``x, y`` is the left-top pixel that belongs to it and
+      ``w, h`` count pixels, so its centre is ``x + (w - 1) / 2, y + (h - 1) / 2``.
+
+A crop is defined by its centre and its side (Bertinetto et al. 2016, section 2.1): a square of
+``side`` frame pixels is resampled to ``size`` pixels in one bilinear step, without rounding the
+square to whole pixels first, and pixels outside the frame take the frame's mean colour.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from esiamfc_lib.errors import StudyError
+
+EXEMPLAR_SIZE = 127
+SEARCH_SIZE = 255
+CONTEXT = 0.5
+
+
+def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:
+    """Decode JPEG or PNG bytes to uint8 (H, W, 3) RGB; grey images get three equal channels.
+
+    Raises:
+        StudyError: the bytes are empty, truncated or not an image.
+    """
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB) if buffer.size else None
+    if image is None:
+        raise StudyError(f"{name}: the file is {'truncated or no image' if buffer.size else 'empty'}")
+    return image
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file as uint8 (H, W, 3) RGB.
+
+    Raises:
+        StudyError: the file is missing, unreadable, truncated or not an image.
+    """
+    return decode_image(read_bytes(path), str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The file's content.
+
+    Raises:
+        StudyError: the file is missing or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image file, in pixels.
+
+    Raises:
+        StudyError: as ``read_image``.
+    """
+    height, width = read_image(path).shape[:2]
+    return width, height
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+    """JPEG bytes of a uint8 (H, W, 3) RGB image."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+                              [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise StudyError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+    return data.tobytes()
+
+
+def write_image(path: str | Path, image: np.ndarray, quality: int = 95) -> None:
+    """Write a uint8 (H, W, 3) RGB image as JPEG."""
+    Path(path).write_bytes(encode_jpeg(image, quality))
+
+
+def center(box: np.ndarray) -> np.ndarray:
+    """Centres (..., 2) as ``x, y`` of boxes (..., 4)."""
+    box = np.asarray(box, dtype=np.float64)
+    return box[..., :2] + (box[..., 2:] - 1) / 2
+
+
+def box_around(center_xy: np.ndarray, size_wh: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) from centres (..., 2) and sizes (..., 2): the inverse of ``center``."""
+    center_xy, size_wh = np.asarray(center_xy, np.float64), np.asarray(size_wh, np.float64)
+    return np.concatenate([center_xy - (size_wh - 1) / 2, size_wh], axis=-1)
+
+
+def corners_to_box(corners: np.ndarray) -> np.ndarray:
+    """``xmin, ymin, xmax, ymax`` (..., 4) of ILSVRC2015-VID to boxes.
+
+    Both corners are pixels of the box, 0-based, hence ``w = xmax - xmin + 1``. In the public
+    annotations the smallest ``xmin`` is 0 and the largest ``xmax`` is the frame's width - 1.
+    """
+    corners = np.asarray(corners, dtype=np.float64)
+    return np.concatenate([corners[..., :2], corners[..., 2:] - corners[..., :2] + 1], axis=-1)
+
+
+def box_to_corners(box: np.ndarray) -> np.ndarray:
+    """The inverse of ``corners_to_box``."""
+    box = np.asarray(box, dtype=np.float64)
+    return np.concatenate([box[..., :2], box[..., :2] + box[..., 2:] - 1], axis=-1)
+
+
+def from_one_based(box: np.ndarray) -> np.ndarray:
+    """OTB, VOT and GOT-10k files count pixels from 1: to the 0-based boxes used here."""
+    return np.asarray(box, dtype=np.float64) - np.array([1.0, 1.0, 0.0, 0.0])
+
+
+def to_one_based(box: np.ndarray) -> np.ndarray:
+    """The inverse of ``from_one_based``, for writing result files."""
+    return np.asarray(box, dtype=np.float64) + np.array([1.0, 1.0, 0.0, 0.0])
+
+
+def polygon_to_box(polygon: np.ndarray) -> np.ndarray:
+    """Axis-aligned box of the same area and centre as a polygon (VOT), as (4,) ``x, y, w, h``.
+
+    The polygon's axis-aligned bounding box is shrunk about the polygon's centre by
+    ``s = sqrt(area of the rotated rectangle / area of the bounding box)``, as the VOT trackers do:
+    ``w = s * (x2 - x1) + 1``.
+
+    Args:
+        polygon: (8,) ``x1, y1 ... x4, y4``, or (4,) a box, returned as it is.
+
+    Raises:
+        StudyError: any other number of values.
+    """
+    polygon = np.asarray(polygon, dtype=np.float64).ravel()
+    if polygon.size == 4:
+        return polygon
+    if polygon.size != 8:
+        raise StudyError(f"a region has {polygon.size} values: 4 (box) or 8 (polygon) are expected")
+    points = polygon.reshape(4, 2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    sides = np.linalg.norm(points[1] - points[0]), np.linalg.norm(points[2] - points[1])
+    bounding = np.prod(high - low)
+    scale = np.sqrt(sides[0] * sides[1] / bounding) if bounding > 0 else 1.0
+    return box_around(points.mean(axis=0), scale * (high - low) + 1)
+
+
+def context_side(w: float, h: float, context: float = CONTEXT) -> float:
+    """Side ``s_z`` of the exemplar's square, in frame pixels: the box with its context margin.
+
+    ``s_z = sqrt((w + c)(h + c))`` with ``c = context * (w + h)``; it maps to 127 pixels.
+    Works on arrays as well.
+    """
+    margin = context * (w + h)
+    return np.sqrt((w + margin) * (h + margin))
+
+
+def search_side(s_z: float, exemplar_size: int = EXEMPLAR_SIZE,
+                search_size: int = SEARCH_SIZE) -> float:
+    """Side ``s_x`` of the search square, in frame pixels: it maps to ``search_size`` pixels."""
+    return s_z * search_size / exemplar_size
+
+
+def mean_colour(image: np.ndarray) -> tuple[float, float, float]:
+    """The frame's mean colour, used outside the frame."""
+    return cv2.mean(image)[:3]
+
+
+def crop(image: np.ndarray, center_xy: np.ndarray, side: float, size: int,
+         border: tuple[float, float, float] | None = None) -> np.ndarray:
+    """Cut a square out of a frame and resample it, in one bilinear step.
+
+    Output pixel ``u`` looks at frame coordinate ``cx + (u - (size - 1) / 2) * side / size``.
+
+    Args:
+        image: uint8 (H, W, 3).
+        center_xy: the square's centre, ``x, y`` in frame coordinates.
+        side: the square's side in frame pixels.
+        size: side of the result in pixels.
+        border: colour outside the frame; None = the frame's mean colour. Give it when cutting
+            several crops from one frame.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    border = mean_colour(image) if border is None else border
+    step = side / size
+    offset = np.asarray(center_xy, dtype=np.float64) - step * (size - 1) / 2
+    # Rounded, as the mean of a frame is no whole number and OpenCV would cut it off.
+    border = tuple(float(round(value)) for value in border)
+    to_frame = np.array([[step, 0.0, offset[0]], [0.0, step, offset[1]]])
+    return cv2.warpAffine(image, to_frame, (size, size), borderValue=border,
+                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_CONSTANT)
+
+
+def crop_many(image: np.ndarray, center_xy: np.ndarray, sides: np.ndarray, size: int,
+              border: tuple[float, float, float] | None = None) -> np.ndarray:
+    """Crops of one frame about one centre at several scales: uint8 (n, size, size, 3)."""
+    border = mean_colour(image) if border is None else border
+    return np.stack([crop(image, center_xy, side, size, border) for side in sides])
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (..., 4), pairwise along the leading axes.
+
+    Boxes are areas ``w * h`` in continuous coordinates, as every benchmark counts them. Boxes of
+    no or negative size overlap with nothing; a NaN box gives NaN.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
+    areas = [np.prod(np.clip(box[..., 2:], 0, None), axis=-1) for box in (a, b)]
+    union = areas[0] + areas[1] - shared
+    return np.divide(shared, union, out=np.where(np.isnan(union), np.nan, 0.0), where=union > 0)
