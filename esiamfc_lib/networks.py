@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from esiamfc_lib.errors import StudyError
+
 EXEMPLAR_SIZE = 127
 SEARCH_SIZE = 255
 STRIDE = 8
@@ -33,7 +35,7 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int 
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """He initialisation of all convolutions and linear layers; biases 0, BatchNorm identity.
+    """He initialisation of all convolutions; biases 0, BatchNorm identity.
 
     With unit-variance activations after BatchNorm, features then start with unit variance too,
     whatever the width, which is what ``Branch.scale`` counts on.
@@ -48,7 +50,6 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(layer, nn.Linear):
             # The first weights are nearly uniform: the ensemble starts as the plain average.
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
-            nn.init.zeros_(layer.bias)
 
 
 def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
@@ -173,7 +174,7 @@ class ClusterWeights(nn.Module):
             *_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
             *_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
             nn.Conv2d(sizes[2], sizes[3], 3), nn.ReLU(inplace=True))  # → 1×1
-        self.linear = nn.Linear(sizes[3], k)
+        self.linear = nn.Linear(sizes[3], k, bias=False)
         self.temperature = 1.0
 
     def logits(self, stem_features: Tensor) -> Tensor:
@@ -203,13 +204,21 @@ class ESiamFC(nn.Module):
         initialise(self, torch.Generator().manual_seed(seed))
 
     @classmethod
-    def assembled(cls, stem: Stem, branches: list[Branch], width: float,
-                  seed: int = 0) -> "ESiamFC":
-        """An ensemble of copies of a trained stem and trained branches; its weights are new."""
-        model = cls(len(branches), width, seed)
-        model.stem.load_state_dict(stem.state_dict())
-        for own, given in zip(model.branches, branches, strict=True):
-            own.load_state_dict(given.state_dict())
+    def assembled(cls, base_trackers: list[SiamFC], seed: int = 0) -> "ESiamFC":
+        """An ensemble of copies of the base trackers; its cluster weights are new.
+
+        Raises:
+            StudyError: the base trackers do not share one stem.
+        """
+        model = cls(len(base_trackers), base_trackers[0].width, seed)
+        stem = base_trackers[0].stem.state_dict()
+        for j, tracker in enumerate(base_trackers):
+            own = tracker.stem.state_dict()
+            if not all(torch.equal(stem[name], own[name]) for name in stem):
+                raise StudyError(f"base trackers 0 and {j} have different stems: all branches of "
+                                 "an ensemble must come from one baseline")
+            model.branches[j].load_state_dict(tracker.branch.state_dict())
+        model.stem.load_state_dict(stem)
         return model
 
     def base_tracker(self, j: int) -> SiamFC:
