@@ -1,0 +1,303 @@
+"""The built-in data set: made by code from a seed, in the layouts of the real ones.
+
+``build`` writes videos in the layout of ILSVRC2015-VID and test sequences in those of OTB, VOT and
+GOT-10k, so that the readers of the real data read it. Every video is a pure function of (seed,
+split, index): the first N of 2N videos are the N videos, whatever the number of processes, and no
+split shares anything with another one.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.geometry import box_to_corners, to_one_based, write_image
+from esiamfc_lib.progress import progress
+from esiamfc_lib.synthetic_objects import FAMILIES
+from esiamfc_lib.synthetic_scenes import Scene, Truth
+
+VERSION = 1  # of the pictures: raise it when a change of the code changes them
+QUALITY = 92  # of the JPEG files
+SPLITS = ("train", "val", "otb", "vot", "got10k")  # position = the split's own stream of numbers
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of the data set lie."""
+
+    root: Path
+
+    @property
+    def vid(self) -> Path:
+        """ILSVRC2015-VID layout: ``Data/VID`` and ``Annotations/VID``."""
+        return self.root / "ILSVRC2015"
+
+    @property
+    def otb(self) -> Path:
+        """OTB layout: ``<sequence>/img`` and ``groundtruth_rect.txt``."""
+        return self.root / "OTB"
+
+    @property
+    def vot(self) -> Path:
+        """VOT layout: ``list.txt`` and one folder a sequence."""
+        return self.root / "VOT"
+
+    @property
+    def got10k(self) -> Path:
+        """GOT-10k layout: ``val/list.txt`` and one folder a sequence."""
+        return self.root / "GOT-10k"
+
+    @property
+    def families_csv(self) -> Path:
+        """Columns: split, video, track, family, shape, texture, motion, background, attributes."""
+        return self.root / "families.csv"
+
+    def families(self) -> pd.DataFrame:
+        """The table in ``families_csv``; ``attributes`` are separated by blanks."""
+        return pd.read_csv(self.families_csv, keep_default_na=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to make."""
+
+    split: str
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Name of the video or sequence."""
+        return {"train": f"ILSVRC2015_train_{self.index:08d}",
+                "val": f"ILSVRC2015_val_{self.index:08d}",
+                "otb": f"Otb{self.index:03d}", "vot": f"vot{self.index:03d}",
+                "got10k": f"GOT-10k_Val_{self.index + 1:06d}"}[self.split]
+
+    def folders(self, layout: Layout) -> list[Path]:
+        """The folders that it fills; all of them exist when it is done."""
+        if self.split in ("train", "val"):
+            # The original keeps a thousand training videos a folder.
+            part = (f"train/ILSVRC2015_VID_train_{self.index // 1000:04d}"
+                    if self.split == "train" else "val")
+            return [layout.vid / kind / "VID" / part / self.name
+                    for kind in ("Data", "Annotations")]
+        parent = {"otb": layout.otb, "vot": layout.vot, "got10k": layout.got10k / "val"}
+        return [parent[self.split] / self.name]
+
+    def row_file(self, layout: Layout) -> Path:
+        """Its rows of ``families.csv``; written last, so it proves that the job is done."""
+        return layout.root / "rows" / f"{self.split}_{self.index:06d}.json"
+
+    def done(self, layout: Layout) -> bool:
+        return self.row_file(layout).is_file() and all(f.is_dir() for f in self.folders(layout))
+
+
+def build(root: str | Path, *, seed: int = 0, train_videos: int = 150, val_videos: int = 18,
+          video_frames: int = 40, otb_sequences: int = 24, vot_sequences: int = 6,
+          got10k_sequences: int = 12, test_frames: int = 60, width: int = 320, height: int = 240,
+          families: int = 6, separation: float = 1.0, workers: int = 1) -> Layout:
+    """Make the data set, or finish one that was interrupted; a complete one is left alone.
+
+    Args:
+        root: folder of the data set; made if missing.
+        seed: decides everything.
+        train_videos, val_videos, otb_sequences, vot_sequences, got10k_sequences: how many.
+        video_frames, test_frames: length of the VID videos and of the test sequences.
+        width, height: of a frame, pixels.
+        families: kinds of objects, 2 to 12.
+        separation: how much families differ, 1 = well separated, 0 = the label says nothing.
+        workers: processes; no influence on the result.
+
+    Raises:
+        StudyError: a value out of range, or ``root`` holds a data set with other parameters.
+    """
+    layout = Layout(Path(root))
+    counts = dict(zip(SPLITS, (train_videos, val_videos, otb_sequences, vot_sequences,
+                               got10k_sequences), strict=True))
+    settings = {"version": VERSION, "seed": seed, "counts": counts, "video_frames": video_frames,
+                "test_frames": test_frames, "width": width, "height": height,
+                "families": families, "separation": separation}
+    _check(settings)
+    _claim(layout.root, settings)
+    jobs = [Job(split, i) for split in SPLITS for i in range(counts[split])]
+    todo = [job for job in jobs if not job.done(layout)]
+    if todo:
+        make = partial(_make, layout=layout, settings=settings, processes=workers)
+        parallel = joblib.Parallel(n_jobs=min(workers, len(todo)), return_as="generator_unordered")
+        for _ in progress(parallel(joblib.delayed(make)(job) for job in todo),
+                          "built-in data", total=len(todo), unit="video"):
+            pass
+    if todo or not layout.families_csv.is_file():
+        _summarise(layout, jobs)
+    return layout
+
+
+def _check(settings: dict) -> None:
+    limits = {"families": (2, len(FAMILIES)), "separation": (0, 1), "video_frames": (2, 10 ** 6),
+              "test_frames": (2, 10 ** 6), "width": (64, 4096), "height": (64, 4096),
+              "seed": (0, 2 ** 63)}
+    for name, (low, high) in limits.items():
+        if not low <= settings[name] <= high:
+            raise StudyError(f"built-in data: {name} = {settings[name]} is outside {low} to {high}")
+    for name, count in settings["counts"].items():
+        if count < 0:
+            raise StudyError(f"built-in data: the number of {name} videos is negative ({count})")
+
+
+def _claim(root: Path, settings: dict) -> None:
+    """Write the manifest, or compare it with the one that is there."""
+    manifest = root / "manifest.json"
+    if manifest.is_file():
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StudyError(f"{manifest} is no valid JSON file: {error}") from error
+        changed = [name for name in settings if found.get(name) != settings[name]]
+        if changed:
+            raise StudyError(f"{root} holds a data set made with other values of "
+                             f"{', '.join(changed)}: choose another folder or remove it")
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    _write_text(manifest, json.dumps(settings, indent=2) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def scene_of(job: Job, settings: dict) -> Scene:
+    """The scene of one video: a function of the seed, the split and the index only."""
+    rng = np.random.default_rng([settings["seed"], SPLITS.index(job.split), job.index])
+    training = job.split in ("train", "val")
+    return Scene(rng, frames=settings["video_frames" if training else "test_frames"],
+                 width=settings["width"], height=settings["height"],
+                 family=job.index % settings["families"], families=settings["families"],
+                 separation=settings["separation"],
+                 tracks=int(rng.choice([1, 1, 2, 3])) if training else 1,
+                 may_vanish=job.split not in ("otb", "vot"))
+
+
+def _make(job: Job, layout: Layout, settings: dict, processes: int) -> None:
+    """Render one video into part folders, then move them to their names."""
+    if processes > 1:
+        cv2.setNumThreads(1)
+    scene = scene_of(job, settings)
+    folders = job.folders(layout)
+    parts = [folder.with_name(f".{folder.name}.part") for folder in folders]
+    for folder in [*folders, *parts]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for part in parts:
+        part.mkdir(parents=True)
+    pattern = {"train": "{:06d}.JPEG", "val": "{:06d}.JPEG", "otb": "img/{:04d}.jpg",
+               "vot": "{:08d}.jpg", "got10k": "{:08d}.jpg"}[job.split]
+    first = 0 if job.split in ("train", "val") else 1
+    truths = []
+    if job.split == "otb":
+        (parts[0] / "img").mkdir()
+    for t, (frame, truth) in enumerate(scene.render()):
+        write_image(parts[0] / pattern.format(t + first), frame, QUALITY)
+        truths.append(truth)
+    tracks = [list(track) for track in zip(*truths, strict=True)]
+    if job.split in ("train", "val"):
+        _write_vid(parts[1], folders[0], scene, truths)
+    else:
+        {"otb": _write_otb, "vot": _write_vot, "got10k": _write_got10k}[job.split](
+            parts[0], scene, tracks[0])
+    for part, folder in zip(parts, folders, strict=True):
+        part.rename(folder)
+    rows = [{"split": job.split, "video": job.name, "track": i, **scene.facts(i),
+             "attributes": " ".join(scene.attributes(track, i))} for i, track in enumerate(tracks)]
+    _write_text(job.row_file(layout), json.dumps(rows, indent=1))
+
+
+def _write_vid(folder: Path, data: Path, scene: Scene, truths: list[list[Truth]]) -> None:
+    """One XML file a frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
+    families = scene.families()
+    name = data.name if data.parent.name == "val" else f"{data.parent.name}/{data.name}"
+    for t, objects in enumerate(truths):
+        root = ElementTree.Element("annotation")
+        _element(root, "folder", name)
+        _element(root, "filename", f"{t:06d}")
+        _element(_element(root, "source"), "database", "ILSVRC_2015")
+        size = _element(root, "size")
+        _element(size, "width", scene.width)
+        _element(size, "height", scene.height)
+        for track, truth in enumerate(objects):
+            if truth.box is None:
+                continue
+            entry = _element(root, "object")
+            _element(entry, "trackid", track)
+            _element(entry, "name", families[track])
+            corners = box_to_corners(truth.box).astype(int)
+            bndbox = _element(entry, "bndbox")
+            for key, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
+                _element(bndbox, key, value)
+            _element(entry, "occluded", int(truth.occluded))
+            _element(entry, "generated", 0)
+        ElementTree.indent(root, "\t")
+        (folder / f"{t:06d}.xml").write_text(ElementTree.tostring(root, "unicode") + "\n",
+                                             encoding="utf-8")
+
+
+def _element(parent, tag: str, text="") -> ElementTree.Element:
+    child = ElementTree.SubElement(parent, tag)
+    child.text = str(text) if text != "" else None
+    return child
+
+
+def _lines(path: Path, rows, form: str = "{}", separator: str = ",") -> None:
+    """A text file with one line of numbers a frame."""
+    text = [separator.join(form.format(v) for v in np.atleast_1d(row)) for row in rows]
+    path.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+def _write_otb(folder: Path, scene: Scene, truths: list[Truth]) -> None:
+    """``groundtruth_rect.txt``, counted from 1."""
+    _lines(folder / "groundtruth_rect.txt", [to_one_based(t.box).astype(int) for t in truths])
+
+
+def _write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
+    """Polygons counted from 1, and one tag file for each challenge with 0 or 1 a frame."""
+    _lines(folder / "groundtruth.txt", [t.polygon.ravel() + 1 for t in truths], "{:.4f}")
+    for tag, mark in scene.frame_marks(truths).items():
+        _lines(folder / f"{tag}.tag", mark.astype(int))
+
+
+def _write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
+    """Boxes counted from 1 (zeros where the object is absent), labels and ``meta_info.ini``."""
+    absent = np.zeros(4)
+    _lines(folder / "groundtruth.txt",
+           [absent if t.box is None else to_one_based(t.box) for t in truths], "{:.4f}")
+    _lines(folder / "absence.label", [int(t.box is None) for t in truths])
+    _lines(folder / "cover.label",
+           [0 if t.box is None else round(8 * t.visible) for t in truths])
+    _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in truths])
+    facts = scene.facts(0)
+    meta = {"url": "built-in", "begin": "00:00:00", "end": "00:00:06", "anno_fps": "10Hz",
+            "object_class": facts["family"], "motion_class": facts["motion"],
+            "major_class": facts["shape"], "root_class": "object", "motion_adverb": "steadily",
+            "resolution": f"({scene.width}, {scene.height})"}
+    (folder / "meta_info.ini").write_text(
+        "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items()), encoding="utf-8")
+
+
+def _summarise(layout: Layout, jobs: list[Job]) -> None:
+    """``families.csv`` and the lists of sequences."""
+    rows = [row for job in jobs
+            for row in json.loads(job.row_file(layout).read_text(encoding="utf-8"))]
+    for split, folder in (("vot", layout.vot), ("got10k", layout.got10k / "val")):
+        names = [job.name for job in jobs if job.split == split]
+        if names:
+            _write_text(folder / "list.txt", "\n".join(names) + "\n")
+    _write_text(layout.families_csv, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
