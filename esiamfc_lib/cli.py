@@ -1,0 +1,62 @@
+"""The command line: ``esiamfc COMMAND ...``.
+
+A command's module is imported only when it is called, so that a light command stays fast and a
+broken one does not take the others down.
+"""
+
+import importlib
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+
+from esiamfc_lib import __version__
+from esiamfc_lib.errors import StudyError
+
+COMMANDS = {
+    "run": "run the study, or the part of it that changed",
+    "store": "build, check, merge and describe crop stores",
+    "convert": "convert network weights between formats",
+    "track": "track one object through a video",
+    "evaluate": "score trackers on a benchmark",
+    "vot-workspace": "write a workspace for the official VOT toolkit",
+    "bench": "measure the speed of a part of the study against a baseline",
+}
+"""Name of the command -> what it does; its module is ``commands/<name>.py``, - written as _."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 success, 1 the work failed, 2 bad input (one sentence on stderr), 130 interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    known = "\n".join(f"  {name:<15}{does}" for name, does in COMMANDS.items())
+    top = ArgumentParser(
+        prog="esiamfc",
+        usage="esiamfc [-h] [--version] COMMAND ...",
+        description="A reproducible study of ESiamFC, an ensemble of SiamFC trackers.",
+        epilog=f"commands:\n{known}\n\n'esiamfc COMMAND -h' explains one of them.",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"esiamfc {__version__}")
+    top.add_argument("command", metavar="COMMAND", choices=COMMANDS)
+    name = top.parse_args(argv[:1]).command
+    try:
+        command = importlib.import_module(f"esiamfc_lib.commands.{name.replace('-', '_')}")
+        parser = ArgumentParser(prog=f"esiamfc {name}", description=command.__doc__)
+        command.arguments(parser)
+        return command.main(parser.parse_args(argv[1:]))
+    except ImportError as error:
+        print(f"esiamfc {name}: cannot be loaded ({error})", file=sys.stderr)
+        return 2
+    except StudyError as error:
+        print(f"esiamfc {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"esiamfc {name}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

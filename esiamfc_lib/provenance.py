@@ -1,0 +1,122 @@
+"""The record beside every stage: how its files came about, and whether they are whole.
+
+``provenance.json`` in the stage's folder says ``running`` while the stage runs and ``done`` only
+after everything else has been written and checked. A stage without a ``done`` record has not
+succeeded, whatever files it left.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "esiamfc",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "umap-learn",
+    "pandas",
+    "opencv-python-headless",
+    "lmdb",
+    "got10k",
+    "lightning-fabric",
+    "papermill",
+    "doit",
+)
+
+
+@dataclass
+class Record:
+    """What is known about the last run of a stage.
+
+    Attributes:
+        stage: name, for example ``branches/2``.
+        status: ``running``, ``failed`` or ``done``.
+        fingerprint: see ``fingerprint.fingerprint``.
+        outputs: declared artefact -> digest; filled when done.
+        reports: files written into the report folder, from the project's folder.
+        kernel: process id and start time of the kernel while it runs.
+        started: UTC, ISO 8601.
+        seconds: wall-clock time.
+        environment: see ``environment``.
+    """
+
+    stage: str
+    status: str
+    fingerprint: dict[str, Any]
+    outputs: dict[str, str] = field(default_factory=dict)
+    reports: list[str] = field(default_factory=list)
+    kernel: dict[str, float] = field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``provenance.json`` into the stage's folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "provenance.json", json.dumps(vars(self), indent=2) + "\n")
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of the stage whose folder this is; None when there is none that can be read."""
+    try:
+        values = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        return Record(**values)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` in one step, so that a killed writer leaves the old content."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def environment(project: Path) -> dict[str, Any]:
+    """What a run was made with: versions, commit of ``project``, processor and GPUs."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "commit": _output("git", "-C", str(project), "rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_output("git", "-C", str(project), "status", "--porcelain")),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _output(*command: str) -> str:
+    """What a command prints; empty when it is not installed or fails."""
+    if not shutil.which(command[0]):
+        return ""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _processor() -> str:
+    """The processor's name; Linux keeps it in a file of its own."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

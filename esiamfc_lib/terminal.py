@@ -1,0 +1,168 @@
+"""What the person who started the chain sees: one live line per running stage.
+
+On a terminal the lines are redrawn in place; elsewhere (a log file, CI) plain lines are written,
+a few a minute.
+"""
+
+import json
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+REDRAW = 0.25
+"""Seconds between two looks at the progress files on a terminal."""
+PLAIN = 30.0
+"""Seconds between two lines about a running stage elsewhere."""
+
+
+class Tail:
+    """Follows a file of JSON lines that another process writes (see ``progress``)."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.state: dict[str, Any] = {}
+        self._offset = 0
+        self._seen = ("", 0.0, 0.0)  # description, count and time when the bar was first seen
+
+    def read(self) -> dict[str, Any]:
+        """Newest state of the bar and its ``rate`` (units a second); empty before the first."""
+        if not self.path.is_file():
+            return self.state
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        if newline:
+            self._offset += len(whole) + 1
+            self._take(json.loads(whole.rpartition(b"\n")[2]))
+        return self.state
+
+    def _take(self, state: dict[str, Any]) -> None:
+        now = time.monotonic()
+        desc, count, since = self._seen
+        if state["desc"] != desc or state["n"] < count:
+            desc, count, since = self._seen = (state["desc"], state["n"], now)
+        rate = (state["n"] - count) / (now - since) if now - since > 1 else 0.0
+        self.state = state | {"rate": rate}
+
+
+@dataclass
+class Line:
+    """A running stage."""
+
+    stage: str
+    tail: Tail
+    cells: int
+    cell: int = 0
+    started: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+
+    def text(self) -> str:
+        """Stage, time, cell, and the bar that the notebook shows."""
+        parts = [
+            f"{self.stage:<12} {duration(time.monotonic() - self.started):>8}",
+            f"cell {self.cell}/{self.cells}",
+        ]
+        if state := self.tail.read():
+            parts.append(bar(state))
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``2 min 05 s``, ``3 h 07 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def bar(state: dict[str, Any], width: int = 20) -> str:
+    """A progress bar as text."""
+    count, total = state["n"], state["total"]
+    rate = f" {state['rate']:.3g} {state['unit']}/s" if state.get("rate") else ""
+    if not total:
+        return f"{state['desc']} {count:g}{rate}"
+    share = min(1.0, count / total)
+    drawn = "#" * round(share * width)
+    return f"{state['desc']} [{drawn:<{width}}] {share:4.0%} {count:g}/{total:g}{rate}"
+
+
+class Display:
+    """Live lines of the running stages below the ordinary output; a context manager."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.live = stream.isatty()
+        self._lines: dict[str, Line] = {}
+        self._drawn = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Display":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join()
+        with self._lock:
+            self._clear()
+            self.stream.flush()
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        with self._lock:
+            self._clear()
+            self.stream.write(text + "\n")
+            self._draw()
+
+    def start(self, stage: str, progress_file: Path, cells: int) -> None:
+        """Show a stage whose notebook has ``cells`` code cells."""
+        with self._lock:
+            self._lines[stage] = Line(stage, Tail(progress_file), cells)
+
+    def cell(self, stage: str, number: int) -> None:
+        """The stage has come to its code cell ``number``, counted from 1."""
+        self._lines[stage].cell = number
+
+    def end(self, stage: str) -> None:
+        """The stage runs no more."""
+        with self._lock:
+            self._clear()
+            self._lines.pop(stage, None)
+            self._draw()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(REDRAW):
+            with self._lock:
+                if self.live:
+                    self._clear()
+                    self._draw()
+                else:
+                    self._tell()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        for line in self._lines.values():
+            if now - line.told >= PLAIN:
+                line.told = now
+                self.stream.write(line.text() + "\n")
+                self.stream.flush()
+
+    def _clear(self) -> None:
+        if self._drawn:
+            up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
+            self.stream.write(f"\r{up}\x1b[J")
+            self._drawn = 0
+
+    def _draw(self) -> None:
+        if self.live and self._lines:
+            width = shutil.get_terminal_size().columns - 1
+            self.stream.write("\n".join(line.text()[:width] for line in self._lines.values()))
+            self._drawn = len(self._lines)
+        self.stream.flush()
