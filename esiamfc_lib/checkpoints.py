@@ -8,10 +8,9 @@ needs to go on (see ``training``). Nothing here can run code on loading.
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,20 +24,24 @@ FORMAT = 1
 HEADER = "esiamfc"
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new."""
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
+
+    Args:
+        path: its folder is made if need be.
+        write: called with the open binary file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with temporary.open("wb") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def file_digest(path: str | Path) -> str:
@@ -73,7 +76,8 @@ def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
     header = {"format": FORMAT, **_network(model), "digest": digest(state), **info}
     # One key: safetensors keeps several in no fixed order, and the bytes would differ.
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))
-    write_atomically(path, safetensors_bytes(state, metadata={HEADER: text}))
+    data = safetensors_bytes(state, metadata={HEADER: text})
+    write_atomically(path, lambda file: file.write(data))
     return header["digest"]
 
 
@@ -144,14 +148,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:
     """Write a state file: nested dictionaries and lists of tensors, numbers and texts."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomically(path, lambda file: torch.save(state, file))
 
 
 def load_state(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""Where and how the networks run: device, precision, and several processes as one."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from esiamfc_lib.errors import StudyError
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """``auto`` is the GPU where there is one; else what was asked for.
+
+    Raises:
+        StudyError: not a device, or not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"parameter 'device' = {device!r} cannot be used: {reason}") from None
+    return chosen
+
+
+def choose_precision(precision: str, device: str | torch.device) -> tuple[str, str]:
+    """Resolve ``auto`` to ``bf16`` where the processor computes in it, else ``fp32``.
+
+    Returns:
+        (precision, reason): the reason is half a sentence for the log.
+    """
+    if precision != "auto":
+        return precision, "as the parameter says"
+    if torch.device(device).type == "cuda":
+        return ("bf16", "the GPU has it") if torch.cuda.is_bf16_supported() else (
+            "fp32", "this GPU has no bf16")
+    # Without these instructions bf16 is emulated, and slower than fp32.
+    found = sorted({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+    return ("bf16", f"the processor has {found[0]}") if found else (
+        "fp32", "the processor has no bf16 instructions")
+
+
+def make_fabric(device: torch.device, precision: str) -> Fabric:
+    """Lightning Fabric on one device, or on one of many when started by ``torchrun``."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    accelerator = "cuda" if device.type == "cuda" else "cpu"
+    if several:
+        devices, strategy = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), "ddp"
+    else:
+        devices = [device.index or 0] if accelerator == "cuda" else 1
+        strategy = "auto"
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1")) if several else 1
+    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, num_nodes=nodes,
+                    precision="bf16-mixed" if precision == "bf16" else "32-true")
+    fabric.launch()
+    return fabric
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm whose batch is the global one, on any device (torch's own needs a GPU).
+
+    With it, many processes that share a batch compute what one process would.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W), N of this process → the same, normalised over the N of all processes."""
+        if not self.training:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            values = x.float()
+            count = values.new_tensor([values.numel() / values.shape[1]])
+            sums = torch.cat([values.sum((0, 2, 3)), (values * values).sum((0, 2, 3)), count])
+            sums = all_reduce(sums)
+            total = sums[-1].detach()
+            mean, square = (sums[:-1] / total).chunk(2)
+            variance = (square - mean * mean).clamp(min=0)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+                self.num_batches_tracked += 1
+            scale = self.weight * torch.rsqrt(variance + self.eps)
+            shift = self.bias - mean * scale
+            return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+def synchronise_norms(module: nn.Module) -> None:
+    """Make every BatchNorm of a module see the global batch, in place; names stay the same."""
+    for layer in module.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = SyncBatchNorm2d
+
+
+def summed(total: Tensor) -> Tensor:
+    """The sum of a tensor over all processes; itself where there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(total)
+    return total
+
+
+def _cpu_flags() -> set[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return set()
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

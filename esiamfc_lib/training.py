@@ -1,0 +1,427 @@
+"""The training loop of notebooks 02, 05 and 06.
+
+::
+
+    task = BaselineTask(SiamFC(width))               # what learns, what is frozen, the loss
+    result = fit(task, parameters, pairs, folder)    # this file
+
+SGD with a learning rate that falls from epoch to epoch. After each epoch: validation loss, now and
+then tracking quality on held-out sequences, and the better model so far becomes
+``best.safetensors``. The folder also gets ``log.jsonl``, TensorBoard curves and pictures, the
+models of the last epochs, and ``state.pt``: everything needed to go on after a kill, at any
+moment, to the same bytes as if there had been none (on a CPU with the same number of threads).
+"""
+
+import json
+import math
+import random
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from esiamfc_lib import checkpoints, devices
+from esiamfc_lib.config import TrainingParameters
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.progress import Progress
+from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
+from esiamfc_lib.training_log import TrainingLog
+
+__all__ = ["BaselineTask", "Batch", "BranchTask", "FusionTask", "Pairs", "Result", "exponential",
+           "fit", "fit_together", "stepwise"]
+
+# What may differ between a run and its continuation without changing its result.
+FREE = {"run_dir", "report_dir", "device", "threads", "workers"}
+
+
+class Batch(NamedTuple):
+    """Pairs of images: exemplar (N, 3, 127, 127) and search (N, 3, 255, 255), uint8 RGB.
+
+    ``tracks`` (N,) int64 is the index of the exemplar's track, ``positive`` (N,) bool is False
+    where the search image shows an object of another video.
+    """
+
+    exemplar: Tensor
+    search: Tensor
+    tracks: Tensor
+    positive: Tensor
+
+
+class Pairs(Protocol):
+    """Where batches come from: the same ones for the same epoch, from any position on."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number ``start`` on."""
+
+
+def exponential(epoch: int, parameters: TrainingParameters) -> float:
+    """Learning rate: from ``lr`` in the first epoch to ``lr_last`` in the last, by one factor."""
+    share = epoch / max(1, parameters.epochs - 1)
+    return parameters.lr * (parameters.lr_last / parameters.lr) ** share
+
+
+def stepwise(epoch: int, parameters: TrainingParameters, steps: int = 3) -> float:
+    """Learning rate: from ``lr`` to ``lr_last`` in ``steps`` plateaus of equal length."""
+    plateau = min(steps - 1, epoch * steps // parameters.epochs)
+    return parameters.lr * (parameters.lr_last / parameters.lr) ** (plateau / (steps - 1))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training gave.
+
+    Attributes:
+        model: the best network, in eval mode on the CPU.
+        best: epoch, ``score`` and what was measured of it.
+        history: one entry an epoch: ``epoch``, ``lr``, ``train`` and ``validation`` (figures of
+            the task, at least ``loss``), ``tracking`` (what ``validate`` returned, where it ran).
+        path: of the best model's file.
+        resumed: whether this call continued an earlier one.
+        precision: "fp32" or "bf16", and why.
+    """
+
+    model: nn.Module
+    best: dict[str, Any]
+    history: list[dict[str, Any]]
+    path: Path
+    resumed: bool
+    precision: tuple[str, str]
+
+
+@dataclass
+class Position:
+    """How far a training has come; with the tensors, all that a state file holds."""
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    log_bytes: int = 0
+
+
+def fit(task: Task, parameters: TrainingParameters, train: Pairs, folder: str | Path,
+        **options: Any) -> Result:
+    """Train a task.
+
+    Args:
+        task: what learns; its network is trained in place.
+        parameters: learning rate, epochs, precision ... of the stage.
+        train: pairs to learn from.
+        folder: of this run; a run that was killed there goes on where it was.
+        options: see ``Run``.
+
+    Raises:
+        StudyError: the loss is not finite; or the folder holds a run with other parameters.
+    """
+    return fit_together([Run(task, parameters, train, folder, **options)])[0]
+
+
+def fit_together(runs: "Sequence[Run]") -> list[Result]:
+    """Train several branches of one baseline side by side, their stem computed once for all.
+
+    Each run keeps its own pairs, optimiser, folder and checkpoints, and ends as it would alone.
+
+    Raises:
+        StudyError: as ``fit``; or the runs do not share one frozen part.
+    """
+    shared = runs[0].task
+    if len(runs) > 1 and len({run.frozen_digest for run in runs}) > 1:
+        raise StudyError("only runs with the same frozen part can be trained together")
+    working = {i: run.steps() for i, run in enumerate(runs)}
+    results, wanted = {}, {}
+
+    def advance(i: int, given) -> None:
+        try:
+            wanted[i] = working[i].send(given)
+        except StopIteration as end:
+            results[i] = end.value
+            wanted.pop(i, None)
+
+    for i in working:
+        advance(i, None)
+    while wanted:
+        asking = list(wanted)
+        images = zip(*(wanted[i] for i in asking), strict=True)
+        exemplar, search = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in images)
+        with runs[0].fabric.autocast():
+            given = shared.given(exemplar, search)
+        sizes = [len(wanted[i][0]) for i in asking]
+        for i, *own in zip(asking, *(part.split(sizes) for part in given), strict=True):
+            advance(i, tuple(own))
+    return [results[i] for i in range(len(runs))]
+
+
+class Run:
+    """One training in one folder.
+
+    Args:
+        task, parameters, train, folder: see ``fit``.
+        validation: pairs of held-out videos, for the validation loss.
+        validate: called with the network (eval mode) and the epoch; returns tracking figures on
+            held-out sequences, of which ``score`` chooses the best epoch.
+        validate_every: epochs between two calls of ``validate``; the last epoch is always one.
+        score: the figure of ``validate`` that is to be large. Without ``validate`` the smallest
+            validation loss decides, and without validation pairs the last epoch.
+        info: facts that belong to the result, for the model's header (``data``: fingerprint of
+            the data, ``start``: digest of the starting weights). A run is not continued when
+            they have changed.
+        schedule: learning rate of an epoch: ``exponential`` or ``stepwise``.
+        augment: called with (exemplar, search, epoch, step) on the device, uint8 in and out.
+        resume: continue a run found in the folder; False: start afresh.
+        keep: models of so many last epochs are kept, and the best one always.
+        checkpoint_seconds: save the state that often within an epoch; 0 = after every step.
+        title: of the progress bar.
+    """
+
+    def __init__(self, task: Task, parameters: TrainingParameters, train: Pairs,
+                 folder: str | Path, *, validation: Pairs | None = None,
+                 validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
+                 validate_every: int = 1, score: str = "auc", info: dict[str, Any] | None = None,
+                 schedule: Callable[[int, TrainingParameters], float] = exponential,
+                 augment: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] | None = None,
+                 resume: bool = True, keep: int = 2, checkpoint_seconds: float = 60.0,
+                 title: str = ""):
+        self.task, self.parameters, self.train, self.folder = task, parameters, train, Path(folder)
+        self.validation, self.validate, self.validate_every = validation, validate, validate_every
+        self.score, self.info, self.schedule, self.augment = score, info or {}, schedule, augment
+        self.resume, self.keep, self.checkpoint_seconds = resume, keep, checkpoint_seconds
+        self.title = title or task.name
+        if parameters.threads:
+            torch.set_num_threads(parameters.threads)
+        device = devices.choose_device(parameters.device)
+        self.precision = devices.choose_precision(parameters.precision, device)
+        self.fabric = devices.make_fabric(device, self.precision[0])
+        if self.fabric.world_size > 1:
+            devices.synchronise_norms(task.learners)
+        self.frozen_digest = checkpoints.digest(self._frozen())
+        task.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            task.learners.parameters(), lr=parameters.lr, momentum=parameters.momentum,
+            weight_decay=parameters.weight_decay)
+        self.step_module, self.optimizer = self.fabric.setup(task, self.optimizer)
+        self.at = Position()
+
+    # The course of a training, from top to bottom.
+
+    def steps(self) -> Generator[tuple[Tensor, Tensor], tuple[Tensor, ...], Result]:
+        """Yield the images of each batch, take what the frozen part makes of them, and learn."""
+        resumed = self.resume and self._load_state()
+        total = self.parameters.epochs * len(self.train)
+        done = self.at.epoch * len(self.train) + self.at.step
+        self.log = TrainingLog(self.folder, self.fabric.is_global_zero, self.at.log_bytes, done)
+        bar = Progress(total=total, initial=done, desc=self.title, unit="step",
+                       disable=not self.fabric.is_global_zero)
+        self.saved_at = time.monotonic()
+        with bar, self.log:
+            while self.at.epoch < self.parameters.epochs:
+                self._begin_epoch()
+                for batch in self.train.batches(self.at.epoch, self.at.step):
+                    images = self._to_device(batch)
+                    loss = self._learn((yield images), batch)
+                    bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                    bar.update()
+                    self._save_now_and_then()
+                self._end_epoch()
+            if not self.at.best:
+                self._keep_best({"epoch": -1})  # no epochs: the starting weights are the result
+        return self._result(resumed)
+
+    def _begin_epoch(self) -> None:
+        self.lr = self.schedule(self.at.epoch, self.parameters)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        self.task.train()
+
+    def _learn(self, given: tuple[Tensor, ...], batch: Batch) -> float:
+        loss, sums = self.step_module(given, batch.tracks, batch.positive.to(self.fabric.device))
+        value = loss.item()
+        if not math.isfinite(value):
+            self._stop(batch, value)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if self.parameters.clip_norm:
+            self.fabric.clip_gradients(self.step_module, self.optimizer,
+                                       max_norm=self.parameters.clip_norm)
+        self.optimizer.step()
+        _add(self.at.sums, sums)
+        self.at.step += 1
+        self.log.step(self.at.epoch, self.at.step, value, self.lr)
+        return value
+
+    def _end_epoch(self) -> None:
+        epoch = self.at.epoch
+        entry = {"epoch": epoch, "lr": self.lr, "train": self._report(self.at.sums)}
+        if self.validation is not None:
+            entry["validation"] = self._validation()
+        last = epoch + 1 == self.parameters.epochs
+        if self.validate is not None and (last or (epoch + 1) % self.validate_every == 0):
+            self.task.eval()
+            entry["tracking"] = self.validate(self.task.model, epoch)
+        if warning := self.task.warning(entry.get("validation", entry["train"])):
+            entry["warning"] = warning
+            warnings.warn(f"epoch {epoch}: {warning}", stacklevel=2)
+        self.at.history.append(entry)
+        if self._is_best(entry):
+            self._keep_best(entry)
+        self._save_epoch(epoch)
+        self.log.epoch(entry)
+        self.at.epoch, self.at.step, self.at.sums = epoch + 1, 0, {}
+        self._save_state()
+
+    # Validation and selection.
+
+    @torch.no_grad()
+    def _validation(self) -> dict[str, Any]:
+        self.task.eval()
+        sums: dict[str, Tensor] = {}
+        for batch in self.validation.batches(0):
+            exemplar, search = self._to_device(batch, augment=False)
+            with self.fabric.autocast():
+                given = self.task.given(exemplar, search)
+                _, own = self.task(given, batch.tracks, batch.positive.to(self.fabric.device))
+                if not sums:
+                    self.log.images(batch.exemplar, batch.search, self.task.response(*given))
+            _add(sums, own)
+        return self._report(sums)
+
+    def _report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+        return self.task.report({name: devices.summed(value.clone().to(self.fabric.device)).cpu()
+                                 for name, value in sums.items()})
+
+    def _is_best(self, entry: dict[str, Any]) -> bool:
+        if self.validate is not None:
+            if "tracking" not in entry:
+                return False
+            value = entry["tracking"][self.score]
+        elif self.validation is not None:
+            value = -entry["validation"]["loss"]
+        else:
+            value = float(entry["epoch"])
+        entry["score"] = value
+        return not self.at.best or value > self.at.best["score"]
+
+    def _keep_best(self, entry: dict[str, Any]) -> None:
+        self.at.best = entry
+        self._save_model("best.safetensors", entry)
+
+    def _result(self, resumed: bool) -> Result:
+        path = self.folder / "best.safetensors"
+        self.fabric.barrier()
+        model, _ = checkpoints.load(path)
+        return Result(model, self.at.best, self.at.history, path, resumed, self.precision)
+
+    # Files.
+
+    def _save_model(self, name: str, entry: dict[str, Any]) -> None:
+        if self.fabric.is_global_zero:
+            checkpoints.save(self.folder / name, self.task.model, training=self._identity(),
+                             result=entry)
+
+    def _save_epoch(self, epoch: int) -> None:
+        self._save_model(f"epoch-{epoch:03d}.safetensors", self.at.history[-1])
+        if self.fabric.is_global_zero:
+            for old in sorted(self.folder.glob("epoch-*.safetensors"))[:-self.keep]:
+                old.unlink()
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+            self._save_state()
+
+    def _save_state(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.fabric.is_global_zero:
+            checkpoints.save_state(self.folder / "state.pt", {
+                "identity": json.dumps(self._identity()), "learners": self._learned(),
+                "optimizer": self.optimizer.state_dict(), "epoch": self.at.epoch,
+                "step": self.at.step, "sums": self.at.sums, "log_bytes": self.log.flushed(),
+                "history": json.dumps(self.at.history), "best": json.dumps(self.at.best),
+                "random": _random_state()})
+
+    def _load_state(self) -> bool:
+        path = self.folder / "state.pt"
+        if not path.is_file():
+            return False
+        state = checkpoints.load_state(path)
+        self._refuse_other(json.loads(state["identity"]), path)
+        self.task.learners.load_state_dict(state["learners"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        _restore_random_state(state["random"])
+        self.at = Position(state["epoch"], state["step"], state["sums"],
+                           json.loads(state["history"]), json.loads(state["best"]),
+                           state["log_bytes"])
+        return True
+
+    def _identity(self) -> dict[str, Any]:
+        parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
+        return {**parameters, "task": self.task.name, "schedule": self.schedule.__name__,
+                "frozen part": self.frozen_digest, "steps an epoch": len(self.train), **self.info}
+
+    def _refuse_other(self, theirs: dict[str, Any], path: Path) -> None:
+        ours = json.loads(json.dumps(self._identity()))
+        differing = [f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
+                     for name in sorted(ours.keys() | theirs.keys())
+                     if ours.get(name) != theirs.get(name)]
+        if differing:
+            raise StudyError(f"{path} belongs to a training with other parameters: "
+                             f"{'; '.join(differing)}; remove {self.folder} to train anew")
+
+    def _stop(self, batch: Batch, value: float) -> None:
+        path = self.folder / "nonfinite.pt"
+        checkpoints.save_state(path, {**batch._asdict(), "epoch": self.at.epoch,
+                                      "step": self.at.step, "loss": value})
+        raise StudyError(f"{self.title}: the loss is {value} in epoch {self.at.epoch}, step "
+                         f"{self.at.step}; its batch is in {path}; a smaller lr or clip_norm > 0 "
+                         "may help")
+
+    # Tensors.
+
+    def _to_device(self, batch: Batch, augment: bool = True) -> tuple[Tensor, Tensor]:
+        exemplar, search = (images.to(self.fabric.device, non_blocking=True)
+                            for images in batch[:2])
+        if augment and self.augment is not None:
+            exemplar, search = self.augment(exemplar, search, self.at.epoch, self.at.step)
+        return tuple(images.to(torch.float32, memory_format=torch.channels_last)
+                     for images in (exemplar, search))
+
+    def _learned(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu()
+                for name, tensor in self.task.learners.state_dict().items()}
+
+    def _frozen(self) -> dict[str, Tensor]:
+        learning = {id(tensor) for tensor in self.task.learners.state_dict(keep_vars=True).values()}
+        state = self.task.model.state_dict(keep_vars=True)
+        return {name: tensor for name, tensor in state.items() if id(tensor) not in learning}
+
+
+def _add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value
+
+
+def _random_state() -> dict[str, Any]:
+    """All global generators: this project uses none of them, but a callback might."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    version, words, gauss_next = random.getstate()
+    return {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(),
+            "numpy": [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+            "python": [version, list(words), gauss_next]}
+
+
+def _restore_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, words, gauss_next = state["python"]
+    random.setstate((version, tuple(words), gauss_next))
