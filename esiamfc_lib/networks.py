@@ -226,7 +226,7 @@ class ESiamFC(nn.Module):
         model = SiamFC(self.width)
         model.stem.load_state_dict(self.stem.state_dict())
         model.branch.load_state_dict(self.branches[j].state_dict())
-        return model
+        return model.train(self.training)
 
     def responses(self, z: Tensor, x: Tensor) -> Tensor:
         """Response of every branch: (N, k, 17, 17).
