@@ -32,7 +32,8 @@ def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> 
     buffer = np.frombuffer(data, dtype=np.uint8)
     image = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB) if buffer.size else None
     if image is None:
-        raise StudyError(f"{name}: the file is {'truncated or no image' if buffer.size else 'empty'}")
+        fault = "truncated or no image" if buffer.size else "empty"
+        raise StudyError(f"{name}: the file is {fault}")
     return image
 
 
