@@ -107,12 +107,14 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
     """
     if not notebook.is_file():
         raise StudyError(f"no notebook {notebook}")
-    # papermill logs paths and, per parameter, what it cannot infer: not for the user's eyes
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    # what papermill logs, the callers of this module say themselves and more clearly
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     try:
         known = papermill.inspect_notebook(_verbatim(notebook))
     except nbformat.reader.NotJSONError:
         raise StudyError(f"{notebook} is not a notebook") from None
+    except ValueError:
+        raise StudyError(f"{notebook} names no kernel: open and save it in Jupyter") from None
     if not known:
         raise StudyError(f"{notebook} has no cell tagged 'parameters' with a parameter in it")
     unknown = [name for name in parameters if name not in known]

@@ -170,8 +170,6 @@ class Study:
         try:
             why = ["--force"] if name in self.forced else reasons(stage)
             self.display.say(f"{name}: {'; '.join(why)}")
-            if stage.kind != "dataset":
-                self._check_clusters()
             took = self._run_stage(stage)
         except StudyError as error:
             executed = f" (see {stage.executed})" if stage.executed.is_file() else ""
@@ -189,11 +187,14 @@ class Study:
         if last and last.status == "running" and last.kernel:
             end_leftover(last.kernel)
         current = stage.fingerprint()
+        self._check_clusters(stage)
         if stage.name in self.forced or (last and stale(last.fingerprint, current)):
             shutil.rmtree(stage.folder, ignore_errors=True)
         record = Record(stage.name, "running", current, started=datetime.now(UTC).isoformat())
         record.write(stage.folder)
-        stage.executed.unlink(missing_ok=True)
+        # the notebook's last word must be a new one; other outputs may be kept and resumed
+        for file in (stage.executed, stage.folder / "metrics.json"):
+            file.unlink(missing_ok=True)
         begin = time.time()
         progress = self._progress_file(stage)
         self.display.start(stage.name, progress, cells=len(code_cells(stage.notebook)) + 2)
@@ -226,10 +227,13 @@ class Study:
         done.write(stage.folder)
         return done.seconds
 
-    def _check_clusters(self) -> None:
+    def _check_clusters(self, stage: Stage) -> None:
         """k against the number of tracks, as soon as that is known and before any training."""
+        file = self.profile.run / TRACKS
+        if stage.kind == "dataset" or not file.is_file():
+            return
         k = self.profile.stages["clustering"].n_clusters
-        tracks = json.loads((self.profile.run / TRACKS).read_text(encoding="utf-8"))["tracks"]
+        tracks = json.loads(file.read_text(encoding="utf-8")).get("tracks", k)
         if k > tracks:
             raise StudyError(
                 f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"
