@@ -48,7 +48,7 @@ def choose_precision(precision: str, device: str | torch.device) -> tuple[str, s
 
 def make_fabric(device: torch.device, precision: str) -> Fabric:
     """Lightning Fabric on one device, or on one of many when started by ``torchrun``."""
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several = rank_and_world()[1] > 1
     accelerator = "cuda" if device.type == "cuda" else "cpu"
     if several:
         devices, strategy = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), "ddp"
@@ -60,6 +60,11 @@ def make_fabric(device: torch.device, precision: str) -> Fabric:
                     precision="bf16-mixed" if precision == "bf16" else "32-true")
     fabric.launch()
     return fabric
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and the number of processes, as ``torchrun`` set them; else 0 of 1."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):

@@ -2,8 +2,9 @@
 
 ::
 
-    task = BaselineTask(SiamFC(width))               # what learns, what is frozen, the loss
-    result = fit(task, parameters, pairs, folder)    # this file
+    task = BaselineTask(SiamFC(width))                     # what learns, what is frozen, the loss
+    pairs = loader(PairDataset(store, ...), parameters)    # the same pairs from any position on
+    result = fit(task, parameters, pairs, folder)          # this file
 
 SGD with a learning rate that falls from epoch to epoch. After each epoch: validation loss, now and
 then tracking quality on held-out sequences, and the better model so far becomes
@@ -17,50 +18,37 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from esiamfc_lib import checkpoints, devices
+from esiamfc_lib.augmentation import Augmentation, augment
 from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.pairs import PairBatch, PairDataset, PairLoader
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
 from esiamfc_lib.training_log import TrainingLog
 
-__all__ = ["BaselineTask", "Batch", "BranchTask", "FusionTask", "Pairs", "Result", "exponential",
-           "fit", "fit_together", "stepwise"]
+__all__ = ["BaselineTask", "BranchTask", "FusionTask", "Result", "Run", "exponential", "fit",
+           "fit_together", "loader", "stepwise"]
 
 # What may differ between a run and its continuation without changing its result.
 FREE = {"run_dir", "report_dir", "device", "threads", "workers"}
 
 
-class Batch(NamedTuple):
-    """Pairs of images: exemplar (N, 3, 127, 127) and search (N, 3, 255, 255), uint8 RGB.
-
-    ``tracks`` (N,) int64 is the index of the exemplar's track, ``positive`` (N,) bool is False
-    where the search image shows an object of another video.
-    """
-
-    exemplar: Tensor
-    search: Tensor
-    tracks: Tensor
-    positive: Tensor
-
-
-class Pairs(Protocol):
-    """Where batches come from: the same ones for the same epoch, from any position on."""
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from number ``start`` on."""
+def loader(dataset: PairDataset, parameters: TrainingParameters) -> PairLoader:
+    """Batches for ``fit``: this process's share of them, where ``torchrun`` started several."""
+    rank, world = devices.rank_and_world()
+    on_gpu = devices.choose_device(parameters.device).type == "cuda"
+    return PairLoader(dataset, parameters.batch_size, parameters.workers, pin_memory=on_gpu,
+                      rank=rank, world=world)
 
 
 def exponential(epoch: int, parameters: TrainingParameters) -> float:
@@ -109,7 +97,7 @@ class Position:
     log_bytes: int = 0
 
 
-def fit(task: Task, parameters: TrainingParameters, train: Pairs, folder: str | Path,
+def fit(task: Task, parameters: TrainingParameters, train: PairLoader, folder: str | Path,
         **options: Any) -> Result:
     """Train a task.
 
@@ -176,25 +164,25 @@ class Run:
             the data, ``start``: digest of the starting weights). A run is not continued when
             they have changed.
         schedule: learning rate of an epoch: ``exponential`` or ``stepwise``.
-        augment: called with (exemplar, search, epoch, step) on the device, uint8 in and out.
+        augmentation: of the training pairs; the dataset needs its ``margin``.
         resume: continue a run found in the folder; False: start afresh.
         keep: models of so many last epochs are kept, and the best one always.
         checkpoint_seconds: save the state that often within an epoch; 0 = after every step.
         title: of the progress bar.
     """
 
-    def __init__(self, task: Task, parameters: TrainingParameters, train: Pairs,
-                 folder: str | Path, *, validation: Pairs | None = None,
+    def __init__(self, task: Task, parameters: TrainingParameters, train: PairLoader,
+                 folder: str | Path, *, validation: PairLoader | None = None,
                  validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
                  validate_every: int = 1, score: str = "auc", info: dict[str, Any] | None = None,
                  schedule: Callable[[int, TrainingParameters], float] = exponential,
-                 augment: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] | None = None,
-                 resume: bool = True, keep: int = 2, checkpoint_seconds: float = 60.0,
-                 title: str = ""):
+                 augmentation: Augmentation | None = None, resume: bool = True,
+                 keep: int = 2, checkpoint_seconds: float = 60.0, title: str = ""):
         self.task, self.parameters, self.train, self.folder = task, parameters, train, Path(folder)
         self.validation, self.validate, self.validate_every = validation, validate, validate_every
-        self.score, self.info, self.schedule, self.augment = score, info or {}, schedule, augment
-        self.resume, self.keep, self.checkpoint_seconds = resume, keep, checkpoint_seconds
+        self.score, self.info, self.schedule = score, info or {}, schedule
+        self.augmentation, self.resume = augmentation, resume
+        self.keep, self.checkpoint_seconds = keep, checkpoint_seconds
         self.title = title or task.name
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
@@ -225,8 +213,9 @@ class Run:
         with bar, self.log:
             while self.at.epoch < self.parameters.epochs:
                 self._begin_epoch()
-                for batch in self.train.batches(self.at.epoch, self.at.step):
-                    images = self._to_device(batch)
+                for batch in self.train.epoch(self.at.epoch, self.at.step):
+                    batch = batch.to(self.fabric.device)
+                    images = augment(batch, self.augmentation, self.parameters.seed)
                     loss = self._learn((yield images), batch)
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                     bar.update()
@@ -242,8 +231,8 @@ class Run:
             group["lr"] = self.lr
         self.task.train()
 
-    def _learn(self, given: tuple[Tensor, ...], batch: Batch) -> float:
-        loss, sums = self.step_module(given, batch.tracks, batch.positive.to(self.fabric.device))
+    def _learn(self, given: tuple[Tensor, ...], batch: PairBatch) -> float:
+        loss, sums = self.step_module(given, batch.track, batch.positive)
         value = loss.item()
         if not math.isfinite(value):
             self._stop(batch, value)
@@ -284,13 +273,14 @@ class Run:
     def _validation(self) -> dict[str, Any]:
         self.task.eval()
         sums: dict[str, Tensor] = {}
-        for batch in self.validation.batches(0):
-            exemplar, search = self._to_device(batch, augment=False)
+        for batch in self.validation.epoch(0):
+            batch = batch.to(self.fabric.device)
+            exemplar, search = augment(batch)
             with self.fabric.autocast():
                 given = self.task.given(exemplar, search)
-                _, own = self.task(given, batch.tracks, batch.positive.to(self.fabric.device))
+                _, own = self.task(given, batch.track, batch.positive)
                 if not sums:
-                    self.log.images(batch.exemplar, batch.search, self.task.response(*given))
+                    self.log.images(exemplar, search, self.task.response(*given))
             _add(sums, own)
         return self._report(sums)
 
@@ -364,6 +354,7 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
         return {**parameters, "task": self.task.name, "schedule": self.schedule.__name__,
+                "augmentation": asdict(self.augmentation) if self.augmentation else None,
                 "frozen part": self.frozen_digest, "steps an epoch": len(self.train), **self.info}
 
     def _refuse_other(self, theirs: dict[str, Any], path: Path) -> None:
@@ -375,7 +366,7 @@ class Run:
             raise StudyError(f"{path} belongs to a training with other parameters: "
                              f"{'; '.join(differing)}; remove {self.folder} to train anew")
 
-    def _stop(self, batch: Batch, value: float) -> None:
+    def _stop(self, batch: PairBatch, value: float) -> None:
         path = self.folder / "nonfinite.pt"
         checkpoints.save_state(path, {**batch._asdict(), "epoch": self.at.epoch,
                                       "step": self.at.step, "loss": value})
@@ -384,14 +375,6 @@ class Run:
                          "may help")
 
     # Tensors.
-
-    def _to_device(self, batch: Batch, augment: bool = True) -> tuple[Tensor, Tensor]:
-        exemplar, search = (images.to(self.fabric.device, non_blocking=True)
-                            for images in batch[:2])
-        if augment and self.augment is not None:
-            exemplar, search = self.augment(exemplar, search, self.at.epoch, self.at.step)
-        return tuple(images.to(torch.float32, memory_format=torch.channels_last)
-                     for images in (exemplar, search))
 
     def _learned(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu()

@@ -76,12 +76,12 @@ class TrainingLog:
                         self.board.add_scalar(f"weights/{group}_branch_{j}", weight, self.done)
 
     def images(self, exemplar: Tensor, search: Tensor, response: Tensor) -> None:
-        """Show some pairs (uint8) and the probability maps of their responses (N, H, W)."""
+        """Show some pairs (0 to 255) and the probability maps of their responses (N, H, W)."""
         if self.board is None:
             return
         probability = torch.sigmoid(response[:PICTURES, None].float())
         for name, pictures in (("exemplar", exemplar), ("search", search)):
-            self.board.add_images(f"pairs/{name}", pictures[:PICTURES].cpu(), self.done)
+            self.board.add_images(f"pairs/{name}", pictures[:PICTURES].byte().cpu(), self.done)
         self.board.add_images("pairs/response", probability.cpu(), self.done)
 
     def _write(self, line: dict[str, Any]) -> None:
