@@ -101,7 +101,7 @@ def test_region_overlap_by_hand():
     assert metrics.region_overlap(square, diamond) == pytest.approx(0.5)
     # Cut to the left half of both: 25 of 50.
     assert metrics.region_overlap(square, diamond, bound=(5, 10)) == pytest.approx(0.5)
-    assert metrics.region_overlap(square, square + [20, 0, 0, 0]) == 0.0
+    assert metrics.region_overlap(square, [20.0, 0, 10, 10]) == 0.0
     assert metrics.region_overlap(square, square, bound=(0, 0)) == 0.0
     # A bow tie: two triangles of 25 each, both inside the square.
     bow_tie = np.array([0.0, 0, 10, 10, 10, 0, 0, 10])

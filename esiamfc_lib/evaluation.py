@@ -1,0 +1,314 @@
+"""Run trackers over benchmarks: fanned out, resumable, cached; the scores are ``scoring``'s.
+
+Results lie on disk as soon as a sequence ends: ``boxes/<tracker>/<sequence>.txt`` in the
+benchmark's own format, and beside it the key that says of what they are the result: the weights'
+digest, the tracker's parameters, the code, the data. A result is taken from disk only when its key
+is right, whatever the tracker's name. Times lie apart (``times/``), because nothing else differs
+between two runs.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+
+from esiamfc_lib import benchmarks, checkpoints, metrics, scoring, supervised
+from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.curation import backend
+from esiamfc_lib.devices import choose_device, choose_precision
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.progress import Progress
+from esiamfc_lib.sequence import Sequence
+from esiamfc_lib.tracking import (
+    BranchTracker,
+    ESiamFCTracker,
+    IdentityTracker,
+    SequenceTracker,
+    SiamFCTracker,
+)
+
+# Modules that a tracker's boxes depend on.
+CODE = ("geometry", "networks", "tracking", "metrics", "supervised")
+
+
+class TrackerSpec(Parameters):
+    """A tracker as JSON: worker processes, also on other machines, build it from this."""
+
+    name: str = Field(pattern=r"^[\w][\w .+=-]*$", description="in tables, and of its folder")
+    kind: Literal["identity", "siamfc", "branch", "ensemble", "oracle"] = Field(
+        description="oracle: per sequence the best branch by ground truth, an upper bound"
+    )
+    weights: str = Field("", description="model file")
+    branch: NonNegativeInt = Field(0, description="for kind branch: which one")
+    fusion: Literal["uniform", "max", "nearest_centroid", "cluster_weight"] = Field(
+        "cluster_weight", description="for kind ensemble"
+    )
+    baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
+    centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centroids'")
+    tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
+    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
+    device: str = Field("cpu", description="auto, cpu, cuda ...")
+
+    def build(self) -> SequenceTracker:
+        """The tracker itself.
+
+        Raises:
+            StudyError: a model file is missing, damaged or of another kind.
+        """
+        if self.kind == "identity":
+            return IdentityTracker(self.name)
+        if self.kind == "oracle":
+            raise StudyError("an oracle chooses among results; it cannot track by itself")
+        device = choose_device(self.device)
+        options = {
+            "parameters": self.tracking,
+            "name": self.name,
+            "device": str(device),
+            "precision": choose_precision(self.precision, device)[0],
+        }
+        if self.kind == "siamfc":
+            return SiamFCTracker(checkpoints.load_siamfc(self.weights), **options)
+        model = checkpoints.load_esiamfc(self.weights)
+        if self.kind == "branch":
+            return BranchTracker(model, self.branch, **options)
+        if self.fusion == "nearest_centroid":
+            options["centroids"] = _centroids(self.centroids)
+            options["embedder"] = checkpoints.load_siamfc(self.baseline)
+        return ESiamFCTracker(model, self.fusion, **options)
+
+    def identity(self) -> dict:
+        """What its boxes depend on, but for the data: no names, no paths, digests of files."""
+        facts = {"kind": self.kind, "code": _code_digest()}
+        if self.kind == "identity":
+            return facts
+        device = choose_device(self.device)
+        facts |= {
+            "weights": checkpoints.file_digest(self.weights),
+            "tracking": self.tracking.model_dump(),
+            "precision": choose_precision(self.precision, device)[0],
+            "device": device.type,
+            "libraries": [torch.__version__, cv2.__version__, np.__version__],
+        }
+        if self.kind == "branch":
+            facts["branch"] = self.branch
+        if self.kind == "ensemble":
+            facts["fusion"] = self.fusion
+            if self.fusion == "nearest_centroid":
+                facts["baseline"] = checkpoints.file_digest(self.baseline)
+                facts["centroids"] = checkpoints.file_digest(self.centroids)
+        return facts
+
+
+def evaluate(
+    specs: Iterable[TrackerSpec],
+    benchmark: str,
+    root: str | Path,
+    out: str | Path,
+    workers: int = 1,
+    scheduler: str = "",
+    limit: int = 0,
+) -> pd.DataFrame:
+    """Run every tracker on every sequence that has no valid result yet, then score all.
+
+    Args:
+        specs: the trackers; their names must differ.
+        benchmark, root, limit: as for ``benchmarks.sequences``.
+        out: folder of the results; one folder serves one benchmark.
+        workers: processes, one thread each, so that the boxes do not depend on their number.
+        scheduler: address of a Dask scheduler whose workers do the tracking instead; they must see
+            ``root`` and the model files under the same paths.
+
+    Returns:
+        ``scoring.table``: one row a tracker and sequence, without times, so that two runs give the
+        same bytes. ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are
+        written to ``out``.
+
+    Raises:
+        StudyError: two trackers of one name, a missing file, an unreadable sequence, no scheduler.
+    """
+    specs, out = list(specs), Path(out)
+    sequences, missing = benchmarks.sequences(benchmark, root, limit)
+    run(specs, sequences, benchmark, out, workers, scheduler)
+    total = benchmarks.total(
+        benchmark, len(sequences), missing, built_in=benchmarks.is_own(benchmark, root)
+    )
+    names = [spec.name for spec in specs]
+    scores = scoring.table(out, names, sequences, benchmark)
+    scoring.write(out, scores, total, missing)
+    return scores
+
+
+def run(
+    specs: list[TrackerSpec],
+    sequences: list[Sequence],
+    benchmark: str,
+    out: Path,
+    workers: int = 1,
+    scheduler: str = "",
+) -> None:
+    """Write the boxes of every tracker on every sequence, unless they are there and valid."""
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise StudyError(f"two trackers have one name: {', '.join(sorted(names))}")
+    oracles = [spec for spec in specs if spec.kind == "oracle"]
+    doers = [spec for spec in specs if spec.kind != "oracle"]
+    chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
+
+    data = {sequence.name: benchmarks.fingerprint(sequence) for sequence in sequences}
+    jobs, frames, kept = [], 0, 0
+    for spec in doers:
+        identity = spec.identity() | {"supervised": benchmark.startswith("vot")}
+        for sequence in sequences:
+            result = Result(out, spec.name, sequence.name, identity | {"data": data[sequence.name]})
+            frames += len(sequence)
+            if result.valid():
+                kept += len(sequence)
+            else:
+                jobs.append((spec, sequence, benchmark, result))
+    jobs.sort(key=lambda job: -len(job[1]))  # long ones first: the last worker ends early
+
+    with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
+        for result, text, seconds in _tracked(jobs, workers, scheduler):
+            result.write(text, seconds)
+            bar.update(len(seconds))
+
+    for oracle in oracles:
+        for sequence in sequences:
+            _choose(out, oracle, chosen_from[oracle.name], sequence, benchmark)
+
+
+class Result:
+    """The files of one tracker on one sequence."""
+
+    def __init__(self, out: Path, tracker: str, sequence: str, facts: dict):
+        self.boxes = scoring.boxes_file(out, tracker, sequence)
+        self.times = scoring.times_file(out, tracker, sequence)
+        self.proof = out / "keys" / tracker / f"{sequence}.json"
+        text = json.dumps(facts, sort_keys=True)
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+
+    def valid(self) -> bool:
+        """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
+        if not (self.boxes.is_file() and self.proof.is_file()):
+            return False
+        try:
+            proof = json.loads(self.proof.read_text(encoding="utf-8"))
+        except json.JSONDecodeError:
+            return False
+        return proof == {"key": self.key, "boxes": checkpoints.file_digest(self.boxes)}
+
+    def write(self, text: str, seconds: np.ndarray) -> None:
+        """Boxes, times, and last the proof, each file whole or not at all."""
+        times = "".join(f"{second:.6f}\n" for second in seconds)
+        _write(self.boxes, text)
+        _write(self.times, times)
+        proof = {"key": self.key, "boxes": hashlib.sha256(text.encode()).hexdigest()}
+        _write(self.proof, json.dumps(proof) + "\n")
+
+
+def mean_auc(tracker: SequenceTracker, sequences: Iterable[Sequence]) -> float:
+    """Mean success of a tracker, here and now: for the choice of an epoch while training."""
+    successes = [
+        metrics.score(tracker.track_sequence(sequence)[0], sequence.boxes).success
+        for sequence in sequences
+    ]
+    return float(np.mean(successes))
+
+
+def _tracked(jobs: list[tuple], workers: int, scheduler: str):
+    """Yield (result, text, seconds) of each job as it ends."""
+    with backend(workers, scheduler) as size:
+        parallel = joblib.Parallel(
+            n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
+        )
+        calls = (
+            joblib.delayed(_track)(i, spec.model_dump_json(), sequence, benchmark)
+            for i, (spec, sequence, benchmark, _) in enumerate(jobs)
+        )
+        for i, text, seconds in parallel(calls):
+            yield jobs[i][3], text, seconds
+
+
+def _track(i: int, spec: str, sequence: Sequence, benchmark: str) -> tuple[int, str, np.ndarray]:
+    """One job, in a worker process: the result file's text and the seconds a frame."""
+    with _one_thread():
+        tracker = _built(spec)
+        if isinstance(sequence, benchmarks.VOTSequence):
+            record, seconds = supervised.track(tracker, sequence)
+        else:
+            boxes, seconds = tracker.track_sequence(sequence)
+            record = benchmarks.to_file(boxes, benchmark)
+    return i, scoring.to_text(record), seconds
+
+
+@functools.lru_cache(maxsize=4)
+def _built(spec: str) -> SequenceTracker:
+    """A tracker, built once for many sequences of one process."""
+    return TrackerSpec.model_validate_json(spec).build()
+
+
+@contextmanager
+def _one_thread():
+    """One thread for the network: sums then have one order, whatever the machine is doing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
+    """Names of the ensemble's branches; those that nobody asked for join ``doers``."""
+    names = []
+    for i in range(checkpoints.load_esiamfc(oracle.weights).k):
+        branch = oracle.model_copy(
+            update={"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
+        )
+        same = [spec for spec in doers if spec.kind == "branch" and spec.branch == i]
+        same = [spec for spec in same if spec.identity() == branch.identity()]
+        if not same:
+            doers.append(branch)
+        names.append(same[0].name if same else branch.name)
+    return names
+
+
+def _choose(
+    out: Path, oracle: TrackerSpec, names: list[str], sequence: Sequence, benchmark: str
+) -> None:
+    """The oracle's result: a copy of the best branch's; the first of equals."""
+    scores = scoring.table(out, names, [sequence], benchmark)
+    order = ["failures", "accuracy"] if benchmark.startswith("vot") else ["success"]
+    ranked = scores.sort_values(order, ascending=[o == "failures" for o in order], kind="stable")
+    best = scoring.boxes_file(out, ranked["tracker"].iloc[0], sequence.name)
+    _write(scoring.boxes_file(out, oracle.name, sequence.name), best.read_text(encoding="utf-8"))
+
+
+def _centroids(path: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["centroids"]
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"centroids file {path!r} cannot be read: {error}") from None
+
+
+@functools.cache
+def _code_digest() -> str:
+    digest = hashlib.sha256()
+    for module in CODE:
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    checkpoints.write_atomically(path, lambda file: file.write(text.encode()))
