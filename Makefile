@@ -1,0 +1,59 @@
+# The two commands of this project are `make study` and `make test`; `make help` lists the rest.
+# All paths are relative: the project's own path may hold spaces.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.installed
+
+# Choices, given as `make study PROFILE=smoke`:
+PROFILE ?= mini
+JOBS ?= 1
+ARGS ?=
+PIP_ARGS ?=
+PYTHON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install study test lint format notebooks lock clean distclean
+
+help: ## show this help
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'PROFILE=NAME       profile of `make study`: mini (default), smoke, real, paper'
+	@echo 'JOBS=N             stages that run side by side in `make study`'
+	@echo 'ARGS="..."         more arguments of `esiamfc run`, or of pytest in `make test`'
+	@echo 'PYTHON=PATH        the Python, 3.11 or newer, that the environment is made with'
+	@echo 'PIP_ARGS="..."     more arguments of pip install, for example another package index'
+
+install: $(READY) ## create .venv and install the study into it
+
+$(READY): pyproject.toml requirements.lock tools/install.sh
+	@PYTHON="$(PYTHON)" PIP_ARGS="$(PIP_ARGS)" sh tools/install.sh "$(VENV)"
+
+study: $(READY) ## run the study: what changed since the last time
+	@$(PY) -m esiamfc_lib.cli run --profile $(PROFILE) -n $(JOBS) $(ARGS)
+
+test: $(READY) ## run the tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(READY) ## check style, and that no notebook holds outputs
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m nbstripout --verify notebooks/*.ipynb
+
+format: $(READY) ## format the code and strip the notebooks
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+	@$(PY) -m nbstripout notebooks/*.ipynb
+
+notebooks: $(READY) ## open the notebooks in JupyterLab
+	@$(PY) -m jupyter lab --notebook-dir=notebooks
+
+lock: ## write requirements.lock anew from the newest versions that pyproject.toml allows
+	@PYTHON="$(PYTHON)" PIP_ARGS="$(PIP_ARGS)" LOCK=new sh tools/install.sh "$(VENV)"
+
+clean: ## remove everything that a run built under data/ (all but data/raw), and caches
+	@find data -mindepth 1 -maxdepth 1 ! -name README.md ! -name raw -exec rm -rf {} +
+	@rm -rf .pytest_cache .ruff_cache build dist *.egg-info
+
+distclean: clean ## and the environment as well
+	@rm -rf $(VENV)
