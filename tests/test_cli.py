@@ -1,0 +1,118 @@
+"""The command line: lazy, and every fault is one sentence and a status other than 0."""
+
+import json
+import subprocess
+import sys
+import types
+
+import pytest
+
+from esiamfc_lib import __version__, cli
+from esiamfc_lib.bench import row
+from esiamfc_lib.errors import StudyError
+
+
+def command(monkeypatch, name: str, main, arguments=lambda parser: None) -> None:
+    """Put a command's module in place of the real one."""
+    module = types.ModuleType(f"esiamfc_lib.commands.{name}", "What it does.")
+    module.main, module.arguments = main, arguments
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"esiamfc {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["fly"], ["run", "--fast"], ["run", "--only", "a", "--until", "b"]]
+)
+def test_wrong_use_ends_with_status_2(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_arguments_reach_the_command(monkeypatch):
+    command(
+        monkeypatch,
+        "vot_workspace",
+        lambda args: args.number,
+        lambda parser: parser.add_argument("number", type=int),
+    )
+    assert cli.main(["vot-workspace", "7"]) == 7
+
+
+def test_faults_become_one_sentence(monkeypatch, capsys):
+    def fail(args):
+        raise StudyError("the store is empty")
+
+    command(monkeypatch, "store", fail)
+    assert cli.main(["store"]) == 2
+    assert capsys.readouterr().err == "esiamfc store: the store is empty\n"
+
+
+def test_interruption(monkeypatch, capsys):
+    def stop(args):
+        raise KeyboardInterrupt
+
+    command(monkeypatch, "track", stop)
+    assert cli.main(["track"]) == 130
+    assert capsys.readouterr().err == "esiamfc track: interrupted\n"
+
+
+def test_a_missing_module_leaves_the_other_commands_alone(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "esiamfc_lib.commands.convert", None)
+    assert cli.main(["convert"]) == 2
+    assert "esiamfc convert: cannot be loaded" in capsys.readouterr().err
+    command(monkeypatch, "track", lambda args: 0)
+    assert cli.main(["track"]) == 0
+
+
+def test_run_needs_a_profile_that_exists(monkeypatch, root, capsys):
+    monkeypatch.setenv("ESIAMFC_ROOT", str(root))
+    assert cli.main(["run", "--profile", "maxi"]) == 2
+    assert capsys.readouterr().err.startswith("esiamfc run: no profile 'maxi'")
+    assert cli.main(["run", "--only", "08"]) == 2
+    assert "no stage '08'; there are 01 dataset, 02 baseline" in capsys.readouterr().err
+    assert cli.main(["run", "-n", "0"]) == 2
+
+
+def test_run_outside_a_project(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("ESIAMFC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run"]) == 2
+    assert "no project folder" in capsys.readouterr().err
+
+
+def test_bench_shows_and_writes_rows(monkeypatch, tmp_path, capsys):
+    area = types.ModuleType("esiamfc_lib.bench.data", "Data.")
+    area.arguments = lambda parser: parser.add_argument("--crops", type=int, default=1)
+    area.rows = lambda args: [row("curation", 800.0 * args.crops, 100.0, "crops/s", "> 7")]
+    monkeypatch.setitem(sys.modules, "esiamfc_lib.bench.data", area)
+    file = tmp_path / "rows.json"
+    assert cli.main(["bench", "data", "--json", str(file), "--crops", "2"]) == 0
+    assert json.loads(file.read_text())[0]["ratio"] == 16.0
+    assert "curation" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "esiamfc_lib.bench.tracking", None)
+    assert cli.main(["bench", "tracking"]) == 2
+
+
+def test_the_run_command_imports_nothing_heavy():
+    heavy = "torch", "umap", "papermill", "pandas", "numpy", "sklearn", "cv2", "matplotlib"
+    code = (
+        "import sys, esiamfc_lib.commands.run; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

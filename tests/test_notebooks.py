@@ -1,0 +1,126 @@
+"""The notebooks as files: they agree with the parameter models and keep to the house rules."""
+
+import ast
+from itertools import pairwise
+
+import nbformat
+import pytest
+
+from esiamfc_lib.config import STAGES, project_root
+from esiamfc_lib.fingerprint import library_modules
+from esiamfc_lib.profiles import COMMON, load_profile
+
+LONGEST = 15
+"""Lines that a code cell may have; a picture or a call, with prose around it."""
+
+NOTEBOOKS = {model.notebook: model for model in STAGES}
+
+
+@pytest.fixture(params=NOTEBOOKS)
+def notebook(request, root) -> nbformat.NotebookNode:
+    path = root / "notebooks" / f"{request.param}.ipynb"
+    if not path.is_file():
+        pytest.skip(f"no {path.name}")
+    content = nbformat.read(path, as_version=4)
+    content.metadata["model"] = NOTEBOOKS[request.param]
+    return content
+
+
+def code(notebook) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(notebook) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+
+
+def test_there_is_one_notebook_a_stage(root):
+    assert sorted(path.stem for path in (root / "notebooks").glob("*.ipynb")) == sorted(NOTEBOOKS)
+
+
+def test_parameters_cell_holds_the_names_and_defaults_of_the_model(notebook):
+    (cell,) = tagged(notebook)
+    namespace = {}
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign | ast.AnnAssign), ast.unparse(statement)
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        namespace[target.id] = ast.literal_eval(statement.value)
+    defaults = notebook.metadata["model"]().model_dump()
+    assert namespace == defaults
+    assert {name: type(value) for name, value in namespace.items()} == {
+        name: type(value) for name, value in defaults.items()
+    }
+
+
+def test_every_parameter_has_a_comment(notebook):
+    (cell,) = tagged(notebook)
+    for line in cell.source.splitlines():
+        name = line.split(":")[0].split("=")[0].strip()
+        if name in notebook.metadata["model"].model_fields:
+            assert "#" in line, line
+
+
+def test_it_names_the_kernel_and_its_format_is_valid(notebook):
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    plain = nbformat.from_dict({**notebook, "metadata": {**notebook.metadata}})
+    del plain.metadata["model"]
+    nbformat.validate(plain)
+
+
+def test_no_outputs_are_stored(notebook):
+    for cell in code(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+
+
+def test_cells_are_short_and_define_nothing_long(notebook):
+    for cell in code(notebook):
+        if cell not in tagged(notebook):
+            assert len(cell.source.splitlines()) <= LONGEST, cell.source
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.ClassDef), cell.source
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno - node.lineno <= 1, cell.source
+
+
+def test_it_opens_with_its_question_and_what_it_reads_and_writes(notebook):
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    opening = "".join(c.source for c in notebook.cells[:3] if c.cell_type == "markdown").lower()
+    assert "reads" in opening and "writes" in opening
+
+
+def test_prose_leads_the_code(notebook):
+    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert len(prose) * 2 >= len(code(notebook))
+
+
+def test_it_uses_the_library_and_never_the_chain(notebook):
+    modules = library_modules([cell.source for cell in code(notebook)])
+    assert "esiamfc_lib.config" in modules
+    assert not {"esiamfc_lib.study", "esiamfc_lib.cli"} & set(modules)
+
+
+@pytest.mark.parametrize("name", ["smoke", "mini", "real", "paper"])
+def test_profiles_are_valid_and_every_key_has_a_comment(name, root, monkeypatch):
+    monkeypatch.setenv("ESIAMFC_ROOT", str(root))
+    profile = load_profile(name)
+    assert profile.run == project_root() / "data" / name
+    assert profile.reports == project_root() / "reports" / name
+    lines = (root / "notebooks" / "profiles" / f"{name}.yaml").read_text().splitlines()
+    for before, line in pairwise(lines):
+        if line.strip() and not line.lstrip().startswith("#"):
+            assert "#" in line or before.lstrip().startswith("#"), line
+
+
+def test_mini_spells_out_every_default(root, monkeypatch):
+    monkeypatch.setenv("ESIAMFC_ROOT", str(root))
+    profile = load_profile("mini")
+    assert profile.stages == {model.stage: model() for model in STAGES}
+    text = (root / "notebooks" / "profiles" / "mini.yaml").read_text()
+    for model in STAGES:
+        section = text.partition(f"\n{model.stage}:\n")[2].partition("\n\n")[0]
+        for field in model.model_fields:
+            if field not in (*COMMON, "cluster_id"):
+                assert f"  {field}: " in section, (model.stage, field)
