@@ -74,6 +74,7 @@ class ArchiveSource:
     """
 
     unit = "B"
+    content = None  # an archive of another size is another source
 
     def __init__(self, path: Path, splits: tuple[str, ...]):
         self._path, self._splits = path, splits
@@ -87,6 +88,12 @@ class ArchiveSource:
 
     def chunks(self, skip: set[Name]) -> Iterator[Chunk]:
         """The videos not in ``skip``, in the archive's order, each in one piece."""
+        try:
+            yield from self._chunks(skip)
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise StudyError(f"cannot read the archive {self._path}: {error}") from error
+
+    def _chunks(self, skip: set[Name]) -> Iterator[Chunk]:
         annotations: dict[Name, Annotations] = {}
         finished: set[Name] = set()
         late: set[Name] = set()
@@ -125,23 +132,20 @@ class ArchiveSource:
     def _images(self, annotations: dict[Name, Annotations] | None) -> Iterator[Image]:
         """The images in the archive's order; annotations on the way are collected, if wanted."""
         previous: Name | None = None
-        try:
-            with (self._path.open("rb") as file,
-                  tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive):
-                while (member := archive.next()) is not None:
-                    archive.members.clear()  # tarfile would keep millions of headers
-                    self.position = file.tell()
-                    match = MEMBER.search(member.name) if member.isfile() else None
-                    if not match or match[2] not in self._splits:
-                        continue
-                    name, frame = (match[2], match[3]), int(match[4])
-                    if match[1] == "Data":
-                        yield Image(name, frame, lambda m=member: archive.extractfile(m).read())
-                    elif annotations is not None:
-                        if name != previous and previous in annotations:
-                            annotations[previous].pack()
-                        previous = name
-                        data = archive.extractfile(member).read()
-                        annotations.setdefault(name, Annotations()).add(frame, data)
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise StudyError(f"cannot read the archive {self._path}: {error}") from error
+        with (self._path.open("rb") as file,
+              tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive):
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # tarfile would keep millions of headers
+                self.position = file.tell()
+                match = MEMBER.search(member.name) if member.isfile() else None
+                if not match or match[2] not in self._splits:
+                    continue
+                name, frame = (match[2], match[3]), int(match[4])
+                if match[1] == "Data":
+                    yield Image(name, frame, lambda m=member: archive.extractfile(m).read())
+                elif annotations is not None:
+                    if name != previous and previous in annotations:
+                        annotations[previous].pack()
+                    previous = name
+                    data = archive.extractfile(member).read()
+                    annotations.setdefault(name, Annotations()).add(frame, data)

@@ -21,9 +21,10 @@ from esiamfc_lib.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sources import FolderSource
 from esiamfc_lib.store_index import Index
-from esiamfc_lib.store_writer import SHARD_BYTES, DiskFullError, StoreWriter
+from esiamfc_lib.store_writer import SHARD_BYTES, DiskFullError, StoreWriter, write_problems
 
 ROUND = 32  # chunks a worker gets before the writer must have caught up: bounds the memory
+DASK_SECONDS = 10  # to find the scheduler
 
 
 def curate(vid_root: str | Path, store_path: str | Path, *, splits: tuple[str, ...] = ("train",),
@@ -59,7 +60,7 @@ def curate(vid_root: str | Path, store_path: str | Path, *, splits: tuple[str, .
     parameters = {"splits": sorted(splits), "jpeg_quality": jpeg_quality, "context": CONTEXT,
                   "exemplar_size": EXEMPLAR_SIZE, "search_size": SEARCH_SIZE}
     labels = read_families(families) if families else {}
-    with closing(StoreWriter(store, parameters, source.signatures, labels, force,
+    with closing(StoreWriter(store, parameters, source.signatures, source.content, labels, force,
                              shard_bytes)) as writer:
         _fill(writer, source, jpeg_quality, workers, scheduler, max_bad_fraction)
         write_problems(store / "problems.csv", writer.records)
@@ -137,7 +138,7 @@ def backend(workers: int, scheduler: str) -> Iterator[int]:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout=10)
+        client = Client(scheduler, timeout=DASK_SECONDS)
     except (OSError, ValueError) as error:
         raise StudyError(f"no Dask scheduler at {scheduler}: {error}") from error
     with client, joblib.parallel_config(backend="dask"):
@@ -168,16 +169,6 @@ def still_needed(error: DiskFullError, records: list[Index], at: int, total: int
     rest = written * (total - at) / at
     return DiskFullError(f"{error}: about {rest / 1e9:.3g} GB more are needed; the {len(records)} "
                          "videos finished so far are kept, start again when there is space")
-
-
-def write_problems(path: Path, records: list[Index]) -> Path:
-    """Write ``problems.csv``: split, video, frame, track_id (-1: all), reason."""
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["split", "video", "frame", "track_id", "reason"])
-        for record in sorted(records, key=lambda r: (r.split[0], r.video[0])):
-            table.writerows([record.split[0], *row] for row in record.problem)
-    return path
 
 
 def estimate(vid_root: str | Path, *, splits: tuple[str, ...] = ("train",), jpeg_quality: int = 95,

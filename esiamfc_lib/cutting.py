@@ -22,7 +22,6 @@ from esiamfc_lib.geometry import (
     decode_image,
     encode_jpeg,
     mean_colour,
-    read_bytes,
     search_side,
 )
 from esiamfc_lib.store_index import digest_of
@@ -83,41 +82,50 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
 
 def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
     """Add one frame's crops and problems to ``result``."""
-    annotation_data = image_data = b""
-    try:
-        annotation_data = content(files.annotation, "XML")
-        annotation = parse_annotation(annotation_data, "annotation")
-        result.size = (annotation.width, annotation.height)
-        objects = usable(files.frame, annotation, result)
-        if files.image is None or objects:
-            image_data = content(files.image, "JPEG")
-            image = decode_image(image_data)
-            check_size(image, annotation)
-            border = mean_colour(image)
-            for item in objects:
-                jpeg = encode_jpeg(search_crop(image, item.box, border), jpeg_quality)
-                result.crops.append(Crop(files.frame, item, jpeg, zlib.crc32(jpeg)))
-    except StudyError as error:
-        result.problems.append(
-            Problem(result.split, result.video, files.frame, -1, str(error)))
+    annotation_data, image_data, fault = read_files(files)
     result.digests[files.frame] = digest_of([annotation_data, image_data])
-
-
-def content(file: Path | bytes | None, kind: str) -> bytes:
-    """The bytes of one of the frame's files.
-
-    Raises:
-        StudyError: missing or unreadable; the sentence holds no path, so that the list of
-            problems is the same wherever the data lies.
-    """
-    if file is None:
-        raise StudyError(f"missing {kind}")
-    if isinstance(file, bytes):
-        return file
     try:
-        return read_bytes(file)
+        if fault:
+            raise StudyError(fault)
+        annotation = parse_annotation(annotation_data)
+        result.size = result.size or (annotation.width, annotation.height)
+        objects = usable(files.frame, annotation, result)
+        if not objects:
+            return
+        image = decode_image(image_data)
+        check_size(image, annotation)
     except StudyError as error:
-        raise StudyError(f"unreadable {kind}: {error.__cause__.strerror}") from error
+        result.problems.append(Problem(result.split, result.video, files.frame, -1, str(error)))
+        return
+    border = mean_colour(image)
+    for item in objects:
+        jpeg = encode_jpeg(search_crop(image, item.box, border), jpeg_quality)
+        result.crops.append(Crop(files.frame, item, jpeg, zlib.crc32(jpeg)))
+
+
+def read_files(files: FrameFiles) -> tuple[bytes, bytes, str]:
+    """A frame's XML and JPEG, empty where they cannot be read, and what is wrong with them, or "".
+
+    The words hold no path, so that a list of problems is the same wherever the data lies.
+    """
+    contents, faults = [], []
+    for file, kind in ((files.annotation, "XML"), (files.image, "JPEG")):
+        data = file if isinstance(file, bytes) else b""
+        if file is None:
+            faults.append(f"missing {kind}")
+        elif isinstance(file, Path):
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                faults.append(f"unreadable {kind}: {error.strerror}")
+        contents.append(data)
+    return contents[0], contents[1], ", ".join(faults)
+
+
+def video_content(frames: list[FrameFiles]) -> str:
+    """Digest of all files of a video."""
+    digests = (digest_of(read_files(files)[:2]) for files in sorted(frames, key=lambda f: f.frame))
+    return digest_of(digest.encode() for digest in digests)
 
 
 def usable(frame: int, annotation, result: Cut) -> list[Object]:

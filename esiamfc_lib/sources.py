@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from esiamfc_lib.cutting import Chunk, FrameFiles
+from esiamfc_lib.cutting import Chunk, FrameFiles, video_content
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.store_index import digest_of
 from esiamfc_lib.vid import VID
@@ -71,13 +71,18 @@ class FolderSource:
                 raise StudyError(f"cannot list {path.parent}: {error.strerror}") from error
         return len(stems), digest_of(line.encode() for line in sorted(lines))
 
+    def content(self, key: str) -> str:
+        """Digest of all files of the video ``split/video``."""
+        split, _, video = key.partition("/")
+        return video_content(self._frames(split, video))
+
     def chunks(self, skip: set[Name], most: int = 0) -> Iterator[Chunk]:
         """The videos not in ``skip``, in order; ``most`` > 0: about so many frames a video."""
         for split, video in self.names:
             if (split, video) not in skip:
                 yield from chunked(split, video, self._frames(split, video, most))
 
-    def _frames(self, split: str, video: str, most: int) -> list[FrameFiles]:
+    def _frames(self, split: str, video: str, most: int = 0) -> list[FrameFiles]:
         vid = self._vid[split]
         images, annotations = map(set, vid.frames(video))
         numbers = sorted(images | annotations)

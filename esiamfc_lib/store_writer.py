@@ -4,10 +4,12 @@ A kill at any moment loses the video in work and nothing else. Videos are added 
 so that a store that was interrupted and continued equals one that was not.
 """
 
+import csv
 import errno
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,7 @@ import numpy as np
 
 from esiamfc_lib.cutting import Cut
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.progress import progress
 from esiamfc_lib.store import (
     FORMAT,
     crop_key,
@@ -31,7 +34,8 @@ from esiamfc_lib.vid import Object, Problem, gather_tracks
 MAP_SIZE = 1 << 40  # address space, not disk: the file grows as it is written
 SHARD_BYTES = 4 << 30  # beyond this a new shard is begun
 COMMIT_BYTES = 64 << 20  # what a transaction holds in memory: very long videos take several
-NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+# LMDB reports a write that fitted only in part as an input/output error.
+NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO]
 
 
 class DiskFullError(StudyError):
@@ -45,6 +49,8 @@ class StoreWriter:
         path: the store's folder, made if missing.
         parameters: what the crops depend on; must equal those of a store to be continued.
         signatures: what identifies the source; likewise.
+        content: gives the digest of a video's files, by ``split/video``: where only the signature
+            of a finished video has changed, for example the time of a copied file, this decides.
         families: label of each (video, track_id) where known.
         force: where parameters or source differ, start again instead of refusing.
         shard_bytes: a shard takes no further video once it has grown beyond this.
@@ -54,10 +60,12 @@ class StoreWriter:
     """
 
     def __init__(self, path: Path, parameters: dict, signatures: dict[str, str],
+                 content: Callable[[str], str] | None = None,
                  families: dict[tuple[str, int], str] | None = None, force: bool = False,
                  shard_bytes: int = SHARD_BYTES):
         self.path, self._parameters, self._signatures = path, parameters, signatures
         self._families, self._shard_bytes = families or {}, shard_bytes
+        self._content = content
         self._environment: lmdb.Environment | None = None
         self._records: list[Index] = []
         self._shard_of: list[int] = []
@@ -84,17 +92,35 @@ class StoreWriter:
                 raise StudyError(f"{self.path} has shards but lacks manifest.json or source.json: "
                                  "force to start it again")
             return False
-        difference = differences(read_json(manifest).get("parameters", {}), self._parameters,
-                                 read_json(source), self._signatures)
+        records = [(record, shard) for shard, file in enumerate(shard_files(self.path))
+                   for record in read_records(file)]
+        known = {f"{record.split[0]}/{record.video[0]}": record.content[0] for record, _ in records}
+        difference = differences(read_json(manifest).get("parameters", {}), self._parameters)
+        difference += self._source_differences(read_json(source), known)
         if difference and not force:
-            raise StudyError(f"{self.path} was made differently ({difference}): choose another "
-                             "folder, or force to start it again")
+            raise StudyError(f"{self.path} was made differently ({'; '.join(difference)}): choose "
+                             "another folder, or force to start it again")
         if difference:
             return False
-        for shard, file in enumerate(shard_files(self.path)):
-            for record in read_records(file):
-                self._count(record, shard)
+        for record, shard in records:
+            self._count(record, shard)
+        write_json(source, self._signatures)
         return True
+
+    def _source_differences(self, old: dict[str, str], known: dict[str, str]) -> list[str]:
+        """What is another source than the one before; ``known``: contents of finished videos."""
+        new = self._signatures
+        changed = [name for name in sorted(set(old) & set(new)) if old[name] != new[name]]
+        if changed and self._content:
+            changed = [name for name in progress(changed, "comparing", unit="video")
+                       if name in known and known[name] != self._content(name)]
+        said = []
+        for word, names in (("new", sorted(set(new) - set(old))),
+                            ("gone", sorted(set(old) - set(new))), ("changed", changed)):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                said.append(f"{word} in the source: {', '.join(names[:3])}{more}")
+        return said
 
     def _start(self) -> None:
         """An empty store."""
@@ -186,8 +212,11 @@ class StoreWriter:
             raise StudyError(f"a video's name is too long: {self._pending[0][0]!r}") from error
         except lmdb.Error as error:
             if any(os.strerror(code) in str(error) for code in NO_SPACE):
-                raise DiskFullError(f"no space left for the crop store at {self.path}") from error
-            raise StudyError(f"cannot write the crop store at {self.path}: {error}") from error
+                raise DiskFullError(f"no space left for the crop store at {self.path} "
+                                    f"({error})") from error
+            hint = "; close the CropStore that reads it" if "already open" in str(error) else ""
+            raise StudyError(f"cannot write the crop store at {self.path}: {error}{hint}"
+                             ) from error
         self._pending, self._pending_bytes = [], 0
 
     def _count(self, record: Index, shard: int) -> None:
@@ -269,19 +298,20 @@ def lock(path: Path):
     return file
 
 
-def differences(old: dict, new: dict, old_source: dict, new_source: dict) -> str:
-    """What differs in parameters and source, in words, or ""."""
-    said = [f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
+def differences(old: dict, new: dict) -> list[str]:
+    """Which parameters differ, in words."""
+    return [f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
             for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    for word, names in (
-            ("new", sorted(set(new_source) - set(old_source))),
-            ("gone", sorted(set(old_source) - set(new_source))),
-            ("changed", sorted(name for name in set(old_source) & set(new_source)
-                               if old_source[name] != new_source[name]))):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            said.append(f"{word} in the source: {', '.join(names[:3])}{more}")
-    return "; ".join(said)
+
+
+def write_problems(path: Path, records: list[Index]) -> Path:
+    """Write ``problems.csv``: split, video, frame, track_id (-1: all), reason."""
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["split", "video", "frame", "track_id", "reason"])
+        for record in sorted(records, key=lambda r: (r.split[0], r.video[0])):
+            table.writerows([record.split[0], *row] for row in record.problem)
+    return path
 
 
 def write_json(path: Path, content: dict) -> None:
