@@ -79,19 +79,18 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             values = x.float()
+            # In two steps, as the variance is lost to rounding in "mean square less squared mean".
             count = values.new_tensor([values.numel() / values.shape[1]])
-            sums = torch.cat([values.sum((0, 2, 3)), (values * values).sum((0, 2, 3)), count])
-            sums = all_reduce(sums)
-            total = sums[-1].detach()
-            mean, square = (sums[:-1] / total).chunk(2)
-            variance = (square - mean * mean).clamp(min=0)
+            total = all_reduce(torch.cat([values.sum((0, 2, 3)), count]))
+            mean, n = total[:-1] / total[-1].detach(), total[-1].detach()
+            centred = values - mean[:, None, None]
+            variance = all_reduce((centred * centred).sum((0, 2, 3))) / n
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+                self.running_var.lerp_(variance * n / (n - 1), self.momentum)
                 self.num_batches_tracked += 1
             scale = self.weight * torch.rsqrt(variance + self.eps)
-            shift = self.bias - mean * scale
-            return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+            return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
 def synchronise_norms(module: nn.Module) -> None:
