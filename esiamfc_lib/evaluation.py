@@ -8,109 +8,30 @@ between two runs.
 """
 
 import functools
-import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-import cv2
 import joblib
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
 
 from esiamfc_lib import benchmarks, checkpoints, metrics, scoring, supervised
-from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
 from esiamfc_lib.curation import backend
-from esiamfc_lib.devices import choose_device, choose_precision
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.fingerprint import text_digest
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.tracking import (
-    BranchTracker,
-    ESiamFCTracker,
-    IdentityTracker,
-    SequenceTracker,
-    SiamFCTracker,
-)
+from esiamfc_lib.specs import TrackerSpec, specs
+from esiamfc_lib.tracking import SequenceTracker
 
-# Modules that a tracker's boxes depend on.
-CODE = ("geometry", "networks", "tracking", "metrics", "supervised")
-
-
-class TrackerSpec(Parameters):
-    """A tracker as JSON: worker processes, also on other machines, build it from this."""
-
-    name: str = Field(pattern=r"^[\w][\w .+=-]*$", description="in tables, and of its folder")
-    kind: Literal["identity", "siamfc", "branch", "ensemble", "oracle"] = Field(
-        description="oracle: per sequence the best branch by ground truth, an upper bound"
-    )
-    weights: str = Field("", description="model file")
-    branch: NonNegativeInt = Field(0, description="for kind branch: which one")
-    fusion: Literal["uniform", "max", "nearest_centroid", "cluster_weight"] = Field(
-        "cluster_weight", description="for kind ensemble"
-    )
-    baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
-    centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centroids'")
-    tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
-    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
-    device: str = Field("cpu", description="auto, cpu, cuda ...")
-
-    def build(self) -> SequenceTracker:
-        """The tracker itself.
-
-        Raises:
-            StudyError: a model file is missing, damaged or of another kind.
-        """
-        if self.kind == "identity":
-            return IdentityTracker(self.name)
-        if self.kind == "oracle":
-            raise StudyError("an oracle chooses among results; it cannot track by itself")
-        device = choose_device(self.device)
-        options = {
-            "parameters": self.tracking,
-            "name": self.name,
-            "device": str(device),
-            "precision": choose_precision(self.precision, device)[0],
-        }
-        if self.kind == "siamfc":
-            return SiamFCTracker(checkpoints.load_siamfc(self.weights), **options)
-        model = checkpoints.load_esiamfc(self.weights)
-        if self.kind == "branch":
-            return BranchTracker(model, self.branch, **options)
-        if self.fusion == "nearest_centroid":
-            options["centroids"] = _centroids(self.centroids)
-            options["embedder"] = checkpoints.load_siamfc(self.baseline)
-        return ESiamFCTracker(model, self.fusion, **options)
-
-    def identity(self) -> dict:
-        """What its boxes depend on, but for the data: no names, no paths, digests of files."""
-        facts = {"kind": self.kind, "code": _code_digest()}
-        if self.kind == "identity":
-            return facts
-        device = choose_device(self.device)
-        facts |= {
-            "weights": checkpoints.file_digest(self.weights),
-            "tracking": self.tracking.model_dump(),
-            "precision": choose_precision(self.precision, device)[0],
-            "device": device.type,
-            "libraries": [torch.__version__, cv2.__version__, np.__version__],
-        }
-        if self.kind == "branch":
-            facts["branch"] = self.branch
-        if self.kind == "ensemble":
-            facts["fusion"] = self.fusion
-            if self.fusion == "nearest_centroid":
-                facts["baseline"] = checkpoints.file_digest(self.baseline)
-                facts["centroids"] = checkpoints.file_digest(self.centroids)
-        return facts
+__all__ = ["TrackerSpec", "evaluate", "mean_auc", "run", "specs"]
 
 
 def evaluate(
-    specs: Iterable[TrackerSpec],
+    trackers: Iterable[TrackerSpec],
     benchmark: str,
     root: str | Path,
     out: str | Path,
@@ -121,7 +42,7 @@ def evaluate(
     """Run every tracker on every sequence that has no valid result yet, then score all.
 
     Args:
-        specs: the trackers; their names must differ.
+        trackers: their names must differ.
         benchmark, root, limit: as for ``benchmarks.sequences``.
         out: folder of the results; one folder serves one benchmark.
         workers: processes, one thread each, so that the boxes do not depend on their number.
@@ -136,20 +57,20 @@ def evaluate(
     Raises:
         StudyError: two trackers of one name, a missing file, an unreadable sequence, no scheduler.
     """
-    specs, out = list(specs), Path(out)
+    trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.sequences(benchmark, root, limit)
-    run(specs, sequences, benchmark, out, workers, scheduler)
+    run(trackers, sequences, benchmark, out, workers, scheduler)
     total = benchmarks.total(
         benchmark, len(sequences), missing, built_in=benchmarks.is_own(benchmark, root)
     )
-    names = [spec.name for spec in specs]
+    names = [spec.name for spec in trackers]
     scores = scoring.table(out, names, sequences, benchmark)
     scoring.write(out, scores, total, missing)
     return scores
 
 
 def run(
-    specs: list[TrackerSpec],
+    trackers: list[TrackerSpec],
     sequences: list[Sequence],
     benchmark: str,
     out: Path,
@@ -157,11 +78,11 @@ def run(
     scheduler: str = "",
 ) -> None:
     """Write the boxes of every tracker on every sequence, unless they are there and valid."""
-    names = [spec.name for spec in specs]
+    names = [spec.name for spec in trackers]
     if len(set(names)) < len(names):
         raise StudyError(f"two trackers have one name: {', '.join(sorted(names))}")
-    oracles = [spec for spec in specs if spec.kind == "oracle"]
-    doers = [spec for spec in specs if spec.kind != "oracle"]
+    oracles = [spec for spec in trackers if spec.kind == "oracle"]
+    doers = [spec for spec in trackers if spec.kind != "oracle"]
     chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
 
     data = {sequence.name: benchmarks.fingerprint(sequence) for sequence in sequences}
@@ -194,8 +115,7 @@ class Result:
         self.boxes = scoring.boxes_file(out, tracker, sequence)
         self.times = scoring.times_file(out, tracker, sequence)
         self.proof = out / "keys" / tracker / f"{sequence}.json"
-        text = json.dumps(facts, sort_keys=True)
-        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self.key = text_digest(json.dumps(facts, sort_keys=True))
 
     def valid(self) -> bool:
         """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
@@ -212,7 +132,7 @@ class Result:
         times = "".join(f"{second:.6f}\n" for second in seconds)
         _write(self.boxes, text)
         _write(self.times, times)
-        proof = {"key": self.key, "boxes": hashlib.sha256(text.encode()).hexdigest()}
+        proof = {"key": self.key, "boxes": text_digest(text)}
         _write(self.proof, json.dumps(proof) + "\n")
 
 
@@ -292,22 +212,6 @@ def _choose(
     ranked = scores.sort_values(order, ascending=[o == "failures" for o in order], kind="stable")
     best = scoring.boxes_file(out, ranked["tracker"].iloc[0], sequence.name)
     _write(scoring.boxes_file(out, oracle.name, sequence.name), best.read_text(encoding="utf-8"))
-
-
-def _centroids(path: str) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["centroids"]
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"centroids file {path!r} cannot be read: {error}") from None
-
-
-@functools.cache
-def _code_digest() -> str:
-    digest = hashlib.sha256()
-    for module in CODE:
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
-    return digest.hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

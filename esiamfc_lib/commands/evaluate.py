@@ -1,0 +1,174 @@
+"""Score trackers on a benchmark: boxes, tables and figures; finished sequences are kept."""
+
+import argparse
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import yaml
+
+from esiamfc_lib import benchmarks, evaluation, figures_tracking, scoring
+from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.specs import TrackerSpec, is_ensemble, specs
+
+FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight", "branches", "oracle")
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``esiamfc evaluate``."""
+    add = parser.add_argument
+    add(
+        "--benchmark",
+        required=True,
+        choices=benchmarks.READERS,
+        metavar="NAME",
+        help=f"one of {', '.join(benchmarks.READERS)}",
+    )
+    add("--root", required=True, type=Path, metavar="DIR", help="folder of the benchmark")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
+    tracker_arguments(parser)
+    add("--identity", action="store_true", help="add the tracker that never moves")
+    add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
+    add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
+    add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
+    add(
+        "--figures",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="draw the plots (--no-figures: tables only)",
+    )
+
+
+def tracker_arguments(parser: ArgumentParser) -> None:
+    """Options that say which trackers; ``evaluate``, ``track`` and ``vot-workspace`` share them."""
+    add = parser.add_argument
+    add(
+        "--weights",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a SiamFC or an ESiamFC, in any format that 'convert' reads; can be repeated",
+    )
+    add(
+        "--fusion",
+        nargs="+",
+        default=["cluster_weight"],
+        choices=FUSIONS,
+        metavar="NAME",
+        help=f"of an ensemble: {', '.join(FUSIONS)} (default: cluster_weight)",
+    )
+    add("--centroids", default="", metavar="FILE", help="cluster centres, for nearest_centroid")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
+    )
+    add("--precision", default="fp32", choices=("auto", "fp32", "bf16"), help="of the networks")
+    add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
+
+
+def chosen(args: Namespace) -> list[TrackerSpec]:
+    """The trackers that the options name: one a SiamFC file, one a fusion of an ESiamFC file.
+
+    Raises:
+        StudyError: a file that is missing or no model; ``nearest_centroid`` without its files.
+    """
+    options = {
+        "tracking": _tracking(args.set),
+        "precision": args.precision,
+        "device": args.device,
+    }
+    singles = [path for path in args.weights if not is_ensemble(path)]
+    found = []
+    for path in args.weights:
+        if path in singles:
+            found += [
+                spec.model_copy(update={"name": path.stem})
+                for spec in specs(["siamfc"], siamfc=path, **options)
+            ]
+        else:
+            found += specs(
+                args.fusion,
+                siamfc=singles[0] if singles else "",
+                esiamfc=path,
+                centroids=args.centroids,
+                prefix=f"{path.stem} ",
+                **options,
+            )
+    return found
+
+
+def main(args: Namespace) -> int:
+    """Track what has no result yet, write the tables, show the summary."""
+    if args.workers < 1:
+        raise StudyError(f"--workers {args.workers}: at least one process is needed")
+    trackers = chosen(args) + (specs(["identity"]) if args.identity else [])
+    if not trackers:
+        raise StudyError("nothing to evaluate: give --weights FILE or --identity")
+    scores = evaluation.evaluate(
+        trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit
+    )
+    summary = pd.read_csv(args.out / "summary.csv")
+    sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
+    sequences, missing = benchmarks.sequences(args.benchmark, args.root, args.limit)
+    if missing:
+        names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        sys.stdout.write(f"{len(missing)} sequences of {args.benchmark} are not there: {names}\n")
+    if args.benchmark == "got10k-test":
+        for spec in trackers:
+            path = args.out / f"{spec.name}.zip"
+            scoring.submission(args.out, spec.name, sequences, path)
+            sys.stdout.write(f"submission: {path}\n")
+    elif args.figures:
+        _draw(args.out, args.benchmark, scores, summary, sequences)
+    sys.stdout.write(f"results: {args.out}\n")
+    return 0
+
+
+def _draw(
+    out: Path, benchmark: str, scores: pd.DataFrame, summary: pd.DataFrame, sequences: list
+) -> None:
+    names = list(dict.fromkeys(scores["tracker"]))
+    vot = benchmark.startswith("vot")
+    column = "accuracy" if vot else "success"
+    figures = {"sequences": figures_tracking.sequence_heatmap(scores, column)}
+    if vot:
+        figures["accuracy_robustness"] = figures_tracking.accuracy_robustness(summary)
+    else:
+        curves = scoring.curves(out, names, sequences, benchmark)
+        total = int(summary["of"].iloc[0])
+        figures["curves"] = figures_tracking.success_precision(curves, benchmark, total)
+    if scores["attributes"].any():
+        figures["attributes"] = figures_tracking.attribute_bars(scores, column)
+    # The first tracker's three worst and best sequences, with everybody's boxes.
+    known = {sequence.name: sequence for sequence in sequences}
+    own = scores[scores["tracker"] == names[0]].dropna(subset=[column]).sort_values(column)
+    picks = {"worst": own["sequence"].iloc[:3], "best": own["sequence"].iloc[::-1].iloc[:3]}
+    for kind, chosen_names in picks.items():
+        for rank, name in enumerate(chosen_names, 1):
+            boxes = {t: scoring.read_boxes(out, t, known[name], benchmark) for t in names}
+            strip = figures_tracking.frame_strip(known[name], boxes, title=f"{kind} {rank}: {name}")
+            figures[f"{kind}_{rank}"] = strip
+    folder = out / "figures"
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+        figure.savefig(folder / f"{name}.pdf", bbox_inches="tight")
+        plt.close(figure)
+
+
+def _tracking(changes: list[str]) -> TrackingParameters:
+    """``NAME=VALUE`` texts as parameters of the loop."""
+    values = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise StudyError(f"--set {change}: NAME=VALUE is expected")
+        values[name] = yaml.safe_load(value)
+    return TrackingParameters.validated(values, where="--set")

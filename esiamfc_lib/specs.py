@@ -1,0 +1,179 @@
+"""Trackers as JSON: their names, how worker processes build them, what their boxes depend on."""
+
+import ast
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+
+from esiamfc_lib import checkpoints, conversion
+from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.devices import choose_device, choose_precision
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.fingerprint import text_digest
+from esiamfc_lib.tracking import (
+    BranchTracker,
+    ESiamFCTracker,
+    IdentityTracker,
+    SequenceTracker,
+    SiamFCTracker,
+)
+
+# Modules that a tracker's boxes depend on.
+CODE = ("geometry", "networks", "tracking", "metrics", "supervised")
+
+
+class TrackerSpec(Parameters):
+    """A tracker as JSON: worker processes, also on other machines, build it from this."""
+
+    name: str = Field(pattern=r"^[\w][\w .+=-]*$", description="in tables, and of its folder")
+    kind: Literal["identity", "siamfc", "branch", "ensemble", "oracle"] = Field(
+        description="oracle: per sequence the best branch by ground truth, an upper bound"
+    )
+    weights: str = Field("", description="model file")
+    branch: NonNegativeInt = Field(0, description="for kind branch: which one")
+    fusion: Literal["uniform", "max", "nearest_centroid", "cluster_weight"] = Field(
+        "cluster_weight", description="for kind ensemble"
+    )
+    baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
+    centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centroids'")
+    tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
+    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
+    device: str = Field("cpu", description="auto, cpu, cuda ...")
+
+    def build(self) -> SequenceTracker:
+        """The tracker itself.
+
+        Raises:
+            StudyError: a model file is missing, damaged or of another kind.
+        """
+        if self.kind == "identity":
+            return IdentityTracker(self.name)
+        if self.kind == "oracle":
+            raise StudyError("an oracle chooses among results; it cannot track by itself")
+        device = choose_device(self.device)
+        options = {
+            "parameters": self.tracking,
+            "name": self.name,
+            "device": str(device),
+            "precision": choose_precision(self.precision, device)[0],
+        }
+        if self.kind == "siamfc":
+            return SiamFCTracker(checkpoints.load_siamfc(self.weights), **options)
+        model = checkpoints.load_esiamfc(self.weights)
+        if self.kind == "branch":
+            return BranchTracker(model, self.branch, **options)
+        if self.fusion == "nearest_centroid":
+            options["centroids"] = _centroids(self.centroids)
+            options["embedder"] = checkpoints.load_siamfc(self.baseline)
+        return ESiamFCTracker(model, self.fusion, **options)
+
+    def identity(self) -> dict:
+        """What its boxes depend on, but for the data: no names, no paths, digests of files."""
+        facts = {"kind": self.kind, "code": _code_digest()}
+        if self.kind == "identity":
+            return facts
+        device = choose_device(self.device)
+        facts |= {
+            "weights": checkpoints.file_digest(self.weights),
+            "tracking": self.tracking.model_dump(),
+            "precision": choose_precision(self.precision, device)[0],
+            "device": device.type,
+            "libraries": [torch.__version__, cv2.__version__, np.__version__],
+        }
+        if self.kind == "branch":
+            facts["branch"] = self.branch
+        if self.kind == "ensemble":
+            facts["fusion"] = self.fusion
+            if self.fusion == "nearest_centroid":
+                facts["baseline"] = checkpoints.file_digest(self.baseline)
+                facts["centroids"] = checkpoints.file_digest(self.centroids)
+        return facts
+
+
+TITLES = {
+    "uniform": "Uniform",
+    "max": "Max",
+    "nearest_centroid": "Nearest centroid",
+    "cluster_weight": "ESiamFC",
+}
+
+
+def specs(
+    trackers: Iterable[str],
+    siamfc: str | Path = "",
+    esiamfc: str | Path = "",
+    centroids: str | Path = "",
+    prefix: str = "",
+    **options,
+) -> list[TrackerSpec]:
+    """The trackers of ``config.TrackerName`` by name; ``branches`` stands for every base tracker.
+
+    Args:
+        trackers: for example ``["identity", "siamfc", "branches", "cluster_weight", "oracle"]``.
+        siamfc: model file of the baseline.
+        esiamfc: model file of the ensemble.
+        centroids: for ``nearest_centroid``, as in ``TrackerSpec``.
+        prefix: of the names, to tell two ensembles apart.
+        options: ``tracking``, ``precision``, ``device`` of all of them.
+
+    Raises:
+        StudyError: an unknown name; a model file that is needed and not given, or not readable.
+    """
+    found, siamfc, esiamfc = [], str(siamfc), str(esiamfc)
+    for name in trackers:
+        if name in ("siamfc", "nearest_centroid") and not siamfc:
+            raise StudyError(f"tracker {name!r} needs the baseline's model file")
+        if name in ("branches", "oracle", *TITLES) and not esiamfc:
+            raise StudyError(f"tracker {name!r} needs the ensemble's model file")
+        if name == "identity":
+            found.append({"name": "Identity", "kind": "identity"})
+        elif name == "siamfc":
+            found.append({"name": f"{prefix}SiamFC", "kind": "siamfc", "weights": siamfc})
+        elif name == "branches":
+            found += [
+                {"name": f"{prefix}Branch {i}", "kind": "branch", "weights": esiamfc, "branch": i}
+                for i in range(checkpoints.load_esiamfc(esiamfc).k)
+            ]
+        elif name == "oracle":
+            found.append({"name": f"{prefix}Oracle", "kind": "oracle", "weights": esiamfc})
+        elif name in TITLES:
+            one = {"name": prefix + TITLES[name], "kind": "ensemble", "fusion": name}
+            one |= {"weights": esiamfc}
+            if name == "nearest_centroid":
+                one |= {"baseline": siamfc, "centroids": str(centroids)}
+            found.append(one)
+        else:
+            raise StudyError(f"unknown tracker {name!r}")
+    return [TrackerSpec.validated(one | options, where=one["name"]) for one in found]
+
+
+def is_ensemble(path: str | Path) -> bool:
+    """Whether a model file holds an ESiamFC; any format that can be converted.
+
+    Raises:
+        StudyError: no such file, or not a model.
+    """
+    if Path(path).suffix == ".safetensors":
+        return checkpoints.header(path)["network"] == "esiamfc"
+    return hasattr(conversion.read(path), "branches")
+
+
+def _centroids(path: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["centroids"]
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"centroids file {path!r} cannot be read: {error}") from None
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Of the code as it is run: comments and layout do not count."""
+    sources = [Path(__file__).with_name(f"{module}.py").read_text("utf-8") for module in CODE]
+    return text_digest("".join(ast.dump(ast.parse(source)) for source in sources))
