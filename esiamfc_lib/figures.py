@@ -162,37 +162,6 @@ def learning_curves(log: pd.DataFrame, references: dict[str, float] | None = Non
     return figure
 
 
-def response_strip(
-    searches: Sequence[np.ndarray], responses: Sequence[np.ndarray], titles: Sequence[str] = ()
-) -> Figure:
-    """Search regions above the responses they gave, one column a frame.
-
-    Args:
-        searches: uint8 (255, 255, 3) RGB.
-        responses: float (n, n), any scale; all share one colour range.
-        titles: one per column, for example frame numbers.
-    """
-    low = min(float(np.min(r)) for r in responses)
-    high = max(float(np.max(r)) for r in responses)
-    with style(grid=False):
-        figure, axes = plt.subplots(
-            2,
-            len(searches),
-            figsize=(1.5 * len(searches), 3.1),
-            squeeze=False,
-            layout="constrained",
-        )
-        for column, (search, response) in enumerate(zip(searches, responses, strict=True)):
-            axes[0, column].imshow(search)
-            shown = axes[1, column].imshow(response, vmin=low, vmax=high, cmap="magma")
-            if len(titles):
-                axes[0, column].set_title(titles[column], fontsize=8)
-        for axis in axes.flat:
-            axis.axis("off")
-        figure.colorbar(shown, ax=axes[1], shrink=0.8, label="response")
-    return figure
-
-
 def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
     """Mean weight of each branch for each group of tracks, and the spread of the entropy.
 

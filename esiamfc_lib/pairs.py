@@ -89,6 +89,28 @@ def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set
     return set(names) - validation, validation
 
 
+def split_tracks(store: CropStore, fraction: float, seed: int,
+                 members: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Divide tracks into training and validation, by video: see ``split_videos``.
+
+    The videos of the whole store are divided, whatever the members: all stages of a study then
+    agree on which videos none of them has learned from.
+
+    Args:
+        store: the crops.
+        fraction, seed: as for ``split_videos``.
+        members: indices of the tracks that take part, for example of one cluster; None = all.
+
+    Returns:
+        Indices of training tracks and of validation tracks, ascending.
+    """
+    tracks = store.tracks
+    chosen = np.arange(len(tracks)) if members is None else np.sort(members)
+    held_out = split_videos(tracks["video"].tolist(), fraction, seed)[1]
+    kept = tracks["video"].isin(held_out).to_numpy()[chosen]
+    return chosen[~kept], chosen[kept]
+
+
 class PairDataset(Dataset):
     """The pairs of a set of tracks, in batches.
 

@@ -1,10 +1,12 @@
 """The record of a training: ``log.jsonl`` for the plots, TensorBoard for watching."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -95,3 +97,20 @@ def read_log(folder: str | Path, event: str = "epoch") -> list[dict[str, Any]]:
         return []
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line["event"] == event]
+
+
+def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row an epoch: ``epoch, lr, loss, validation_loss, auc``; NaN where not measured.
+
+    Args:
+        history: of ``training.Result``.
+    """
+    rows = []
+    for entry in history:
+        validation, tracking = entry.get("validation", {}), entry.get("tracking", {})
+        rows.append({
+            "epoch": entry["epoch"], "lr": entry["lr"], "loss": entry["train"]["loss"],
+            "validation_loss": validation.get("loss", math.nan),
+            "auc": tracking.get("auc", math.nan),
+        })
+    return pd.DataFrame(rows, columns=["epoch", "lr", "loss", "validation_loss", "auc"])
