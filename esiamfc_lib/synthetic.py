@@ -11,18 +11,18 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 
 import cv2
 import joblib
 import numpy as np
 import pandas as pd
 
+from esiamfc_lib import synthetic_layouts as layouts
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.geometry import box_to_corners, to_one_based, write_image
+from esiamfc_lib.geometry import write_image
 from esiamfc_lib.progress import progress
 from esiamfc_lib.synthetic_objects import FAMILIES
-from esiamfc_lib.synthetic_scenes import Scene, Truth
+from esiamfc_lib.synthetic_scenes import Scene
 
 VERSION = 1  # of the pictures: raise it when a change of the code changes them
 QUALITY = 92  # of the JPEG files
@@ -57,7 +57,8 @@ class Layout:
 
     @property
     def families_csv(self) -> Path:
-        """Columns: split, video, track, family, shape, texture, motion, background, attributes."""
+        """One row a track: split, video, track_id, family, shape, texture, motion, background,
+        attributes."""
         return self.root / "families.csv"
 
     def families(self) -> pd.DataFrame:
@@ -199,97 +200,23 @@ def _make(job: Job, layout: Layout, settings: dict, processes: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for part in parts:
         part.mkdir(parents=True)
-    pattern = {"train": "{:06d}.JPEG", "val": "{:06d}.JPEG", "otb": "img/{:04d}.jpg",
-               "vot": "{:08d}.jpg", "got10k": "{:08d}.jpg"}[job.split]
+    images = parts[0] / layouts.IMAGE_FOLDER[job.split]
+    images.mkdir(exist_ok=True)
     first = 0 if job.split in ("train", "val") else 1
     truths = []
-    if job.split == "otb":
-        (parts[0] / "img").mkdir()
-    for t, (frame, truth) in enumerate(scene.render()):
-        write_image(parts[0] / pattern.format(t + first), frame, QUALITY)
+    for t, (frame, truth) in enumerate(scene.render(), first):
+        write_image(images / layouts.IMAGE_NAME[job.split].format(t), frame, QUALITY)
         truths.append(truth)
     tracks = [list(track) for track in zip(*truths, strict=True)]
     if job.split in ("train", "val"):
-        _write_vid(parts[1], folders[0], scene, truths)
+        layouts.write_vid(parts[1], folders[0], scene, truths)
     else:
-        {"otb": _write_otb, "vot": _write_vot, "got10k": _write_got10k}[job.split](
-            parts[0], scene, tracks[0])
+        layouts.WRITERS[job.split](parts[0], scene, tracks[0])
     for part, folder in zip(parts, folders, strict=True):
         part.rename(folder)
-    rows = [{"split": job.split, "video": job.name, "track": i, **scene.facts(i),
+    rows = [{"split": job.split, "video": job.name, "track_id": i, **scene.facts(i),
              "attributes": " ".join(scene.attributes(track, i))} for i, track in enumerate(tracks)]
     _write_text(job.row_file(layout), json.dumps(rows, indent=1))
-
-
-def _write_vid(folder: Path, data: Path, scene: Scene, truths: list[list[Truth]]) -> None:
-    """One XML file a frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
-    families = scene.families()
-    name = data.name if data.parent.name == "val" else f"{data.parent.name}/{data.name}"
-    for t, objects in enumerate(truths):
-        root = ElementTree.Element("annotation")
-        _element(root, "folder", name)
-        _element(root, "filename", f"{t:06d}")
-        _element(_element(root, "source"), "database", "ILSVRC_2015")
-        size = _element(root, "size")
-        _element(size, "width", scene.width)
-        _element(size, "height", scene.height)
-        for track, truth in enumerate(objects):
-            if truth.box is None:
-                continue
-            entry = _element(root, "object")
-            _element(entry, "trackid", track)
-            _element(entry, "name", families[track])
-            corners = box_to_corners(truth.box).astype(int)
-            bndbox = _element(entry, "bndbox")
-            for key, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
-                _element(bndbox, key, value)
-            _element(entry, "occluded", int(truth.occluded))
-            _element(entry, "generated", 0)
-        ElementTree.indent(root, "\t")
-        (folder / f"{t:06d}.xml").write_text(ElementTree.tostring(root, "unicode") + "\n",
-                                             encoding="utf-8")
-
-
-def _element(parent, tag: str, text="") -> ElementTree.Element:
-    child = ElementTree.SubElement(parent, tag)
-    child.text = str(text) if text != "" else None
-    return child
-
-
-def _lines(path: Path, rows, form: str = "{}", separator: str = ",") -> None:
-    """A text file with one line of numbers a frame."""
-    text = [separator.join(form.format(v) for v in np.atleast_1d(row)) for row in rows]
-    path.write_text("\n".join(text) + "\n", encoding="utf-8")
-
-
-def _write_otb(folder: Path, scene: Scene, truths: list[Truth]) -> None:
-    """``groundtruth_rect.txt``, counted from 1."""
-    _lines(folder / "groundtruth_rect.txt", [to_one_based(t.box).astype(int) for t in truths])
-
-
-def _write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
-    """Polygons counted from 1, and one tag file for each challenge with 0 or 1 a frame."""
-    _lines(folder / "groundtruth.txt", [t.polygon.ravel() + 1 for t in truths], "{:.4f}")
-    for tag, mark in scene.frame_marks(truths).items():
-        _lines(folder / f"{tag}.tag", mark.astype(int))
-
-
-def _write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
-    """Boxes counted from 1 (zeros where the object is absent), labels and ``meta_info.ini``."""
-    absent = np.zeros(4)
-    _lines(folder / "groundtruth.txt",
-           [absent if t.box is None else to_one_based(t.box) for t in truths], "{:.4f}")
-    _lines(folder / "absence.label", [int(t.box is None) for t in truths])
-    _lines(folder / "cover.label",
-           [0 if t.box is None else round(8 * t.visible) for t in truths])
-    _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in truths])
-    facts = scene.facts(0)
-    meta = {"url": "built-in", "begin": "00:00:00", "end": "00:00:06", "anno_fps": "10Hz",
-            "object_class": facts["family"], "motion_class": facts["motion"],
-            "major_class": facts["shape"], "root_class": "object", "motion_adverb": "steadily",
-            "resolution": f"({scene.width}, {scene.height})"}
-    (folder / "meta_info.ini").write_text(
-        "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items()), encoding="utf-8")
 
 
 def _summarise(layout: Layout, jobs: list[Job]) -> None:

@@ -84,8 +84,8 @@ def spin(rng, n, speed, size):
     t, radius = np.arange(n), rng.uniform(20, 45)
     turn, heading = rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)
     rate = rng.choice([-1, 1]) * speed / radius
-    return Path(radius * np.cos(rate * t + turn) + 0.5 * speed * t * np.cos(heading),
-                radius * np.sin(rate * t + turn) + 0.5 * speed * t * np.sin(heading),
+    return Path(radius * np.cos(rate * t + turn) + 0.8 * speed * t * np.cos(heading),
+                radius * np.sin(rate * t + turn) + 0.8 * speed * t * np.sin(heading),
                 **{**_still(n), "angle": rng.uniform(0.08, 0.2) * t * np.sign(rate)})
 
 
@@ -99,7 +99,7 @@ def tumble(rng, n, speed, size):
 
 def zoom(rng, n, speed, size):
     """Comes nearer and goes away, nodding."""
-    x, y = (speed * 14 * smooth(rng, n, 90) for _ in range(2))
+    x, y = (speed * 22 * smooth(rng, n, 90) for _ in range(2))
     return Path(x, y, **{**_still(n), "scale": 1 + 0.38 * smooth(rng, n, 60),
                          "angle": 0.2 * smooth(rng, n, 35), "phase": 0.3 * np.arange(n)})
 

@@ -54,7 +54,8 @@ def mix(first, second, weight: np.ndarray) -> np.ndarray:
     """Blend two colours or pictures; ``weight`` (H, W) uint8 is the share of the second."""
     w = weight.astype(np.uint16)[..., None]
     first, second = np.uint16(first), np.uint16(second)
-    return ((first * (255 - w) + second * w + 127) // 255).astype(np.uint8)
+    total = first * (255 - w) + second * w + 128
+    return ((total + (total >> 8)) >> 8).astype(np.uint8)  # divides by 255, rounded
 
 
 def _plane(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -187,9 +188,10 @@ def grass(rng, width: int, height: int) -> np.ndarray:
     """Many short strokes, darker below lighter ones."""
     low, high = palette(rng, 2, (0.2, 0.6), (0.15, 0.85))
     picture = mix(low, high, noise(rng, width, height, 30, 3) // 2)
-    count = width * height // 90
-    foot = rng.integers(0, (width, height), (count, 2))
-    tip = foot + rng.integers((-5, -15), (6, -4), (count, 2))
+    count = width * height // 36
+    foot = rng.integers(0, (width, height + 12), (count, 2))
+    foot = foot[np.argsort(foot[:, 1], kind="stable")]
+    tip = foot + rng.integers((-5, -16), (6, -5), (count, 2))
     tone = np.clip(low + (high.astype(int) - low) * rng.uniform(0, 1.2, (count, 1)), 0, 255)
     for a, b, colour in zip(foot.tolist(), tip.tolist(), tone.astype(int).tolist(), strict=True):
         cv2.line(picture, a, b, colour, 1, cv2.LINE_AA)
@@ -198,21 +200,22 @@ def grass(rng, width: int, height: int) -> np.ndarray:
 
 def clutter(rng, width: int, height: int) -> np.ndarray:
     """Pieces of object-like texture scattered over a gradient: the hard one."""
+    side = 80  # a piece lies in a square of this side
+    wide, tall = max(width, side), max(height, side)
     a, b = palette(rng, 2, (0.1, 0.5), (0.2, 0.9))
-    ramp = np.linspace(0, 255, height).astype(np.uint8)[:, None].repeat(width, 1)
+    ramp = np.linspace(0, 255, tall).astype(np.uint8)[:, None].repeat(wide, 1)
     picture = mix(a, b, ramp)
     makers = list(TEXTURES.values())
-    for _ in range(width * height // 6000):
-        piece = makers[rng.integers(len(makers))](rng, palette(rng, 3, (0.1, 0.8)), 64)
-        centre = rng.integers(0, (width, height))
+    for _ in range(wide * tall // 1500):
+        piece = makers[rng.integers(len(makers))](rng, palette(rng, 3, (0.1, 0.8)), side)
         turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 8)))
-        spread = rng.uniform(12, 38, (len(turns), 1))
-        corners = centre + spread * np.stack([np.cos(turns), np.sin(turns)], 1)
-        mask = np.zeros((height, width), np.uint8)
+        reach = rng.uniform(12, 38, (len(turns), 1))
+        corners = side / 2 + reach * np.stack([np.cos(turns), np.sin(turns)], 1)
+        mask = np.zeros((side, side), np.uint8)
         cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255)
-        y, x = np.nonzero(mask)
-        picture[y, x] = piece[y % 64, x % 64]
-    return picture
+        x, y = rng.integers(0, (wide - side + 1, tall - side + 1))
+        picture[y:y + side, x:x + side][mask > 0] = piece[mask > 0]
+    return picture[:height, :width].copy()
 
 
 def planks(rng, width: int, height: int) -> np.ndarray:
@@ -284,8 +287,8 @@ def street(rng, width: int, height: int) -> np.ndarray:
 
 def foliage(rng, width: int, height: int) -> np.ndarray:
     """Leaves that lie over one another."""
-    colours = palette(rng, 5, (0.25, 0.75), (0.12, 0.8))
-    picture = np.full((height, width, 3), colours[0] // 3)
+    colours = palette(rng, 5, (0.2, 0.65), (0.2, 0.85))
+    picture = np.full((height, width, 3), colours[0] // 2)
     for _ in range(width * height // 170):
         centre = tuple(int(v) for v in rng.integers(0, (width, height)))
         tone = np.clip(colours[rng.integers(5)].astype(int) + rng.integers(-30, 31), 0, 255)

@@ -1,0 +1,241 @@
+"""Shapes of the built-in data: polygons ("parts") that pose.
+
+A shape is a list of parts in a unit square, x to the right and y down, as a function of the
+**phase** (0 to 2π: one step of a gait, one beat of a wing). A part shows the object's texture or
+one colour of its palette. Each function below draws the proportions of one individual and returns
+its pose.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Part:
+    """One polygon of a pose.
+
+    Attributes:
+        points: (n, 2) float, unit coordinates.
+        fill: index into the palette; -1 shows the texture.
+        shade: factor on the brightness.
+    """
+
+    points: np.ndarray
+    fill: int = -1
+    shade: float = 1.0
+
+
+Pose = Callable[[float], list[Part]]
+
+
+def _ellipse(x, y, a, b, turn=0.0, corners=28) -> np.ndarray:
+    t = np.arange(corners) * (2 * np.pi / corners)
+    u, v = a * np.cos(t), b * np.sin(t)
+    return np.stack([x + u * np.cos(turn) - v * np.sin(turn),
+                     y + u * np.sin(turn) + v * np.cos(turn)], 1)
+
+
+def _limb(start, end, thick: float) -> np.ndarray:
+    """A bar with rounded ends from one point to another."""
+    (x0, y0), (x1, y1) = start, end
+    turn = np.arctan2(y1 - y0, x1 - x0)
+    t = np.linspace(np.pi / 2, 3 * np.pi / 2, 7)
+    cap = np.stack([np.cos(t), np.sin(t)], 1) * thick / 2
+    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    return np.concatenate([cap @ rotation + (x0, y0), -cap @ rotation + (x1, y1)])
+
+
+def _box(half_w: float, half_h: float, corner: float) -> np.ndarray:
+    t = np.linspace(0, np.pi / 2, 5)
+    arc = corner * np.stack([np.cos(t), np.sin(t)], 1)
+    quarter = np.array([half_w - corner, half_h - corner]) + arc
+    flip = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    return np.concatenate([quarter[::step] * sign for sign, step in zip(flip, (1, -1, 1, -1),
+                                                                        strict=True)])
+
+
+def crate(rng) -> Pose:
+    """A rigid box, rounded a little."""
+    shape = _box(rng.uniform(0.6, 0.95), rng.uniform(0.5, 0.95), rng.uniform(0.05, 0.3))
+    parts = [Part(shape)]
+    return lambda phase: parts
+
+
+def amoeba(rng) -> Pose:
+    """A soft body whose outline flows."""
+    order = np.arange(2, 6)
+    strength, offset = rng.uniform(0.06, 0.16, 4), rng.uniform(0, 2 * np.pi, 4)
+    beat = rng.integers(1, 3, 4) * rng.choice([-1, 1], 4)
+    t = np.arange(48) * (2 * np.pi / 48)
+
+    def pose(phase):
+        radius = 0.72 + np.sum(strength[:, None] * np.cos(
+            order[:, None] * t + offset[:, None] + beat[:, None] * phase), 0)
+        return [Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
+                Part(_ellipse(0.15 * np.cos(phase), 0.15 * np.sin(phase), 0.2, 0.17), 1, 0.7)]
+
+    return pose
+
+
+def walker(rng) -> Pose:
+    """A figure that swings its arms and legs."""
+    girth, reach = rng.uniform(0.2, 0.3), rng.uniform(0.45, 0.8)
+    head = rng.uniform(0.16, 0.22)
+
+    def pose(phase):
+        swing = reach * np.sin(phase)
+        bent = 0.25 * (1 - np.cos(phase))
+
+        def leg(s, lift, shade):
+            knee = (0.28 * np.sin(s) + 0.08, 0.2 + 0.36 * np.cos(s))
+            foot = (knee[0] + 0.4 * np.sin(s - lift), knee[1] + 0.4 * np.cos(s - lift))
+            return [Part(_limb((0, 0.2), knee, 0.22), 1, shade),
+                    Part(_limb(knee, foot, 0.18), 1, shade)]
+
+        def arm(s, shade):
+            hand = (0.5 * np.sin(s), -0.38 + 0.5 * np.cos(s))
+            return [Part(_limb((0, -0.38), hand, 0.15), 2, shade)]
+
+        return [*arm(swing, 0.7), *leg(-swing, bent, 0.7), *leg(swing, 0.5 - bent, 1.0),
+                Part(_limb((0, -0.32), (0, 0.2), 2 * girth)),
+                Part(_ellipse(0.03, -0.72, head, head * 1.2), 0),
+                *arm(-swing, 1.0)]
+
+    return pose
+
+
+def star(rng) -> Pose:
+    """A star or a cog."""
+    points, depth = int(rng.integers(4, 9)), rng.uniform(0.4, 0.65)
+    t = np.arange(2 * points) * (np.pi / points)
+    radius = np.where(np.arange(2 * points) % 2, depth, 0.98)
+    parts = [Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
+             Part(_ellipse(0, 0, 0.2, 0.2), int(rng.integers(3)), 0.8)]
+    return lambda phase: parts
+
+
+def rod(rng) -> Pose:
+    """A thin rod with a knob."""
+    thick, knob = rng.uniform(0.24, 0.36), rng.uniform(0.16, 0.26)
+    parts = [Part(_limb((-0.85, 0), (0.85, 0), thick)),
+             Part(_ellipse(0.78, 0, knob, knob), int(rng.integers(3)))]
+    return lambda phase: parts
+
+
+def face(rng) -> Pose:
+    """An oval with hair, eyes and a mouth that talks."""
+    wide, eye, brow = rng.uniform(0.58, 0.78), rng.uniform(0.09, 0.15), rng.uniform(-0.3, -0.1)
+    t = np.linspace(np.pi, 2 * np.pi, 16)
+    fringe = rng.uniform(-0.62, -0.35)
+    hair = np.concatenate([np.stack([(wide + 0.06) * np.cos(t), 0.98 * np.sin(t)], 1),
+                           [[wide * 0.8, fringe], [0, fringe + rng.uniform(-0.15, 0.1)],
+                            [-wide * 0.8, fringe]]])
+
+    def pose(phase):
+        look, talk = 0.05 * np.sin(phase), 0.05 + 0.06 * (1 + np.sin(2 * phase))
+        return [Part(_ellipse(0, 0, wide, 0.95)), Part(hair, 2),
+                *(Part(_ellipse(side * wide * 0.45, brow, eye * 1.5, eye), 1, 2.2)
+                  for side in (-1, 1)),
+                *(Part(_ellipse(side * wide * 0.45 + look, brow, eye * 0.7, eye * 0.7), 2, 0.4)
+                  for side in (-1, 1)),
+                Part(_limb((look, -0.05), (look, 0.2), 0.1), 0, 0.7),
+                Part(_ellipse(look, 0.5, wide * 0.4, talk), 1, 0.5)]
+
+    return pose
+
+
+def card(rng) -> Pose:
+    """A sign with large letters on it."""
+    half_w, half_h = rng.uniform(0.75, 0.98), rng.uniform(0.45, 0.7)
+    parts = [Part(_box(half_w, half_h, 0.06), 2), Part(_box(half_w - 0.08, half_h - 0.08, 0.04))]
+    for x in (-0.5, 0.0, 0.5):
+        cells = rng.integers(0, 2, (3, 2))
+        cells[rng.integers(3)] = 1
+        for row, column in zip(*np.nonzero(cells), strict=True):
+            centre = (x * half_w + (column - 0.5) * 0.18, (row - 1) * 0.26 * half_h / 0.6)
+            parts.append(Part(_box(0.1, 0.14 * half_h / 0.6, 0.02) + centre, 0, 0.35))
+    return lambda phase: parts
+
+
+def wheel(rng) -> Pose:
+    """A tyre with spokes and one bright valve that shows its turn."""
+    spokes, hub = int(rng.integers(3, 8)), rng.uniform(0.15, 0.25)
+    rim = rng.uniform(0.62, 0.75)
+    parts = [Part(_ellipse(0, 0, 0.97, 0.97)), Part(_ellipse(0, 0, rim, rim), 1, 0.5)]
+    for turn in np.arange(spokes) * (2 * np.pi / spokes):
+        parts.append(Part(_limb((0, 0), (rim * np.cos(turn), rim * np.sin(turn)), 0.13), 0))
+    parts += [Part(_ellipse(0, 0, hub, hub), 2), Part(_ellipse(rim * 0.7, 0.05, 0.12, 0.12), 0, 2)]
+    return lambda phase: parts
+
+
+def bird(rng) -> Pose:
+    """A body between two wings that beat."""
+    span, tail = rng.uniform(0.85, 0.98), rng.uniform(0.1, 0.25)
+
+    def pose(phase):
+        lift = 0.6 * np.sin(phase)
+
+        def wing(side, shade):
+            return Part(np.array([[-0.22, 0], [0.3, 0], [0.1 + 0.1 * side, -0.5 * lift - 0.1],
+                                  [-0.3, -span * lift + 0.12 * side],
+                                  [-0.45, -0.6 * lift]]), -1, shade)
+
+        return [wing(-1, 0.65), Part(_ellipse(0, 0.03, 0.62, 0.2), 0),
+                Part(np.array([[-0.5, 0], [-0.95, -tail], [-0.85, tail]]), 1),
+                Part(_ellipse(0.6, -0.08, 0.19, 0.17), 1),
+                Part(np.array([[0.75, -0.13], [0.98, -0.05], [0.75, 0.0]]), 2), wing(1, 1.0)]
+
+    return pose
+
+
+def snake(rng) -> Pose:
+    """A chain of discs along a travelling wave."""
+    waves, swing = rng.uniform(0.8, 1.4), rng.uniform(0.2, 0.34)
+    thick = rng.uniform(0.17, 0.24)
+
+    def pose(phase):
+        t = np.linspace(0, 1, 11)
+        x, y = -0.85 + 1.55 * t, swing * np.sin(2 * np.pi * waves * t - phase) * (1.15 - 0.5 * t)
+        width = thick * (0.45 + 0.55 * np.sqrt(t))
+        body = [Part(_limb((x[i], y[i]), (x[i + 1], y[i + 1]), 2 * width[i + 1]))
+                for i in range(10)]
+        return [*body, Part(_ellipse(x[-1] + 0.05, y[-1], thick * 1.1, thick * 0.95), 0),
+                Part(_ellipse(x[-1] + 0.1, y[-1] - 0.06, 0.05, 0.05), 1, 0.3)]
+
+    return pose
+
+
+def kite(rng) -> Pose:
+    """A diamond that trails a waving tail with bows."""
+    wide, top = rng.uniform(0.5, 0.7), rng.uniform(-0.35, -0.15)
+
+    def pose(phase):
+        t = np.linspace(0, 1, 6)
+        x, y = 0.14 * np.sin(2 * np.pi * t - phase) * (0.3 + t), 0.3 + 0.65 * t
+        tail = [Part(_limb((x[i], y[i]), (x[i + 1], y[i + 1]), 0.07), 2) for i in range(5)]
+        bows = [Part(_ellipse(x[i], y[i], 0.15, 0.07, 0.5 * np.cos(phase + i)), i % 3)
+                for i in (2, 4)]
+        return [*tail, *bows, Part(np.array([[0, -0.97], [wide, top], [0, 0.4], [-wide, top]]))]
+
+    return pose
+
+
+def flower(rng) -> Pose:
+    """Petals around a heart, opening and closing."""
+    petals, plump = int(rng.integers(5, 8)), rng.uniform(0.2, 0.3)
+
+    def pose(phase):
+        reach = 0.55 + 0.1 * np.sin(phase)
+        turns = np.arange(petals) * (2 * np.pi / petals)
+        return [*(Part(_ellipse(reach * np.cos(t), reach * np.sin(t), 0.34, plump, t), -1,
+                       0.8 + 0.2 * (i % 2)) for i, t in enumerate(turns)),
+                Part(_ellipse(0, 0, 0.3, 0.3), 1)]
+
+    return pose
+
+
+SHAPES = {f.__name__: f for f in (crate, amoeba, walker, star, rod, face, card, wheel, bird, snake,
+                                  kite, flower)}
+DEFORMING = frozenset({"amoeba", "walker", "bird", "snake", "kite", "flower"})
