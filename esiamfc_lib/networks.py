@@ -10,6 +10,7 @@ Images are float32 RGB, 0 to 255, no mean subtracted, (N, 3, H, W).
 
 import copy
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -288,3 +289,27 @@ def folded(model: nn.Module) -> nn.Module:
                 sequence[i - 1] = fuse_conv_bn_eval(sequence[i - 1], sequence[i])
                 sequence[i] = nn.Identity()
     return model
+
+
+def summary(model: SiamFC) -> pd.DataFrame:
+    """One row a convolution: its size, its output for exemplar and search region, parameters.
+
+    Parameters of the BatchNorm that follows count with their convolution.
+    """
+    layers = [layer for part in (model.stem.layers, model.branch.layers) for layer in part]
+    rows, sizes = [], [EXEMPLAR_SIZE, SEARCH_SIZE]
+    for layer in layers:
+        count = sum(parameter.numel() for parameter in layer.parameters())
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            kernel, stride = (v[0] if isinstance(v, tuple) else v
+                              for v in (layer.kernel_size, layer.stride))
+            sizes = [(size - kernel) // stride + 1 for size in sizes]
+        if isinstance(layer, nn.Conv2d):
+            rows.append({"layer": f"conv{len(rows) + 1}",
+                         "part": "stem" if len(rows) < 2 else "branch",
+                         "kernel": kernel, "stride": stride, "groups": layer.groups,
+                         "channels": layer.out_channels, "parameters": count})
+        elif count:
+            rows[-1]["parameters"] += count
+        rows[-1] |= {"exemplar": sizes[0], "search": sizes[1]}
+    return pd.DataFrame(rows)
