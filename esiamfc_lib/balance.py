@@ -1,0 +1,137 @@
+"""The cheapest assignment of samples to clusters whose sizes must lie within bounds.
+
+If every sample takes the cluster with the smallest ``cost + price``, the result is the cheapest of
+all assignments *with the same sizes*: whoever swaps places gains on the prices what he loses on the
+costs, never more. This is why the control term of PIk-means works at all: its integral part is a
+price on each cluster, raised while the cluster is too large. Prices alone cannot always reach given
+sizes (equal samples always go together), so the last few samples are moved one by one along
+cheapest paths between clusters, which keeps the assignment the cheapest for its sizes (successive
+shortest paths, the classical solution of the transportation problem).
+"""
+
+import heapq
+import itertools
+import math
+
+import numpy as np
+
+ROUNDING = 1e-12  # a path must be shorter by this much to count as shorter
+
+
+def size_bounds(n: int, k: int, tolerance: float) -> tuple[int, int]:
+    """The smallest and largest cluster size within ``tolerance`` of the mean ``n / k``.
+
+    Sizes are whole numbers, so ``floor(n / k)`` and ``ceil(n / k)`` are always allowed.
+    """
+    mean = n / k
+    low = min(math.floor(mean), math.ceil(mean * (1 - tolerance) - 1e-9))
+    high = max(math.ceil(mean), math.floor(mean * (1 + tolerance) + 1e-9))
+    return max(low, 1), high
+
+
+def excess(sizes: np.ndarray, low: int, high: int) -> int:
+    """How many samples have to move before every size lies in ``[low, high]``."""
+    return int(max(np.maximum(sizes - high, 0).sum(), np.maximum(low - sizes, 0).sum()))
+
+
+def rebalance(cost: np.ndarray, labels: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Move as few samples, as cheaply, as brings every cluster size into ``[low, high]``.
+
+    Args:
+        cost: (n, k) finite cost of every sample in every cluster.
+        labels: (n,) an assignment that is the cheapest for its sizes, for example
+            ``argmin(cost + prices)``; not changed.
+        low, high: bounds with ``low * k <= n <= high * k``.
+
+    Returns:
+        (n,) labels, the cheapest assignment for its sizes.
+    """
+    k = cost.shape[1]
+    labels = labels.copy()
+    sizes = np.bincount(labels, minlength=k)
+    moves = excess(sizes, low, high)
+    if moves == 0:
+        return labels
+    queues = [[_cheapest(cost, labels, a, b, moves) for b in range(k)] for a in range(k)]
+    step = np.full((k, k), np.inf)  # step[a, b]: the smallest cost of moving a sample from a to b
+    touched = range(k)
+    for _ in range(moves):
+        for a in touched:
+            for b in range(k):
+                step[a, b] = _front(queues[a][b], labels, a)
+        path = _cheapest_path(step, sizes, low, high)
+        for a, b in itertools.pairwise(path):
+            _, sample = heapq.heappop(queues[a][b])
+            labels[sample] = b
+            row = cost[sample].tolist()
+            for c in range(k):
+                if c != b:
+                    heapq.heappush(queues[b][c], (row[c] - row[b], sample))
+        sizes[path[0]] -= 1
+        sizes[path[-1]] += 1
+        touched = path
+    return labels
+
+
+def _cheapest(cost, labels, a, b, moves) -> list[tuple[float, int]]:
+    """Heap of the ``moves`` samples of cluster ``a`` that can join ``b`` at the smallest cost.
+
+    Each path takes at most one sample out of a cluster, so no more can ever be needed.
+    """
+    if a == b:
+        return []
+    members = np.flatnonzero(labels == a)
+    margin = (cost[members, b] - cost[members, a]).astype(np.float64)
+    if len(members) > moves:
+        chosen = np.argpartition(margin, moves - 1)[:moves]
+        members, margin = members[chosen], margin[chosen]
+    queue = list(zip(margin.tolist(), members.tolist(), strict=True))
+    heapq.heapify(queue)
+    return queue
+
+
+def _front(queue: list[tuple[float, int]], labels: np.ndarray, a: int) -> float:
+    while queue and labels[queue[0][1]] != a:  # has left the cluster since it was queued
+        heapq.heappop(queue)
+    return queue[0][0] if queue else np.inf
+
+
+def _cheapest_path(step: np.ndarray, sizes: np.ndarray, low: int, high: int) -> list[int]:
+    """Clusters along the cheapest path from one that must give to one that may take, or, when none
+    must give any more, from one that may give to one that must take (Bellman–Ford)."""
+    k = len(sizes)
+    give, take = sizes > high, sizes < low
+    if not give.any():
+        give = sizes > low
+    elif not take.any():
+        take = sizes < high
+    length = np.where(give, 0.0, np.inf)
+    before = np.full(k, -1)
+    for _ in range(k - 1):
+        through = length[:, None] + step
+        nearest = through.argmin(axis=0)
+        shorter = through[nearest, np.arange(k)] < length - ROUNDING
+        if not shorter.any():
+            break
+        length = np.where(shorter, through[nearest, np.arange(k)], length)
+        before = np.where(shorter, nearest, before)
+    path = [int(np.where(take, length, np.inf).argmin())]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    return path[::-1]
+
+
+def prices(cost: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Prices under which ``argmin(cost + prices)`` gives ``labels``, with mean zero.
+
+    ``labels`` must be the cheapest assignment for its sizes and must leave no cluster empty. Of all
+    such prices those in the middle are returned, so that rounding does not flip a sample.
+    """
+    k = cost.shape[1]
+    step = np.stack([(cost[labels == a] - cost[labels == a][:, [a]]).min(axis=0)
+                     for a in range(k)]).astype(np.float64)
+    # price[a] - price[b] <= step[a, b] for all a, b: shortest paths to b, and from a, solve it.
+    for c in range(k):
+        step = np.minimum(step, step[:, [c]] + step[[c], :])
+    middle = (step.mean(axis=1) - step.mean(axis=0)) / 2
+    return middle - middle.mean()

@@ -1,0 +1,193 @@
+"""The control of the cluster sizes, and the loop that moves centres and control in turn.
+
+The control is added to the distances: a cluster that is too large moves away from every sample.
+With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its integral part is the price, or
+Lagrange multiplier, of the constraint that all sizes are equal; its proportional part damps the
+search.
+
+A gain is in units of distance: a sample changes its cluster when the control has moved by the gap
+between two distances. The published 0.005 is small beside the gaps between deep features (0.05 and
+more), so the control creeps, and long before the sizes are equal there comes an iteration in which
+no label changes, where the published rule stops. Large gains overshoot: whole groups of samples
+jump to and fro. :class:`BalancedControl` therefore adapts the step, and a gain is only its first
+length: the published values can stay, and what a user sets is the tolerance.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from esiamfc_lib.balance import excess, prices, rebalance, size_bounds
+from esiamfc_lib.samples import Samples, distances, namespace, to_numpy
+
+CONTROL_STEPS = 60  # steps of the controller between two moves of the centres
+DEAD_BAND = 0.5  # part of the tolerance that the controller aims at
+LONGER, SHORTER = 1.5, 0.5  # how a step grows while the error keeps its sign, or shrinks
+PATIENCE = 10  # iterations without a smaller loss after which a balanced run is held tighter
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run from one initialisation.
+
+    Attributes:
+        labels: (n,) int64; control: (k,) control term of that assignment; loss: sum of squared
+            distances to the centres of ``labels``.
+        history: per iteration ``loss`` (t,), ``sizes`` and ``control`` (t, k), ``changes`` (t,).
+        converged: whether the stopping rule was met; reason: how the run ended, in words.
+    """
+
+    labels: np.ndarray
+    control: np.ndarray
+    loss: float
+    history: dict[str, np.ndarray]
+    converged: bool
+    reason: str
+
+
+class PublishedControl:
+    """One step of the control for every move of the centres; gains 0 make it plain k-means."""
+
+    stable = "no label changed"
+
+    def __init__(self, kp: float, ki: float, k: int):
+        self.kp, self.ki, self.k = kp, ki, k
+        self.error = np.zeros(k)  # before the first assignment all sizes count as equal
+        self.integral = np.zeros(k)
+        self.value = np.zeros(k)
+
+    def assign(self, table):
+        """Clusters of the smallest distance + control, and their sizes.
+
+        Args:
+            table: (n, k) distances, NumPy array or torch tensor.
+
+        Returns:
+            (n,) labels of the table's type, and (k,) sizes as a NumPy array.
+        """
+        self.integral = self.integral + self.error
+        self.value = self.kp * self.error + self.ki * self.integral
+        labels, sizes = _nearest(table, self.value)
+        if (sizes == 0).any():
+            labels, sizes = _fill_empty(table, labels, sizes)
+        self.error = sizes / (len(labels) / self.k) - 1
+        return labels, sizes
+
+
+class BalancedControl:
+    """The controller runs on given distances until all sizes lie within bounds.
+
+    Centres move once it is done. A step costs n × k additions, a move of the centres n × d × k, so
+    the controller can be given the time it needs. What it leaves over after ``CONTROL_STEPS``
+    (equal samples, for one, cannot be told apart by prices) is moved along cheapest paths. Every
+    assignment is therefore within bounds, and the cheapest one for its sizes.
+
+    The controller has a dead band: it acts when a size has left the tolerance, and then aims at the
+    middle of it. As the labels settle, sizes stay inside and the control rests; from then on the
+    iterations are those of k-means with fixed offsets, which come to an end. Where sizes keep
+    wandering within the tolerance instead, :meth:`tighten` takes that freedom away.
+    """
+
+    stable = "no label changed and every size within tolerance"
+
+    def __init__(self, kp: float, ki: float, n: int, k: int, tolerance: float):
+        self.kp, self.ki, self.k = kp, ki, k
+        self.bounds = size_bounds(n, k, tolerance)
+        self.aim = size_bounds(n, k, tolerance * DEAD_BAND)
+        self.equal = size_bounds(n, k, 0.0)
+        self.value = np.zeros(k)
+
+    def tighten(self) -> bool:
+        """From now on allow only the whole numbers next to the mean; False if it is so already."""
+        loose = self.bounds != self.equal
+        self.bounds = self.aim = self.equal
+        return loose
+
+    def assign(self, table):
+        """As :meth:`PublishedControl.assign`, with every size within the tolerance."""
+        before = np.zeros(self.k)
+        step = np.ones(self.k)
+        labels, sizes = _nearest(table, self.value)
+        if excess(sizes, *self.bounds) == 0:
+            return labels, sizes
+        for _ in range(CONTROL_STEPS):
+            error = sizes / (len(labels) / self.k) - 1
+            step = step * np.select([error * before > 0, error * before < 0], [LONGER, SHORTER], 1)
+            self.value = self.value + step * (self.ki * error + self.kp * (error - before))
+            before = error
+            labels, sizes = _nearest(table, self.value)
+            if excess(sizes, *self.aim) == 0:
+                break
+        if excess(sizes, *self.bounds) == 0:
+            return labels, sizes
+        cost = to_numpy(table)
+        moved = rebalance(cost, to_numpy(labels), *self.aim)
+        self.value = prices(cost, moved)
+        xp = namespace(table)
+        return xp.asarray(moved, device=table.device), np.bincount(moved, minlength=self.k)
+
+
+def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter: int) -> Run:
+    """Assign the samples and move the centres in turn, from where ``samples`` was started.
+
+    The run converges when no label changes. A balanced run whose loss stops falling while labels go
+    on changing is tightened once, and ended the next time; if it ends without having converged, its
+    iteration of smallest loss is the result.
+    """
+    balanced = isinstance(control, BalancedControl)
+    history = {"loss": [], "sizes": [], "control": [], "changes": []}
+    best, best_at, labels = None, 0, None
+    table = distances(samples.products())
+    for iteration in range(max_iter):
+        previous = labels
+        labels, sizes = control.assign(table)
+        changes = samples.n if previous is None else int((labels != previous).sum())
+        if changes:
+            samples.move(labels, sizes)
+            table = distances(samples.products())
+        loss = _loss(table, labels)
+        for name, value in (("loss", loss), ("sizes", sizes), ("control", control.value),
+                            ("changes", changes)):
+            history[name].append(value)
+        if best is None or changes == 0 or not balanced or loss < best[2]:
+            best, best_at = (labels, control.value, loss), iteration
+        if changes == 0:
+            reason = control.stable
+            break
+        if iteration - best_at >= PATIENCE:
+            if not control.tighten():
+                reason = f"no smaller loss for {PATIENCE} iterations"
+                break
+            best, best_at = None, iteration
+    else:
+        reason = f"max_iter={max_iter} reached while {changes} labels changed"
+    labels, value, loss = best
+    return Run(to_numpy(labels).astype(np.int64), value, loss,
+               {name: np.array(values) for name, values in history.items()}, changes == 0, reason)
+
+
+def _nearest(table, value: np.ndarray):
+    xp = namespace(table)
+    labels = xp.argmin(table + xp.asarray(value, device=table.device), axis=1)
+    return labels, to_numpy(xp.bincount(labels, minlength=table.shape[1]))
+
+
+def _fill_empty(table, labels, sizes):
+    """Give every empty cluster the sample that is farthest from its own centre."""
+    own = to_numpy(_own(table, labels)).copy()
+    filled, sizes = to_numpy(labels).copy(), sizes.copy()
+    for empty in np.flatnonzero(sizes == 0):
+        farthest = int(np.where(sizes[filled] > 1, own, -np.inf).argmax())
+        sizes[filled[farthest]] -= 1
+        sizes[empty] += 1
+        filled[farthest], own[farthest] = empty, 0.0
+    return namespace(table).asarray(filled, device=table.device), sizes
+
+
+def _own(table, labels):
+    """(n,) distance of every sample to the centre of its cluster."""
+    return table[namespace(table).arange(len(table), device=table.device), labels]
+
+
+def _loss(table, labels) -> float:
+    return float((_own(table, labels) ** 2).sum())

@@ -1,0 +1,155 @@
+"""The samples of a clustering: products with the centres, in NumPy or torch, with or without Gram.
+
+PIk-means needs the samples ``x`` only through the products of every sample with every centre. There
+are two ways to them:
+
+- **directly**: the centres are means of rows of ``x`` and the products are ``x @ centres.T``, made
+  in chunks of rows. Nothing larger than a chunk and an n × k table is held beside the data, so that
+  a memory-mapped array of any length works.
+- **through the Gram matrix** ``x @ x.T``: the products of all samples with a centre are the mean of
+  rows of that matrix. It costs one large multiplication, after which no iteration touches the data
+  again, and any number of runs, with any k, can share it.
+
+Both keep the sums of rows and only add and take away the rows whose label changed.
+
+NumPy arrays and torch tensors (CUDA included) run through the same lines: the few operations used
+have the same names in both.
+"""
+
+import sys
+
+import numpy as np
+
+from esiamfc_lib.errors import StudyError
+
+CHUNK_BYTES = 8 << 20  # rows in a chunk stay within the processor's cache, roughly
+DOUBLE_BYTES = 64 << 20  # data up to this size are computed with in float64
+FLOOR = 1e-12  # keeps the logarithm finite for a sample opposite to a centre
+
+
+class ClusteringError(StudyError, ValueError):
+    """The data or parameters of a clustering are unusable."""
+
+
+def namespace(array):
+    """The library an array belongs to: ``torch`` for tensors, else NumPy."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
+
+
+def to_numpy(array) -> np.ndarray:
+    """A NumPy array of the same values, on the host."""
+    return np.asarray(array) if namespace(array) is np else array.detach().cpu().numpy()
+
+
+def distances(products):
+    """``-log((x·c + 1) / 2)``: 0 for equal unit vectors, without bound for opposite ones."""
+    xp = namespace(products)
+    return -xp.log(xp.clip((products + 1.0) * 0.5, FLOOR, None))
+
+
+def row_norms(x) -> np.ndarray:
+    """(n,) Euclidean length of every row, float64."""
+    norms = [to_numpy((x[rows] * x[rows]).sum(axis=1)) for rows in _chunks(x)]
+    return np.sqrt(np.concatenate(norms).astype(np.float64))
+
+
+def gram(x):
+    """``x @ x.T``, the matrix that several runs on the same samples can share.
+
+    Args:
+        x: (n, d) unit rows, NumPy array or torch tensor.
+
+    Returns:
+        (n, n) of the same type; n² numbers must fit into memory.
+    """
+    xp = namespace(x)
+    x = _precise(xp, x)
+    return xp.matmul(x, x.T)
+
+
+class Samples:
+    """Samples and the current centres of one run.
+
+    Args:
+        x: (n, d) floating-point rows of unit length.
+        gram_matrix: what :func:`gram` returned for ``x``, or None to work directly.
+    """
+
+    def __init__(self, x, gram_matrix=None):
+        self.xp = namespace(x)
+        self.x = _precise(self.xp, x)
+        self.n = len(x)
+        if gram_matrix is not None and tuple(gram_matrix.shape) != (self.n, self.n):
+            raise ClusteringError(f"the Gram matrix has shape {tuple(gram_matrix.shape)}, made from "
+                                  f"other data: there are {self.n} samples")
+        self.gram = gram_matrix
+        self._sums = None
+
+    def start(self, centres) -> None:
+        """Begin a run at ``centres`` (k, d)."""
+        xp = self.xp
+        self.k = len(centres)
+        self._centres = xp.asarray(centres, dtype=self.x.dtype, device=self.x.device)
+        self._sums = None
+        self._labels = None
+
+    def products(self):
+        """(n, k) float64 products of every sample with every centre."""
+        xp = self.xp
+        if self.gram is not None and self._sums is not None:
+            return (self._sums / self._sizes[:, None]).T
+        return xp.concatenate([xp.asarray(self.x[rows] @ self._centres.T, dtype=xp.float64)
+                               for rows in _chunks(self.x)])
+
+    def move(self, labels, sizes) -> None:
+        """Move every centre to the mean of its samples; no cluster may be empty.
+
+        Args:
+            labels: (n,) cluster of every sample; sizes: (k,) samples in every cluster.
+        """
+        xp = self.xp
+        rows_of = self.x if self.gram is None else self.gram
+        if self._sums is None:
+            self._sums = self._sum(rows_of, labels, None)
+        else:
+            changed = xp.nonzero(labels != self._labels)
+            changed = changed[0] if xp is np else changed[:, 0]
+            if len(changed) > self.n // 2:
+                self._sums = self._sum(rows_of, labels, None)
+            elif len(changed):
+                self._sums += self._sum(rows_of, labels[changed], changed)
+                self._sums -= self._sum(rows_of, self._labels[changed], changed)
+        self._labels = labels
+        self._sizes = xp.asarray(sizes, dtype=xp.float64, device=self.x.device)
+        if self.gram is None:
+            self._centres = xp.asarray(self._sums / self._sizes[:, None], dtype=self.x.dtype)
+
+    def means(self, labels, sizes) -> np.ndarray:
+        """(k, d) float64 centres of the given clusters, summed afresh from the samples."""
+        return to_numpy(self._sum(self.x, labels, None)) / np.asarray(sizes, np.float64)[:, None]
+
+    def _sum(self, matrix, labels, rows):
+        """(k, columns) float64 sums of ``matrix[rows]`` by label; ``rows=None`` means all."""
+        xp = self.xp
+        total = xp.zeros((self.k, matrix.shape[1]), dtype=xp.float64, device=self.x.device)
+        clusters = xp.arange(self.k, device=self.x.device)[:, None]
+        for part in _chunks(matrix, len(labels)):
+            chunk = matrix[part] if rows is None else matrix[rows[part]]
+            total += xp.asarray(clusters == labels[part][None, :], dtype=matrix.dtype) @ chunk
+        return total
+
+
+def _precise(xp, x):
+    """Small data in float64, where it costs nothing; large data as they are."""
+    small = x.shape[0] * x.shape[1] * 8 <= DOUBLE_BYTES
+    return xp.asarray(x, dtype=xp.float64) if small else x
+
+
+def _chunks(matrix, n: int | None = None) -> list[slice]:
+    """Slices of consecutive rows; on an accelerator larger ones, as launching is what costs."""
+    on_host = namespace(matrix) is np or matrix.device.type == "cpu"
+    row = matrix.shape[1] * matrix.dtype.itemsize
+    rows = max(1, (CHUNK_BYTES if on_host else 32 * CHUNK_BYTES) // row)
+    n = len(matrix) if n is None else n
+    return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
