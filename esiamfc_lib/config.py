@@ -165,6 +165,9 @@ class DatasetParameters(StageParameters):
     otb_root: str = Field("", description="OTB layout, for notebook 07")
     vot_root: str = Field("", description="VOT layout, for notebook 07")
     got10k_root: str = Field("", description="GOT-10k layout, for notebook 07")
+    more_roots: dict[str, str] = Field(
+        {}, description="folders of further benchmarks by name: uav123, dtb70, lasot ..."
+    )
     train_videos: Count = Field(150, description="built-in data: training videos")
     val_videos: Count = Field(18, description="built-in data: validation videos")
     video_frames: Count = Field(40, description="built-in data: frames a video")

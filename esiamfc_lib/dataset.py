@@ -38,6 +38,7 @@ class Roots(Parameters):
     otb: str = Field("", description="OTB layout")
     vot: str = Field("", description="VOT layout")
     got10k: str = Field("", description="GOT-10k layout")
+    more: dict[str, str] = Field({}, description="further benchmarks by name")
 
     def path(self, kind: str) -> Path:
         """Absolute folder of ``kind`` (``vid``, ``otb``, ``vot``, ``got10k``).
@@ -51,6 +52,22 @@ class Roots(Parameters):
         folder = resolve(given)
         if not folder.is_dir():
             raise StudyError(f"dataset.{kind}_root: no folder {folder}")
+        return folder
+
+    def benchmark(self, name: str) -> Path:
+        """Absolute folder of a benchmark: ``otb2015``, ``vot2018``, ``got10k-val``, ``uav123`` ...
+
+        Raises:
+            StudyError: the profile names no such folder, or it does not exist.
+        """
+        layout = next((kind for kind in ("otb", "vot", "got10k") if name.startswith(kind)), "")
+        if layout:
+            return self.path(layout)
+        if name not in self.more:
+            raise StudyError(f"no folder for benchmark {name}: add it to dataset.more_roots")
+        folder = resolve(self.more[name])
+        if not folder.is_dir():
+            raise StudyError(f"dataset.more_roots: no folder {folder} for benchmark {name}")
         return folder
 
     @property
@@ -112,6 +129,8 @@ def _given(p: DatasetParameters) -> Roots:
     for kind in ("vid", "otb", "vot", "got10k"):
         if getattr(roots, kind):
             roots.path(kind)
+    for name in roots.more:
+        roots.benchmark(name)
     for part in ("Data/VID", "Annotations/VID"):
         if not (roots.path("vid") / part).is_dir():
             raise StudyError(f"dataset.vid_root: {roots.path('vid')} has no folder {part}")
