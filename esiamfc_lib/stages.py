@@ -52,6 +52,24 @@ COSMETIC = ("config", "errors", "progress", "reports", "figures")
 """First parts of the names of modules that cannot change a checkpoint: the values of ``config``
 are compared as parameters, the others only show."""
 
+FREE = frozenset(
+    [
+        "run_dir",
+        "report_dir",
+        "device",
+        "threads",
+        "workers",
+        "max_bad_fraction",
+        "otb_root",
+        "vot_root",
+        "got10k_root",
+        "benchmarks",
+        "trackers",
+        "max_sequences",
+    ]
+)
+"""Parameters that say where, how fast, or on what to work: what a checkpoint holds stays good."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -179,11 +197,14 @@ def reasons(stage: Stage) -> list[str]:
 def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether files left by a run with fingerprint ``old`` are of no use to one with ``new``.
 
-    True when the library's code or an input has another content. Changed parameters are not
-    looked at: every stage compares them with those in its own checkpoints. ``dataset.json`` only
-    says where data lie.
+    True when the library's code, a parameter or an input has changed, but for what cannot matter
+    to a checkpoint (``COSMETIC``, ``FREE``, and ``dataset.json``, which only says where data lie).
+    The code of the notebook is not looked at: drawing another picture must not train anew, and
+    what the notebook hands to the library is compared there.
     """
-    modules = [name.split(".")[1] for name in changed(old["modules"], new["modules"])]
-    return any(name.split("_")[0] not in COSMETIC for name in modules) or any(
-        name != DATASET for name in changed(old["inputs"], new["inputs"])
+    modules = (name.split(".")[1] for name in changed(old["modules"], new["modules"]))
+    return (
+        any(name.split("_")[0] not in COSMETIC for name in modules)
+        or any(name not in FREE for name in changed(old["parameters"], new["parameters"]))
+        or any(name != DATASET for name in changed(old["inputs"], new["inputs"]))
     )

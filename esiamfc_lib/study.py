@@ -29,11 +29,8 @@ from esiamfc_lib.fingerprint import code_cells, file_digest
 from esiamfc_lib.kernels import Kernels, end_leftover
 from esiamfc_lib.profiles import Profile, check_profile
 from esiamfc_lib.provenance import Record, environment, read_record
-from esiamfc_lib.stages import Stage, find, graph, reasons, stale
+from esiamfc_lib.stages import STORE, Stage, find, graph, reasons, stale
 from esiamfc_lib.terminal import Display, duration
-
-TRACKS = "dataset/metrics.json"
-"""Where notebook 01 says, under ``tracks``, how many tracks the store holds."""
 
 KERNEL_ENVIRONMENT = {
     # glibc maps and unmaps large activations at every step unless told to keep them.
@@ -229,11 +226,11 @@ class Study:
 
     def _check_clusters(self, stage: Stage) -> None:
         """k against the number of tracks, as soon as that is known and before any training."""
-        file = self.profile.run / TRACKS
+        file = self.profile.run / STORE
         if stage.kind == "dataset" or not file.is_file():
             return
         k = self.profile.stages["clustering"].n_clusters
-        tracks = json.loads(file.read_text(encoding="utf-8")).get("tracks", k)
+        tracks = json.loads(file.read_text(encoding="utf-8"))["tracks"]
         if k > tracks:
             raise StudyError(
                 f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"

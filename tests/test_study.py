@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 from fake_study import edit, make_project
 
+from esiamfc_lib import execution
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.execution import NotebookFailed
+from esiamfc_lib.fingerprint import code_cells
 from esiamfc_lib.profiles import load_profile
 from esiamfc_lib.provenance import read_record
+from esiamfc_lib.stages import stale
 from esiamfc_lib.study import Study, exclusive
 
 ALL = [
@@ -49,6 +53,23 @@ def project(finished, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
     (root / "data" / "tiny" / "calls.txt").unlink()
     return root
+
+
+@pytest.fixture
+def quick(project, monkeypatch) -> Path:
+    """The same, with notebooks that run in this process: for what is not about kernels."""
+
+    def run_here(notebook, executed, parameters, outputs, **_):
+        namespace = dict(parameters)
+        for source in code_cells(notebook):
+            try:
+                exec(source, namespace)
+            except ZeroDivisionError as error:
+                raise NotebookFailed(str(error)) from None
+        executed.write_text("executed")
+
+    monkeypatch.setattr(execution, "run_notebook", run_here)
+    return project
 
 
 @pytest.fixture
@@ -107,91 +128,117 @@ def test_second_run_does_nothing_and_says_so(project):
     assert calls(project) == []
 
 
-def test_touching_one_picture_reruns_that_notebook_alone(project):
-    edit(project, "03_embedding", "picture = 'another colour'")
+def test_touching_one_picture_reruns_that_notebook_alone(quick):
+    edit(quick, "03_embedding", "picture = 'another colour'")
     code, said = run()
     assert code == 0
-    assert calls(project) == ["embedding"]
+    assert calls(quick) == ["embedding"]
     assert "embedding: the notebook's code changed" in said
 
 
-def test_prose_outputs_and_file_times_do_not_count(project):
-    file = project / "notebooks" / "03_embedding.ipynb"
+def test_prose_outputs_and_file_times_do_not_count(quick):
+    file = quick / "notebooks" / "03_embedding.ipynb"
     content = json.loads(file.read_text())
     content["cells"].insert(0, {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "x"})
     content["cells"][-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x"}]
     file.write_text(json.dumps(content))
-    os.utime(project / "data/tiny/dataset/dataset.json")
+    os.utime(quick / "data/tiny/dataset/dataset.json")
     assert "nothing to do" in run()[1]
 
 
-def test_changed_parameter_reruns_its_stage_and_what_reads_its_outputs(project):
+def test_changed_parameter_reruns_its_stage_and_what_reads_its_outputs(quick):
     code, said = run("clustering.kp=0.01")
     assert code == 0
     assert "clustering: kp: 0.005 -> 0.01" in said
-    assert calls(project) == ["clustering"]  # wrote the same bytes: nothing else runs
-    edit(project, "04_clustering", "read += str(kp).encode()")
+    assert calls(quick) == ["clustering"]  # wrote the same bytes: nothing else runs
+    edit(quick, "04_clustering", "read += str(kp).encode()")
     run("clustering.kp=0.01")
-    assert calls(project)[1:] == ["clustering", "branches/0", "branches/1", "fusion", "results"]
+    assert calls(quick)[1:] == ["clustering", "branches/0", "branches/1", "fusion", "results"]
 
 
-def test_missing_and_altered_outputs_are_made_again(project):
-    features = project / "data/tiny/embedding/features.npz"
+def test_missing_and_altered_outputs_are_made_again(quick):
+    features = quick / "data/tiny/embedding/features.npz"
     features.unlink()
     assert "embedding/features.npz is missing" in run()[1]
     features.write_text("something else")
     assert "embedding/features.npz is not what the stage wrote" in run()[1]
-    assert calls(project) == ["embedding", "embedding"]
+    assert calls(quick) == ["embedding", "embedding"]
 
 
-def test_missing_report_is_made_again(project):
+def test_missing_report_is_made_again(quick):
     picture = "p = pathlib.Path(os.environ['ESIAMFC_ROOT'], report_dir, 'map.pdf')"
     edit(
-        project,
+        quick,
         "03_embedding",
         f"{picture}; p.parent.mkdir(parents=True, exist_ok=True); p.touch()",
     )
     run()
-    (project / "reports" / "tiny" / "map.pdf").unlink()
+    (quick / "reports" / "tiny" / "map.pdf").unlink()
     assert "reports/tiny/map.pdf is missing" in run()[1]
-    assert calls(project) == ["embedding", "embedding"]
+    assert calls(quick) == ["embedding", "embedding"]
 
 
-def test_changed_starting_weights_count(project):
-    weights = project / "start.npz"
+def test_changed_starting_weights_count(quick):
+    weights = quick / "start.npz"
     weights.write_text("one")
     run("baseline.weights=start.npz", only="baseline")
     run("baseline.weights=start.npz", only="baseline")
-    assert calls(project) == ["baseline"]
+    assert calls(quick) == ["baseline"]
     weights.write_text("two")
     assert "start.npz changed" in run("baseline.weights=start.npz", only="baseline")[1]
 
 
-def test_only_until_and_force(project):
+def test_only_until_and_force(quick):
     run(force=("clustering",), until="03")
-    assert calls(project) == []  # 04 is forced but lies after 03
+    assert calls(quick) == []  # 04 is forced but lies after 03
     run(force=("05_transfer_learning",), only="branches")
-    assert calls(project) == ["branches/0", "branches/1"]
+    assert calls(quick) == ["branches/0", "branches/1"]
     run(force=("branches/1",), until="branches")
-    assert calls(project)[2:] == ["branches/1"]
+    assert calls(quick)[2:] == ["branches/1"]
 
 
-def test_force_starts_from_nothing(project):
-    checkpoint = project / "data/tiny/baseline/checkpoint"
+def test_force_starts_from_nothing(quick):
+    checkpoint = quick / "data/tiny/baseline/checkpoint"
     checkpoint.write_text("half a training")
-    edit(project, "02_siamfc_training", "picture = 1")
+    edit(quick, "02_siamfc_training", "picture = 1")
     run(only="baseline")
     assert checkpoint.is_file()  # code of the notebook changed: checkpoints are kept
     run(only="baseline", force=("baseline",))
     assert not checkpoint.is_file()
 
 
-def test_changed_inputs_drop_old_checkpoints(project):
-    checkpoint = project / "data/tiny/branches/0/checkpoint"
-    checkpoint.write_text("of another baseline")
-    edit(project, "02_siamfc_training", "read += b'!'")
-    run(only="baseline")
-    assert "baseline/siamfc.safetensors changed" in run(only="branches/0")[1]
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            {"modules": {"esiamfc_lib.training": "1"}},
+            {"modules": {"esiamfc_lib.training": "2"}},
+            True,
+        ),
+        ({"modules": {}}, {"modules": {"esiamfc_lib.bench.data": "1"}}, True),
+        ({"modules": {"esiamfc_lib.figures_clusters": "1"}}, {"modules": {}}, False),
+        ({"parameters": {"lr": 0.1}}, {"parameters": {"lr": 0.2}}, True),
+        ({"parameters": {"workers": 2}}, {"parameters": {"workers": 8}}, False),
+        ({"inputs": {"dataset/store/manifest.json": "1"}}, {}, True),
+        (
+            {"inputs": {"dataset/dataset.json": "1"}},
+            {"inputs": {"dataset/dataset.json": "2"}},
+            False,
+        ),
+        ({"notebook": "1"}, {"notebook": "2"}, False),
+    ],
+)
+def test_what_makes_old_checkpoints_useless(old, new, expected):
+    nothing = {"notebook": "", "modules": {}, "parameters": {}, "inputs": {}}
+    assert stale(nothing | old, nothing | new) is expected
+
+
+def test_checkpoints_of_another_training_are_dropped(quick):
+    checkpoint = quick / "data/tiny/branches/0/checkpoint"
+    checkpoint.touch()
+    run("branches.workers=3", only="branches/0")
+    assert checkpoint.is_file()
+    run("branches.epochs=9", only="branches/0")
     assert not checkpoint.is_file()
 
 
@@ -202,15 +249,15 @@ def test_only_with_missing_input(fresh):
     assert "run stage dataset first" in said
 
 
-def test_dry_run_runs_nothing_and_gives_reasons(project):
-    edit(project, "04_clustering", "picture = 1")
+def test_dry_run_runs_nothing_and_gives_reasons(quick):
+    edit(quick, "04_clustering", "picture = 1")
     plan = dict(study(force=("baseline",)).plan())
     assert plan["dataset"] == "up to date"
     assert plan["baseline"] == "run: --force"
     assert plan["embedding"] == "run if the outputs of baseline change"
     assert plan["clustering"] == "run: the notebook's code changed"
     assert plan["results"].startswith("run if the outputs of baseline, clustering")
-    assert calls(project) == []
+    assert calls(quick) == []
 
 
 def test_dry_run_of_a_new_study(fresh):
@@ -237,13 +284,13 @@ def test_a_failed_stage_stops_the_chain(project, fault, sentence):
     assert dict(study().plan())["embedding"] == "run: it failed last time"
 
 
-def test_a_repaired_stage_runs_again_and_the_rest_after_it(project):
-    edit(project, "03_embedding", "1 / 0")
-    edit(project, "04_clustering", "picture = 1")
+def test_a_repaired_stage_runs_again_and_the_rest_after_it(quick):
+    edit(quick, "03_embedding", "1 / 0")
+    edit(quick, "04_clustering", "picture = 1")
     assert run()[0] == 1
-    edit(project, "03_embedding", "")
+    edit(quick, "03_embedding", "")
     assert run()[0] == 0
-    assert calls(project) == ["embedding", "clustering"]
+    assert calls(quick) == ["embedding", "clustering"]
 
 
 def test_a_stage_that_writes_less_than_it_declares_has_failed(project):
@@ -254,11 +301,11 @@ def test_a_stage_that_writes_less_than_it_declares_has_failed(project):
     assert "did not write" in said and "centres.npz" in said
 
 
-def test_more_clusters_than_tracks_fails_before_training(project):
+def test_more_clusters_than_tracks_fails_before_training(quick):
     code, said = run("clustering.n_clusters=10", "seed=1")
     assert code == 1
     assert "clustering.n_clusters = 10 is larger than the number of tracks, 9" in said
-    assert calls(project) == ["dataset"]
+    assert calls(quick) == ["dataset"]
 
 
 def test_jobs_run_side_by_side(project):
@@ -272,8 +319,8 @@ def test_jobs_run_side_by_side(project):
     assert max(begin_0, begin_1) < min(end_0, end_1)
 
 
-def test_two_chains_on_one_folder_are_refused(project):
-    with exclusive(project / "data" / "tiny"), pytest.raises(StudyError, match="another chain"):
+def test_two_chains_on_one_folder_are_refused(quick):
+    with exclusive(quick / "data" / "tiny"), pytest.raises(StudyError, match="another chain"):
         run()
 
 
