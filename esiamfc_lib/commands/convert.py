@@ -1,0 +1,46 @@
+"""Read network weights of any known kind, write ours, and on request ONNX.
+
+Known kinds: .safetensors (ours), .npz with BatchNorm folded, MatConvNet's .mat, PyTorch state dicts
+(.pth) of public SiamFCs in three namings and of the reference ESiamFC.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from esiamfc_lib import checkpoints, conversion
+from esiamfc_lib.errors import StudyError
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """One source, one or two results."""
+    parser.add_argument("source", type=Path, help="file of the network")
+    parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write our model file")
+    parser.add_argument("--onnx", type=Path, metavar="FOLDER",
+                        help="write exemplar.onnx and search.onnx, compared with the network")
+
+
+def main(args: Namespace) -> int:
+    """Convert, and say what was read and written."""
+    if args.out is None and args.onnx is None:
+        raise StudyError("nothing to write: give --out FILE.safetensors or --onnx FOLDER")
+    if args.out is not None and args.out.suffix != ".safetensors":
+        raise StudyError(f"--out {args.out}: a model file ends in .safetensors")
+    if args.source.suffix == ".safetensors":
+        model, about = checkpoints.load(args.source)
+    else:
+        model, about = conversion.read(args.source), {}
+    lines = [f"{args.source}: {type(model).__name__}, width {model.width:g}, "
+             f"{sum(p.numel() for p in model.parameters()):,} parameters"]
+    if args.out is not None:
+        kept = {name: about[name] for name in ("training", "result") if name in about}
+        digest = checkpoints.save(args.out, model, source=args.source.name,
+                                  source_digest=checkpoints.file_digest(args.source), **kept)
+        lines.append(f"{args.out}: digest {digest}")
+    if args.onnx is not None:
+        from esiamfc_lib.export import to_onnx
+
+        done = to_onnx(model, args.onnx)
+        lines.append(f"{done.exemplar}, {done.search}: equal to {done.error:.1e} of the range")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
