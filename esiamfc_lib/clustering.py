@@ -20,8 +20,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from esiamfc_lib.control import BalancedControl, PublishedControl, run
 from esiamfc_lib.samples import (
+    UNIT_TOLERANCE,
     ClusteringError,
     Samples,
+    check_unit_rows,
     distances,
     gram,
     namespace,
@@ -29,7 +31,6 @@ from esiamfc_lib.samples import (
     to_numpy,
 )
 
-UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a "unit" row may be
 GRAM_RUNS = 5  # from this many runs on the Gram matrix is worth its price
 
 
@@ -167,8 +168,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             x = X
         norms = row_norms(x)
         if not np.isfinite(norms).all():
-            raise ClusteringError(f"row {int((~np.isfinite(norms)).argmax())} of the features holds "
-                                  f"NaN or infinite values")
+            raise ClusteringError(f"row {int((~np.isfinite(norms)).argmax())} of the features "
+                                  f"holds NaN or infinite values")
         if np.abs(norms - 1).max() <= UNIT_TOLERANCE:
             return x
         if not self.normalise:
@@ -197,20 +198,6 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         if self.stop == "labels" or self.kp == self.ki == 0:
             return PublishedControl(self.kp, self.ki, self.n_clusters)
         return BalancedControl(self.kp, self.ki, n, self.n_clusters, self.tol_balance)
-
-
-def check_unit_rows(features) -> None:
-    """Raise unless every row is finite and of unit length.
-
-    Raises:
-        ClusteringError: names the first row at fault and its length.
-    """
-    norms = row_norms(features)
-    bad = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
-    if bad.any():
-        row = int(bad.argmax())
-        raise ClusteringError(f"features must be finite unit vectors: row {row} has length "
-                              f"{norms[row]:.6g}")
 
 
 def _distinct(x, enough: int) -> int:

@@ -1,9 +1,9 @@
 """The control of the cluster sizes, and the loop that moves centres and control in turn.
 
 The control is added to the distances: a cluster that is too large moves away from every sample.
-With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its integral part is the price, or
-Lagrange multiplier, of the constraint that all sizes are equal; its proportional part damps the
-search.
+With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its integral part is the
+price, or Lagrange multiplier, of the constraint that all sizes are equal; its proportional part
+damps the search.
 
 A gain is in units of distance: a sample changes its cluster when the control has moved by the gap
 between two distances. The published 0.005 is small beside the gaps between deep features (0.05 and

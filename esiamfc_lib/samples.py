@@ -24,6 +24,7 @@ from esiamfc_lib.errors import StudyError
 
 CHUNK_BYTES = 8 << 20  # rows in a chunk stay within the processor's cache, roughly
 DOUBLE_BYTES = 64 << 20  # data up to this size are computed with in float64
+UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a "unit" row may be
 FLOOR = 1e-12  # keeps the logarithm finite for a sample opposite to a centre
 
 
@@ -54,6 +55,20 @@ def row_norms(x) -> np.ndarray:
     return np.sqrt(np.concatenate(norms).astype(np.float64))
 
 
+def check_unit_rows(features, where: str = "features") -> None:
+    """Raise unless every row is finite and of unit length.
+
+    Raises:
+        ClusteringError: names ``where``, the first row at fault and its length.
+    """
+    norms = row_norms(features)
+    bad = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
+    if bad.any():
+        row = int(bad.argmax())
+        raise ClusteringError(f"{where}: row {row} has length {norms[row]:.6g}, "
+                              "but rows must be finite unit vectors")
+
+
 def gram(x):
     """``x @ x.T``, the matrix that several runs on the same samples can share.
 
@@ -81,8 +96,8 @@ class Samples:
         self.x = _precise(self.xp, x)
         self.n = len(x)
         if gram_matrix is not None and tuple(gram_matrix.shape) != (self.n, self.n):
-            raise ClusteringError(f"the Gram matrix has shape {tuple(gram_matrix.shape)}, made from "
-                                  f"other data: there are {self.n} samples")
+            raise ClusteringError(f"the Gram matrix has shape {tuple(gram_matrix.shape)}, made "
+                                  f"from other data: there are {self.n} samples")
         self.gram = gram_matrix
         self._sums = None
 
