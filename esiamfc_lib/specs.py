@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from esiamfc_lib import checkpoints, conversion
+from esiamfc_lib import ablation, checkpoints, conversion
 from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
 from esiamfc_lib.devices import choose_device, choose_precision
 from esiamfc_lib.errors import StudyError
@@ -42,6 +42,7 @@ class TrackerSpec(Parameters):
     )
     baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
     centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centroids'")
+    variant: str = Field("", description="for kind siamfc: a changed loop, see ablation")
     tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
     precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
     device: str = Field("cpu", description="auto, cpu, cuda ...")
@@ -64,7 +65,8 @@ class TrackerSpec(Parameters):
             "precision": choose_precision(self.precision, device)[0],
         }
         if self.kind == "siamfc":
-            return SiamFCTracker(checkpoints.load_siamfc(self.weights), **options)
+            loop = ablation.VARIANTS[self.variant][1] if self.variant else SiamFCTracker
+            return loop(checkpoints.load_siamfc(self.weights), **options)
         model = checkpoints.load_esiamfc(self.weights)
         if self.kind == "branch":
             return BranchTracker(model, self.branch, **options)
@@ -75,7 +77,7 @@ class TrackerSpec(Parameters):
 
     def identity(self) -> dict:
         """What its boxes depend on, but for the data: no names, no paths, digests of files."""
-        facts = {"kind": self.kind, "code": _code_digest()}
+        facts = {"kind": self.kind, "code": _code_digest(CODE)}
         if self.kind == "identity":
             return facts
         device = choose_device(self.device)
@@ -86,6 +88,8 @@ class TrackerSpec(Parameters):
             "device": device.type,
             "libraries": [torch.__version__, cv2.__version__, np.__version__],
         }
+        if self.variant:
+            facts |= {"variant": self.variant, "variant_code": _code_digest(("ablation",))}
         if self.kind == "branch":
             facts["branch"] = self.branch
         if self.kind == "ensemble":
@@ -153,6 +157,22 @@ def specs(
     return [TrackerSpec.validated(one | options, where=one["name"]) for one in found]
 
 
+def variants(siamfc: str | Path, **options) -> list[TrackerSpec]:
+    """The baseline with every variant of ``ablation``; arguments as for ``specs``."""
+    given = options.pop("tracking", TrackingParameters())
+    return [
+        TrackerSpec(
+            name=name,
+            kind="siamfc",
+            weights=str(siamfc),
+            variant=name,
+            tracking=ablation.parameters(name, given),
+            **options,
+        )
+        for name in ablation.VARIANTS
+    ]
+
+
 def is_ensemble(path: str | Path) -> bool:
     """Whether a model file holds an ESiamFC; any format that can be converted.
 
@@ -173,7 +193,7 @@ def _centroids(path: str) -> np.ndarray:
 
 
 @functools.cache
-def _code_digest() -> str:
+def _code_digest(modules: tuple[str, ...]) -> str:
     """Of the code as it is run: comments and layout do not count."""
-    sources = [Path(__file__).with_name(f"{module}.py").read_text("utf-8") for module in CODE]
+    sources = [Path(__file__).with_name(f"{module}.py").read_text("utf-8") for module in modules]
     return text_digest("".join(ast.dump(ast.parse(source)) for source in sources))

@@ -9,10 +9,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
 
-from esiamfc_lib import benchmarks, evaluation, figures_tracking, scoring
+from esiamfc_lib import ablation, benchmarks, evaluation, figures_tracking, scoring
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.specs import TrackerSpec, is_ensemble, specs
+from esiamfc_lib.specs import TrackerSpec, is_ensemble, specs, variants
 
 FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight", "branches", "oracle")
 
@@ -31,6 +31,11 @@ def arguments(parser: ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     tracker_arguments(parser)
     add("--identity", action="store_true", help="add the tracker that never moves")
+    add(
+        "--ablation",
+        action="store_true",
+        help="run a SiamFC with one choice of the loop changed at a time; writes ablation.csv",
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
     add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
@@ -79,11 +84,7 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
     Raises:
         StudyError: a file that is missing or no model; ``nearest_centroid`` without its files.
     """
-    options = {
-        "tracking": _tracking(args.set),
-        "precision": args.precision,
-        "device": args.device,
-    }
+    options = _options(args)
     singles = [path for path in args.weights if not is_ensemble(path)]
     found = []
     for path in args.weights:
@@ -108,7 +109,8 @@ def main(args: Namespace) -> int:
     """Track what has no result yet, write the tables, show the summary."""
     if args.workers < 1:
         raise StudyError(f"--workers {args.workers}: at least one process is needed")
-    trackers = chosen(args) + (specs(["identity"]) if args.identity else [])
+    trackers = _variants(args) if args.ablation else chosen(args)
+    trackers += specs(["identity"]) if args.identity else []
     if not trackers:
         raise StudyError("nothing to evaluate: give --weights FILE or --identity")
     scores = evaluation.evaluate(
@@ -116,6 +118,9 @@ def main(args: Namespace) -> int:
     )
     summary = pd.read_csv(args.out / "summary.csv")
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
+    if args.ablation:
+        table = ablation.table(summary, scores)
+        table.to_csv(args.out / "ablation.csv", index=False, lineterminator="\n")
     sequences, missing = benchmarks.sequences(args.benchmark, args.root, args.limit)
     if missing:
         names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -129,6 +134,12 @@ def main(args: Namespace) -> int:
         _draw(args.out, args.benchmark, scores, summary, sequences)
     sys.stdout.write(f"results: {args.out}\n")
     return 0
+
+
+def _variants(args: Namespace) -> list[TrackerSpec]:
+    if len(args.weights) != 1 or is_ensemble(args.weights[0]):
+        raise StudyError("--ablation takes the weights of one SiamFC")
+    return variants(args.weights[0], **_options(args))
 
 
 def _draw(
@@ -161,6 +172,14 @@ def _draw(
         figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
         figure.savefig(folder / f"{name}.pdf", bbox_inches="tight")
         plt.close(figure)
+
+
+def _options(args: Namespace) -> dict:
+    return {
+        "tracking": _tracking(args.set),
+        "precision": args.precision,
+        "device": args.device,
+    }
 
 
 def _tracking(changes: list[str]) -> TrackingParameters:
