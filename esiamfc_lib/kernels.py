@@ -3,8 +3,10 @@
 import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 
 class Kernels:
@@ -52,3 +54,24 @@ def end_leftover(kernel: Mapping[str, float]) -> None:
         if process.create_time() == kernel["created"]:
             end_kernel(process.pid)
             process.wait(timeout=10)
+
+
+@contextmanager
+def ending(kernels: Kernels) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM end the kernels and raise KeyboardInterrupt."""
+
+    def stop(number, frame):
+        kernels.end_all()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if kernels.stopped:
+            kernels.wait(seconds=5)

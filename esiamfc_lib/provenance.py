@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from esiamfc_lib.config import project_root
+
 PACKAGES = (
     "esiamfc",
     "torch",
@@ -81,6 +83,16 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def report_files(reports: Path) -> dict[str, int]:
+    """Files of the report folder, from the project's folder -> time of writing, nanoseconds."""
+    root = project_root()
+    files = sorted(path for path in reports.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(root) if path.is_relative_to(root) else path): path.stat().st_mtime_ns
+        for path in files
+    }
 
 
 def environment(project: Path) -> dict[str, Any]:

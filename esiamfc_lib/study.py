@@ -8,8 +8,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +24,9 @@ from doit.task import Task
 from esiamfc_lib.config import project_root
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import code_cells, file_digest
-from esiamfc_lib.kernels import Kernels, end_leftover
+from esiamfc_lib.kernels import Kernels, end_leftover, ending
 from esiamfc_lib.profiles import Profile, check_profile
-from esiamfc_lib.provenance import Record, environment, read_record
+from esiamfc_lib.provenance import Record, environment, read_record, report_files
 from esiamfc_lib.stages import STORE, Stage, find, graph, reasons, stale
 from esiamfc_lib.terminal import Display, duration
 
@@ -192,7 +190,7 @@ class Study:
         # the notebook's last word must be a new one; other outputs may be kept and resumed
         for file in (stage.executed, stage.folder / "metrics.json"):
             file.unlink(missing_ok=True)
-        begin = time.time()
+        begin, reports = time.monotonic(), report_files(self.profile.reports)
         progress = self._progress_file(stage)
         self.display.start(stage.name, progress, cells=len(code_cells(stage.notebook)) + 2)
         try:
@@ -217,8 +215,12 @@ class Study:
             record,
             status="done",
             outputs={name: file_digest(run / name) for name in stage.outputs},
-            reports=written_since(begin, stage.parameters.reports),
-            seconds=round(time.time() - begin, 3),
+            reports=[
+                name
+                for name, written in report_files(self.profile.reports).items()
+                if reports.get(name) != written
+            ],
+            seconds=round(time.monotonic() - begin, 3),
             environment=environment(project_root()),
         )
         done.write(stage.folder)
@@ -298,32 +300,3 @@ def exclusive(run: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StudyError(f"another chain is running in {run}: wait for it or end it") from None
         yield
-
-
-@contextmanager
-def ending(kernels: Kernels) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM end the kernels and raise KeyboardInterrupt."""
-
-    def stop(number, frame):
-        kernels.end_all()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if kernels.stopped:
-            kernels.wait(seconds=5)
-
-
-def written_since(moment: float, reports: Path) -> list[str]:
-    """Files of the report folder written at or after ``moment``, from the project's folder."""
-    root = project_root()
-    files = (path for path in reports.rglob("*") if path.is_file())
-    fresh = sorted(path for path in files if path.stat().st_mtime >= moment)
-    return [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in fresh]
