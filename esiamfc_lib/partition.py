@@ -15,7 +15,7 @@ from esiamfc_lib.embedding import VideoFeatures
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.samples import Samples, check_unit_rows, distances
 
-TABLE, CENTRES = "memberships.csv", "centres.npz"
+TABLE, CENTRES = "membership.csv", "centres.npz"
 METHODS = ("pikmeans", "kmeans", "random")
 
 
@@ -124,7 +124,7 @@ def memberships(tracks: Sequence[str], features: np.ndarray, labels: np.ndarray,
 
 
 def save(result: Partition, folder: str | Path) -> None:
-    """Write ``memberships.csv`` and ``centres.npz`` into ``folder``."""
+    """Write ``membership.csv`` and ``centres.npz`` into ``folder``."""
     folder = Path(folder)
     text = result.table.to_csv(index=False, lineterminator="\n")
     write_atomically(folder / TABLE, lambda file: file.write(text.encode()))

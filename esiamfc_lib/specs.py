@@ -41,7 +41,7 @@ class TrackerSpec(Parameters):
         "cluster_weight", description="for kind ensemble"
     )
     baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
-    centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centroids'")
+    centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centres'")
     variant: str = Field("", description="for kind siamfc: a changed loop, see ablation")
     tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
     precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
@@ -187,7 +187,7 @@ def is_ensemble(path: str | Path) -> bool:
 def _centroids(path: str) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return file["centroids"]
+            return file["centres"]
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"centroids file {path!r} cannot be read: {error}") from None
 
