@@ -117,7 +117,8 @@ def build(root: str | Path, *, seed: int = 0, train_videos: int = 150, val_video
         workers: processes; no influence on the result.
 
     Raises:
-        StudyError: a value out of range, or ``root`` holds a data set with other parameters.
+        StudyError: a value out of range, a folder that cannot be written, or one that holds a
+            data set with other parameters.
     """
     layout = Layout(Path(root))
     counts = dict(zip(SPLITS, (train_videos, val_videos, otb_sequences, vot_sequences,
@@ -165,8 +166,11 @@ def _claim(root: Path, settings: dict) -> None:
             raise StudyError(f"{root} holds a data set made with other values of "
                              f"{', '.join(changed)}: choose another folder or remove it")
         return
-    root.mkdir(parents=True, exist_ok=True)
-    _write_text(manifest, json.dumps(settings, indent=2) + "\n")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _write_text(manifest, json.dumps(settings, indent=2) + "\n")
+    except OSError as error:
+        raise StudyError(f"built-in data: cannot write to {root}: {error.strerror}") from error
 
 
 def _write_text(path: Path, text: str) -> None:

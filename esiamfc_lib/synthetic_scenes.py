@@ -66,7 +66,7 @@ class Scene:
             rng: decides everything.
             frames, width, height: of the video.
             family: index of the first target's family.
-            families, separation: of the data set, see ``Instance``.
+            families, separation: of the data set, see ``Kind.draw``.
             tracks: number of targets.
             may_vanish: whether a target may leave the frame completely.
         """

@@ -110,6 +110,12 @@ def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, ch
     assert not (tmp_path / "set").exists()
 
 
+def test_a_root_that_cannot_be_a_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StudyError, match="cannot write to"):
+        build(tmp_path / "file" / "set", **TINY)
+
+
 def test_a_broken_manifest_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(StudyError, match=r"manifest\.json"):
