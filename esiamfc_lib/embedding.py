@@ -22,14 +22,14 @@ from esiamfc_lib.curation import spread
 from esiamfc_lib.devices import choose_device, choose_precision
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
-from esiamfc_lib.networks import SiamFC, folded
+from esiamfc_lib.networks import ESiamFC, SiamFC, folded
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.samples import check_unit_rows
 from esiamfc_lib.store import CropStore
 
 FORMAT = 1
 MARGIN = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2  # around the exemplar in a crop
-JOB_TRACKS = 32  # tracks that a worker gets at a time
+JOB_TRACKS = 8  # tracks that a worker gets at a time
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class VideoFeatures:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-            table = pd.DataFrame({name.removeprefix("table_"): _from_plain(found[name])
+            table = pd.DataFrame({name.removeprefix("table_"): found[name]
                                   for name in found if name.startswith("table_")})
             loaded = cls(found["features"], found["tracks"].astype(object), table,
                          str(found["weights_digest"]))
@@ -210,6 +210,24 @@ def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.n
     return kept, agreement
 
 
+def fusion_weights(
+    store: CropStore, tracks: Iterable[int], model: ESiamFC, batch_size: int = 64
+) -> np.ndarray:
+    """(n, k) float32: the weights that an ensemble gives its branches, for one exemplar a track.
+
+    Args:
+        tracks: indices; the exemplar is the one in the middle of the track.
+        model: on the CPU, in eval mode.
+    """
+    exemplars = (exemplar(store, track, len(store.frames(track)) // 2) for track in tracks)
+    rows = []
+    while batch := list(islice(exemplars, batch_size)):
+        images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            rows.append(model.weights(model.stem(images)).numpy())
+    return np.concatenate(rows)
+
+
 def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.ndarray:
     """(n, side, side, 3) uint8 RGB: the exemplar in the middle of each of ``tracks`` (ids).
 
@@ -230,6 +248,3 @@ def _plain(column: pd.Series) -> np.ndarray:
     """A column as an array that needs no pickle."""
     return column.to_numpy(str) if column.dtype.kind not in "biuf" else column.to_numpy()
 
-
-def _from_plain(values: np.ndarray) -> np.ndarray:
-    return values.astype(object) if values.dtype.kind == "U" else values
