@@ -60,7 +60,7 @@ def test_kernel_that_cannot_start(tmp_path):
 
 
 def test_unknown_parameter(tmp_path):
-    with pytest.raises(StudyError, match="succeeds.ipynb has no parameter speed"):
+    with pytest.raises(StudyError, match=r"succeeds\.ipynb has no parameter speed"):
         run("succeeds", tmp_path, parameters={"speed": 3})
     assert not (tmp_path / "executed").exists()
 
