@@ -6,25 +6,20 @@ Frames are decoded, cut and encoded in many processes (``cutting``) and written 
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
-
-import joblib
 
 from esiamfc_lib.archive import ArchiveSource
 from esiamfc_lib.cutting import cut
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.parallel import backend as backend
+from esiamfc_lib.parallel import spread
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sources import FolderSource
 from esiamfc_lib.store_index import Index
 from esiamfc_lib.store_writer import SHARD_BYTES, DiskFullError, StoreWriter, write_problems
-
-ROUND = 32  # chunks a worker gets before the writer must have caught up: bounds the memory
-DASK_SECONDS = 10  # to find the scheduler
 
 
 def curate(vid_root: str | Path, store_path: str | Path, *, splits: tuple[str, ...] = ("train",),
@@ -96,7 +91,7 @@ def _fill(writer: StoreWriter, source, jpeg_quality: int, workers: int, schedule
     at = sum(int(r.n_frames[0]) for r in writer.records) if folder else 0
     results = spread(partial(cut, jpeg_quality=jpeg_quality), source.chunks(writer.finished),
                      workers, scheduler)
-    started, crops, problems = time.monotonic(), 0, 0
+    started, crops, problems, checked = time.monotonic(), 0, 0, 0
     with Progress(total=source.total, initial=at, desc="curation", unit=source.unit,
                   unit_scale=not folder) as bar:
         for result in results:
@@ -108,41 +103,9 @@ def _fill(writer: StoreWriter, source, jpeg_quality: int, workers: int, schedule
             bar.set_postfix_str(f"{crops / (time.monotonic() - started):.0f} crops/s, "
                                 f"{problems} problems", refresh=False)
             bar.update(len(result.digests) if folder else source.position - bar.n)
-            if result.last and problems and folder:
+            if folder and result.last and problems > checked:
                 _check_bad(writer, max_bad_fraction, source.total)
-
-
-def spread(function: Callable, jobs: Iterable, workers: int, scheduler: str = "") -> Iterator:
-    """``map`` over processes (joblib) or the workers of a Dask scheduler, in order.
-
-    The jobs are handed out in rounds, so that results never pile up before a slow disk.
-    """
-    jobs = iter(jobs)
-    if workers == 1 and not scheduler:
-        yield from map(function, jobs)
-        return
-    with backend(workers, scheduler) as size, joblib.Parallel(
-            n_jobs=size, batch_size=1, return_as="generator") as parallel:
-        for first in jobs:
-            these = chain([first], islice(jobs, ROUND * size - 1))
-            yield from parallel(joblib.delayed(function)(job) for job in these)
-
-
-@contextmanager
-def backend(workers: int, scheduler: str) -> Iterator[int]:
-    """Choose joblib's backend; gives the number of processes."""
-    if not scheduler:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            yield workers
-        return
-    from distributed import Client
-
-    try:
-        client = Client(scheduler, timeout=DASK_SECONDS)
-    except (OSError, ValueError) as error:
-        raise StudyError(f"no Dask scheduler at {scheduler}: {error}") from error
-    with client, joblib.parallel_config(backend="dask"):
-        yield max(sum(client.nthreads().values()), 1)
+                checked = problems
 
 
 def count_bad(records: list[Index]) -> tuple[int, int]:

@@ -40,10 +40,6 @@ class PairBatch(NamedTuple):
         """The batch on a device."""
         return PairBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
-    def pin_memory(self) -> "PairBatch":
-        """The batch in page-locked memory (called by the loader)."""
-        return PairBatch(*(tensor.pin_memory() for tensor in self))
-
 
 def uniform(seed: int, numbers: np.ndarray, draws: int) -> np.ndarray:
     """Random numbers in [0, 1) as a pure function of (seed, number, draw): float64 (n, draws).

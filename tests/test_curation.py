@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from mini_vid import folders, frame, make_vid, make_video, xml
 
-from esiamfc_lib import curation
+from esiamfc_lib import curation, parallel
 from esiamfc_lib.curation import curate, estimate
 from esiamfc_lib.cutting import search_crop
 from esiamfc_lib.errors import StudyError
@@ -80,7 +80,7 @@ def test_dask(tmp_path, monkeypatch):
                                   dashboard_address=None) as cluster:
         manifest = curate(root, tmp_path / "store", scheduler=cluster.scheduler_address)
     assert manifest["crops"] == 22
-    monkeypatch.setattr(curation, "DASK_SECONDS", 0.5)
+    monkeypatch.setattr(parallel, "DASK_SECONDS", 0.5)
     with pytest.raises(StudyError, match="no Dask scheduler"):
         curate(root, tmp_path / "other", scheduler="tcp://127.0.0.1:1")
 

@@ -1,0 +1,45 @@
+"""Work spread over processes: joblib on this machine, or the workers of a Dask scheduler."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+
+import joblib
+
+from esiamfc_lib.errors import StudyError
+
+ROUND = 32  # jobs a worker gets before whoever takes the results must have caught up
+DASK_SECONDS = 10  # to find the scheduler
+
+
+def spread(function: Callable, jobs: Iterable, workers: int, scheduler: str = "") -> Iterator:
+    """``map`` over processes (joblib) or the workers of a Dask scheduler, in order.
+
+    The jobs are handed out in rounds, so that results never pile up before a slow disk.
+    """
+    jobs = iter(jobs)
+    if workers == 1 and not scheduler:
+        yield from map(function, jobs)
+        return
+    with backend(workers, scheduler) as size, joblib.Parallel(
+            n_jobs=size, batch_size=1, return_as="generator") as parallel:
+        for first in jobs:
+            these = chain([first], islice(jobs, ROUND * size - 1))
+            yield from parallel(joblib.delayed(function)(job) for job in these)
+
+
+@contextmanager
+def backend(workers: int, scheduler: str) -> Iterator[int]:
+    """Choose joblib's backend; gives the number of processes."""
+    if not scheduler:
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            yield workers
+        return
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=DASK_SECONDS)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"no Dask scheduler at {scheduler}: {error}") from error
+    with client, joblib.parallel_config(backend="dask"):
+        yield max(sum(client.nthreads().values()), 1)
