@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
@@ -95,9 +96,14 @@ def curation_rows(folder: Path, workers: int, repeats: int) -> list[Row]:
     root, crops = folder / "vid", 20 * 30 * 2
     draw_vid(root, 20, 30, 640, 480)
 
-    def ours(processes: int) -> None:
-        shutil.rmtree(folder / "store", ignore_errors=True)
-        curate(root, folder / "store", workers=processes)
+    archive = folder / "vid.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for part in ("Annotations", "Data"):
+            tar.add(root / part, f"ILSVRC2015/{part}")
+
+    def ours(processes: int, source: Path = root, store: str = "store") -> None:
+        shutil.rmtree(folder / store, ignore_errors=True)
+        curate(source, folder / store, workers=processes)
 
     def reference(numpy_mean: bool) -> None:
         shutil.rmtree(folder / "two-step", ignore_errors=True)
@@ -105,16 +111,13 @@ def curation_rows(folder: Path, workers: int, repeats: int) -> list[Row]:
 
     one_pass, public, cheap = in_turn(
         [lambda: ours(workers), lambda: reference(True), lambda: reference(False)], repeats)
-    alone, = in_turn([lambda: ours(1)], repeats)
+    alone, streamed = in_turn(
+        [lambda: ours(1), lambda: ours(1, archive, "streamed")], repeats)
     stored = CropStore(folder / "store").manifest
     large = folder / "large"
     frame_bytes = draw_vid(large, 4, 30, 1280, 720)
 
-    def wide() -> None:
-        shutil.rmtree(folder / "wide", ignore_errors=True)
-        curate(large, folder / "wide", workers=1)
-
-    of_large, = in_turn([wide], repeats)
+    of_large, = in_turn([lambda: ours(1, large, "wide")], repeats)
     return [
         row(f"curation and store, 640×480, {workers} processes, against two steps",
             crops / one_pass, crops / public, "crops/s", "ratio ≥ 3"),
@@ -122,6 +125,8 @@ def curation_rows(folder: Path, workers: int, repeats: int) -> list[Row]:
             crops / one_pass, crops / cheap, "crops/s"),
         row(f"curation and store, {workers} processes against one",
             crops / one_pass, crops / alone, "crops/s"),
+        row("curation and store, one process, from a tar.gz stream against from a folder",
+            crops / streamed, crops / alone, "crops/s"),
         row("curation and store, one process, 1280×720 against 640×480, frames",
             120 / of_large, 600 / alone, "frames/s"),
         row("bytes of a stored crop (reference: bytes of a 1280×720 frame)",
