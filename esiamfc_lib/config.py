@@ -108,7 +108,7 @@ class TrackingParameters(Parameters):
     scale_penalty: Positive = Field(0.9745, description="factor on responses of changed scale")
     window_influence: Fraction = Field(0.176, description="weight of the cosine window")
     response_up: Count = Field(16, description="response up-sampling factor (bicubic)")
-    exemplar_lr: Fraction = Field(0.0, description="running update of the exemplar; 0 = never")
+    exemplar_lr: Fraction = Field(0.0, description="running update of the exemplar; 0: never")
 
 
 class StageParameters(Parameters):
@@ -187,14 +187,14 @@ class DatasetParameters(StageParameters):
 class TrainingParameters(StageParameters):
     """What notebooks 02, 05 and 06 share: one training loop."""
 
-    epochs: Count = 1
-    pairs_per_epoch: Count = 1
+    epochs: Count = Field(1, description="passes of pairs_per_epoch")
+    pairs_per_epoch: Count = Field(1, description="pairs an epoch")
     batch_size: Count = Field(8, description="pairs a step, over all devices")
     lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
     lr_last: Positive = Field(1.0e-5, description="learning rate of the last epoch (exponential)")
     momentum: Fraction = Field(0.9, description="SGD")
     weight_decay: NonNegative = Field(5.0e-4, description="SGD")
-    clip_norm: NonNegative = Field(0.0, description="largest gradient norm; 0 = no clipping")
+    clip_norm: NonNegative = Field(0.0, description="largest gradient norm; 0: no clipping")
     frame_range: Count = Field(100, description="largest distance of the two frames of a pair")
     radius: Positive = Field(
         16.0, description="positives lie within this many pixels of the centre"
@@ -205,8 +205,8 @@ class TrainingParameters(StageParameters):
         "auto", description="auto: bf16 where the processor has it in hardware"
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: NonNegativeInt = Field(0, description="CPU threads; 0 = all")
-    workers: NonNegativeInt = Field(0, description="loader processes; 0 = in the training process")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0: all")
+    workers: NonNegativeInt = Field(0, description="loader processes; 0: in the training process")
 
 
 class BaselineParameters(TrainingParameters):
@@ -215,9 +215,12 @@ class BaselineParameters(TrainingParameters):
     stage: ClassVar[str] = "baseline"
     notebook: ClassVar[str] = "02_siamfc_training"
 
-    weights: str = Field("", description="start from this file; empty = from scratch")
+    weights: str = Field("", description="start from this file; empty: from scratch")
     width: Positive = Field(0.25, description="factor on the number of channels")
-    epochs: NonNegativeInt = Field(12, description="0 = take the starting weights as they are")
+    train_norms: bool = Field(
+        True, description="BatchNorm learns; false where it is folded into published weights"
+    )
+    epochs: NonNegativeInt = Field(12, description="0: take the starting weights as they are")
     pairs_per_epoch: Count = Field(2400, description="53,200 in the paper")
     validation_sequences: NonNegativeInt = Field(
         12, description="held-out sequences tracked to choose the epoch"
@@ -243,7 +246,7 @@ class EmbeddingParameters(StageParameters):
     umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
     device: str = Field("auto", description="auto, cpu, cuda ...")
-    threads: NonNegativeInt = Field(0, description="CPU threads; 0 = all")
+    threads: NonNegativeInt = Field(0, description="CPU threads; 0: all")
 
 
 class ClusteringParameters(StageParameters):
@@ -261,9 +264,6 @@ class ClusteringParameters(StageParameters):
     tol_balance: NonNegative = Field(0.02, description="largest |n_j - mean| / mean at the end")
     n_init: Count = Field(10, description="initialisations; the best one is kept")
     max_iter: Count = Field(500, description="iterations of one run, at most")
-    membership: Literal["nearest", "nearest+second"] = Field(
-        "nearest", description="clusters that a track joins"
-    )
     study_inits: Annotated[int, Field(ge=2)] = Field(20, description="runs of the stability study")
 
 
@@ -274,6 +274,10 @@ class TransferParameters(TrainingParameters):
     notebook: ClassVar[str] = "05_transfer_learning"
 
     cluster_id: NonNegativeInt = Field(0, description="the cluster whose tracks train this branch")
+    membership: Literal["nearest", "nearest+second"] = Field(
+        "nearest", description="clusters that a track helps to train"
+    )
+    train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
     epochs: Count = Field(4, description="passes of pairs_per_epoch")
     pairs_per_epoch: Count = Field(1200, description="pairs an epoch")
     lr: Positive = Field(1.0e-3, description="learning rate of the first epoch")
@@ -319,7 +323,7 @@ class ResultsParameters(StageParameters):
         ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
         description="identity: never moves; branches: every base tracker",
     )
-    max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0 = all")
+    max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0: all")
     tracking: dict = Field({}, description="changes to TrackingParameters")
     precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the networks")
     device: str = Field("auto", description="auto, cpu, cuda ...")

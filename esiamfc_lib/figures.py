@@ -124,41 +124,44 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
     return figure
 
 
-def learning_curves(log: pd.DataFrame, references: dict[str, float] | None = None) -> Figure:
-    """Training and validation loss by epoch, with the tracking score beside them if there is one.
+def learning_curves(
+    history: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
+) -> Figure:
+    """Training and validation loss by epoch; the tracking score beside them where there is one.
 
     Args:
-        log: one row an epoch with the columns ``epoch``, ``loss`` and, where measured,
-            ``validation_loss`` and ``auc``.
-        references: horizontal lines in the panel of the score, by name.
+        history: of ``training_log.history_table``.
+        still: score of a tracker that never moves, to compare the tracking score with.
+        baseline_loss: validation loss before the training.
     """
-    scored = "auc" in log and log["auc"].notna().any()
+    scored = bool(history["auc"].notna().any())
     with style():
         figure, axes = plt.subplots(
             1, 1 + scored, figsize=(4.5 * (1 + scored), 3), squeeze=False, layout="constrained"
         )
         losses = axes[0, 0]
-        losses.plot(log["epoch"], log["loss"], marker="o", label="training")
-        if "validation_loss" in log and log["validation_loss"].notna().any():
-            known = log.dropna(subset="validation_loss")
-            losses.plot(known["epoch"], known["validation_loss"], marker="s", label="validation")
-        losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
-        losses.legend()
-        losses.xaxis.get_major_locator().set_params(integer=True)
-        if scored:
-            score = axes[0, 1]
-            known = log.dropna(subset="auc")
-            score.plot(known["epoch"], known["auc"], marker="o", color="C2", label="this network")
-            for index, (name, value) in enumerate((references or {}).items()):
-                score.axhline(value, linestyle="--", color=f"C{3 + index}", label=name)
-            score.set(
-                xlabel="epoch",
-                ylabel="success AUC",
-                ylim=(0, None),
-                title="tracking, held-out sequences",
+        losses.plot(history["epoch"] + 1, history["loss"], marker="o", label="training")
+        known = history.dropna(subset="validation_loss")
+        if len(known):
+            losses.plot(
+                known["epoch"] + 1, known["validation_loss"], marker="s", label="validation"
             )
-            score.legend()
-            score.xaxis.get_major_locator().set_params(integer=True)
+        if baseline_loss is not None:
+            losses.axhline(
+                baseline_loss, linestyle="--", color="C7", label="validation, before training"
+            )
+        losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
+        if scored:
+            known = history.dropna(subset="auc")
+            score = axes[0, 1]
+            score.plot(known["epoch"] + 1, known["auc"], marker="o", color="C2", label="SiamFC")
+            if still is not None:
+                score.axhline(still, linestyle="--", color="C7", label="never moves")
+            score.set(xlabel="epoch", ylabel="success AUC", title="tracking, held-out sequences")
+            score.set_ylim(0, None)
+        for axis in axes.flat:
+            axis.legend()
+            axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

@@ -13,18 +13,16 @@ models of the last epochs, and ``state.pt``: everything needed to go on after a 
 moment, to the same bytes as if there had been none (on a CPU with the same number of threads).
 """
 
-import json
 import math
-import random
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from esiamfc_lib import checkpoints, devices
@@ -33,11 +31,12 @@ from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.pairs import PairBatch, PairDataset, PairLoader
 from esiamfc_lib.progress import Progress
+from esiamfc_lib.run_folder import Position, RunFolder
 from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
 from esiamfc_lib.training_log import TrainingLog
 
-__all__ = ["BaselineTask", "BranchTask", "FusionTask", "Result", "Run", "exponential", "fit",
-           "fit_together", "loader", "stepwise"]
+__all__ = ["BaselineTask", "BranchTask", "FusionTask", "Result", "Run", "evaluate_loss",
+           "exponential", "fit", "fit_together", "loader", "stepwise"]
 
 # What may differ between a run and its continuation without changing its result.
 FREE = {"run_dir", "report_dir", "device", "threads", "workers"}
@@ -83,18 +82,6 @@ class Result:
     path: Path
     resumed: bool
     precision: tuple[str, str]
-
-
-@dataclass
-class Position:
-    """How far a training has come; with the tensors, all that a state file holds."""
-
-    epoch: int = 0
-    step: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
-    log_bytes: int = 0
 
 
 def fit(task: Task, parameters: TrainingParameters, train: PairLoader, folder: str | Path,
@@ -178,11 +165,10 @@ class Run:
                  schedule: Callable[[int, TrainingParameters], float] = exponential,
                  augmentation: Augmentation | None = None, resume: bool = True,
                  keep: int = 2, checkpoint_seconds: float = 60.0, title: str = ""):
-        self.task, self.parameters, self.train, self.folder = task, parameters, train, Path(folder)
+        self.task, self.parameters, self.train = task, parameters, train
         self.validation, self.validate, self.validate_every = validation, validate, validate_every
-        self.score, self.info, self.schedule = score, info or {}, schedule
-        self.augmentation, self.resume = augmentation, resume
-        self.keep, self.checkpoint_seconds = keep, checkpoint_seconds
+        self.score, self.schedule, self.augmentation = score, schedule, augmentation
+        self.resume, self.checkpoint_seconds = resume, checkpoint_seconds
         self.title = title or task.name
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
@@ -191,22 +177,24 @@ class Run:
         self.fabric = devices.make_fabric(device, self.precision[0])
         if self.fabric.world_size > 1:
             devices.synchronise_norms(task.learners)
-        self.frozen_digest = checkpoints.digest(self._frozen())
+        self.frozen_digest = checkpoints.digest(_frozen(task))
+        self.files = RunFolder(Path(folder), self._identity(info or {}), keep,
+                               enabled=self.fabric.is_global_zero)
         task.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             task.learners.parameters(), lr=parameters.lr, momentum=parameters.momentum,
             weight_decay=parameters.weight_decay)
         self.step_module, self.optimizer = self.fabric.setup(task, self.optimizer)
-        self.at = Position()
 
     # The course of a training, from top to bottom.
 
     def steps(self) -> Generator[tuple[Tensor, Tensor], tuple[Tensor, ...], Result]:
         """Yield the images of each batch, take what the frozen part makes of them, and learn."""
-        resumed = self.resume and self._load_state()
+        found = self.files.load_state(self.task.learners, self.optimizer) if self.resume else None
+        self.at = found or Position()
         total = self.parameters.epochs * len(self.train)
         done = self.at.epoch * len(self.train) + self.at.step
-        self.log = TrainingLog(self.folder, self.fabric.is_global_zero, self.at.log_bytes, done)
+        self.log = TrainingLog(self.files.path, self.fabric.is_global_zero, self.at.log_bytes, done)
         bar = Progress(total=total, initial=done, desc=self.title, unit="step",
                        disable=not self.fabric.is_global_zero)
         self.saved_at = time.monotonic()
@@ -223,7 +211,7 @@ class Run:
                 self._end_epoch()
             if not self.at.best:
                 self._keep_best({"epoch": -1})  # no epochs: the starting weights are the result
-        return self._result(resumed)
+        return self._result(resumed=found is not None)
 
     def _begin_epoch(self) -> None:
         self.lr = self.schedule(self.at.epoch, self.parameters)
@@ -262,31 +250,18 @@ class Run:
         self.at.history.append(entry)
         if self._is_best(entry):
             self._keep_best(entry)
-        self._save_epoch(epoch)
+        self.files.save_epoch(self.task.model, entry)
         self.log.epoch(entry)
         self.at.epoch, self.at.step, self.at.sums = epoch + 1, 0, {}
         self._save_state()
 
     # Validation and selection.
 
-    @torch.no_grad()
     def _validation(self) -> dict[str, Any]:
-        self.task.eval()
-        sums: dict[str, Tensor] = {}
-        for batch in self.validation.epoch(0):
-            batch = batch.to(self.fabric.device)
-            exemplar, search = augment(batch)
-            with self.fabric.autocast():
-                given = self.task.given(exemplar, search)
-                _, own = self.task(given, batch.track, batch.positive)
-                if not sums:
-                    self.log.images(exemplar, search, self.task.response(*given))
-            _add(sums, own)
-        return self._report(sums)
+        return _measure(self.task, self.validation, self.fabric, self.log.images)
 
     def _report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
-        return self.task.report({name: devices.summed(value.clone().to(self.fabric.device)).cpu()
-                                 for name, value in sums.items()})
+        return _report(self.task, sums, self.fabric)
 
     def _is_best(self, entry: dict[str, Any]) -> bool:
         if self.validate is not None:
@@ -302,26 +277,15 @@ class Run:
 
     def _keep_best(self, entry: dict[str, Any]) -> None:
         self.at.best = entry
-        self._save_model("best.safetensors", entry)
+        self.files.save_best(self.task.model, entry)
 
     def _result(self, resumed: bool) -> Result:
-        path = self.folder / "best.safetensors"
         self.fabric.barrier()
-        model, _ = checkpoints.load(path)
-        return Result(model, self.at.best, self.at.history, path, resumed, self.precision)
+        model, _ = checkpoints.load(self.files.best)
+        return Result(model, self.at.best, self.at.history, self.files.best, resumed,
+                      self.precision)
 
-    # Files.
-
-    def _save_model(self, name: str, entry: dict[str, Any]) -> None:
-        if self.fabric.is_global_zero:
-            checkpoints.save(self.folder / name, self.task.model, training=self._identity(),
-                             result=entry)
-
-    def _save_epoch(self, epoch: int) -> None:
-        self._save_model(f"epoch-{epoch:03d}.safetensors", self.at.history[-1])
-        if self.fabric.is_global_zero:
-            for old in sorted(self.folder.glob("epoch-*.safetensors"))[:-self.keep]:
-                old.unlink()
+    # Files and identity.
 
     def _save_now_and_then(self) -> None:
         if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
@@ -329,82 +293,61 @@ class Run:
 
     def _save_state(self) -> None:
         self.saved_at = time.monotonic()
-        if self.fabric.is_global_zero:
-            checkpoints.save_state(self.folder / "state.pt", {
-                "identity": json.dumps(self._identity()), "learners": self._learned(),
-                "optimizer": self.optimizer.state_dict(), "epoch": self.at.epoch,
-                "step": self.at.step, "sums": self.at.sums, "log_bytes": self.log.flushed(),
-                "history": json.dumps(self.at.history), "best": json.dumps(self.at.best),
-                "random": _random_state()})
-
-    def _load_state(self) -> bool:
-        path = self.folder / "state.pt"
-        if not path.is_file():
-            return False
-        state = checkpoints.load_state(path)
-        self._refuse_other(json.loads(state["identity"]), path)
-        self.task.learners.load_state_dict(state["learners"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        _restore_random_state(state["random"])
-        self.at = Position(state["epoch"], state["step"], state["sums"],
-                           json.loads(state["history"]), json.loads(state["best"]),
-                           state["log_bytes"])
-        return True
-
-    def _identity(self) -> dict[str, Any]:
-        parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
-        return {**parameters, "task": self.task.name, "schedule": self.schedule.__name__,
-                "augmentation": asdict(self.augmentation) if self.augmentation else None,
-                "frozen part": self.frozen_digest, "steps an epoch": len(self.train), **self.info}
-
-    def _refuse_other(self, theirs: dict[str, Any], path: Path) -> None:
-        ours = json.loads(json.dumps(self._identity()))
-        differing = [f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
-                     for name in sorted(ours.keys() | theirs.keys())
-                     if ours.get(name) != theirs.get(name)]
-        if differing:
-            raise StudyError(f"{path} belongs to a training with other parameters: "
-                             f"{'; '.join(differing)}; remove {self.folder} to train anew")
+        self.at.log_bytes = self.log.flushed()
+        self.files.save_state(self.task.learners, self.optimizer, self.at)
 
     def _stop(self, batch: PairBatch, value: float) -> None:
-        path = self.folder / "nonfinite.pt"
-        checkpoints.save_state(path, {**batch._asdict(), "epoch": self.at.epoch,
-                                      "step": self.at.step, "loss": value})
+        path = self.files.save_nonfinite({**batch._asdict(), "epoch": self.at.epoch,
+                                          "step": self.at.step, "loss": value})
         raise StudyError(f"{self.title}: the loss is {value} in epoch {self.at.epoch}, step "
                          f"{self.at.step}; its batch is in {path}; a smaller lr or clip_norm > 0 "
                          "may help")
 
-    # Tensors.
+    def _identity(self, info: dict[str, Any]) -> dict[str, Any]:
+        parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
+        return {**parameters, "task": self.task.name, "schedule": self.schedule.__name__,
+                "augmentation": asdict(self.augmentation) if self.augmentation else None,
+                "frozen part": self.frozen_digest, "steps an epoch": len(self.train), **info}
 
-    def _learned(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu()
-                for name, tensor in self.task.learners.state_dict().items()}
 
-    def _frozen(self) -> dict[str, Tensor]:
-        learning = {id(tensor) for tensor in self.task.learners.state_dict(keep_vars=True).values()}
-        state = self.task.model.state_dict(keep_vars=True)
-        return {name: tensor for name, tensor in state.items() if id(tensor) not in learning}
+def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
+    """Loss of a network as it stands, computed as ``fit`` computes the validation loss."""
+    device = devices.choose_device(parameters.device)
+    fabric = devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
+    task.to(device=device, memory_format=torch.channels_last)
+    return _measure(task, pairs, fabric)["loss"]
+
+
+@torch.no_grad()
+def _measure(task: Task, pairs: PairLoader, fabric: Fabric,
+             show: Callable[[Tensor, Tensor, Tensor], None] | None = None) -> dict[str, Any]:
+    """Figures of a task on pairs, without learning; the first batch is shown."""
+    task.eval()
+    sums: dict[str, Tensor] = {}
+    for batch in pairs.epoch(0):
+        batch = batch.to(fabric.device)
+        exemplar, search = augment(batch)
+        with fabric.autocast():
+            given = task.given(exemplar, search)
+            _, own = task(given, batch.track, batch.positive)
+            if show is not None and not sums:
+                show(exemplar, search, task.response(*given))
+        _add(sums, own)
+    return _report(task, sums, fabric)
+
+
+def _report(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
+    """Figures of an epoch from the sums of all processes."""
+    return task.report({name: devices.summed(value.clone().to(fabric.device)).cpu()
+                        for name, value in sums.items()})
+
+
+def _frozen(task: Task) -> dict[str, Tensor]:
+    learning = {id(tensor) for tensor in task.learners.state_dict(keep_vars=True).values()}
+    state = task.model.state_dict(keep_vars=True)
+    return {name: tensor for name, tensor in state.items() if id(tensor) not in learning}
 
 
 def _add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
     for name, value in more.items():
         total[name] = total[name] + value if name in total else value
-
-
-def _random_state() -> dict[str, Any]:
-    """All global generators: this project uses none of them, but a callback might."""
-    _, keys, position, has_gauss, gauss = np.random.get_state()
-    version, words, gauss_next = random.getstate()
-    return {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(),
-            "numpy": [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
-            "python": [version, list(words), gauss_next]}
-
-
-def _restore_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, gauss))
-    version, words, gauss_next = state["python"]
-    random.setstate((version, tuple(words), gauss_next))
