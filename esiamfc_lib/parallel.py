@@ -1,5 +1,8 @@
 """Work spread over processes: joblib on this machine, or the workers of a Dask scheduler."""
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -32,7 +35,8 @@ def spread(function: Callable, jobs: Iterable, workers: int, scheduler: str = ""
 def backend(workers: int, scheduler: str) -> Iterator[int]:
     """Choose joblib's backend; gives the number of processes."""
     if not scheduler:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1,
+                                    initializer=end_with, initargs=(os.getpid(),)):
             yield workers
         return
     from distributed import Client
@@ -43,3 +47,14 @@ def backend(workers: int, scheduler: str) -> Iterator[int]:
         raise StudyError(f"no Dask scheduler at {scheduler}: {error}") from error
     with client, joblib.parallel_config(backend="dask"):
         yield max(sum(client.nthreads().values()), 1)
+
+
+def end_with(parent: int) -> None:
+    """Make this worker end soon after its parent: one that was killed cannot tell it to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -228,6 +228,30 @@ def test_killed_at_any_moment(tmp_path):
     assert seen  # at least one kill came after the store had been begun
 
 
+def test_workers_end_with_a_killed_parent():
+    code = ("import os; from esiamfc_lib.parallel import spread\n"
+            "def work(_): import time; time.sleep(0.2); return os.getpid()\n"
+            "for pid in spread(work, range(1000), 2): print(pid, flush=True)")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    workers = {int(process.stdout.readline()) for _ in range(4)}
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    alive, patience = workers, time.monotonic() + 20
+    while alive and time.monotonic() < patience:
+        time.sleep(0.2)
+        alive = {pid for pid in workers if runs(pid)}
+    assert not alive
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and is more than an entry that nobody has collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_finished_videos_are_not_redone(tmp_path, monkeypatch):
     root, store = make_vid(tmp_path / "vid"), tmp_path / "store"
     cut, done = curation.cut, []
