@@ -107,7 +107,8 @@ def _synthetic(p: DatasetParameters) -> Roots:
 
     choice = {name: getattr(p, name) for name in SYNTHETIC}
     choice |= {"width": p.frame_width, "height": p.frame_height}
-    digest = hashlib.sha256(json.dumps(choice, sort_keys=True).encode()).hexdigest()[:10]
+    facts = json.dumps(choice | {"version": synthetic.VERSION}, sort_keys=True)
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:10]
     root = p.run.parent / "raw" / f"synthetic-{digest}"
     synthetic.build(root, **choice, workers=p.workers)
     base = _portable(root)
