@@ -46,6 +46,7 @@ class EqualSizes:
     """In place of a control: the cheapest assignment with equal sizes, by moves alone."""
 
     stable = "no label changed"
+    settled = True
 
     def __init__(self, n: int, k: int):
         self.k, self.value = k, np.zeros(k)
@@ -141,7 +142,8 @@ class Study:
                 "spread": sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1)}))
             single.append(pd.DataFrame({
                 "method": method, "iteration": np.repeat(t, k),
-                "cluster": np.tile(np.arange(k), len(t)), "size": sizes.ravel(), "control": history["control"].ravel()}))
+                "cluster": np.tile(np.arange(k), len(t)), "size": sizes.ravel(),
+                "control": history["control"].ravel()}))
         return pd.concat(whole, ignore_index=True), pd.concat(single, ignore_index=True)
 
     def elbow(self, ks: Iterable[int] = range(2, 13), n_runs: int = 20,

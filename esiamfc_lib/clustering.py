@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from esiamfc_lib.control import BalancedControl, PublishedControl, run
+from esiamfc_lib.control import EASING, BalancedControl, PublishedControl, run
 from esiamfc_lib.samples import (
     UNIT_TOLERANCE,
     ClusteringError,
@@ -197,7 +197,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
     def _control(self, n: int) -> PublishedControl | BalancedControl:
         if self.stop == "labels" or self.kp == self.ki == 0:
             return PublishedControl(self.kp, self.ki, self.n_clusters)
-        return BalancedControl(self.kp, self.ki, n, self.n_clusters, self.tol_balance)
+        return BalancedControl(self.kp, self.ki, n, self.n_clusters, self.tol_balance,
+                               easing=min(EASING, self.max_iter // 2))
 
 
 def _distinct(x, enough: int) -> int:

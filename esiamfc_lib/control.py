@@ -20,9 +20,10 @@ import numpy as np
 from esiamfc_lib.balance import excess, prices, rebalance, size_bounds
 from esiamfc_lib.samples import Samples, distances, namespace, to_numpy
 
+EASING = 20  # moves of the centres for which a balanced run eases in, at most
 CONTROL_STEPS = 60  # steps of the controller between two moves of the centres
 DEAD_BAND = 0.5  # part of the tolerance that the controller aims at
-LONGER, SHORTER = 1.5, 0.5  # how a step grows while the error keeps its sign, or shrinks
+LONGER, SHORTER = 1.3, 0.5  # how a step grows while the error keeps its sign, or shrinks
 PATIENCE = 10  # iterations without a smaller loss after which a balanced run is held tighter
 
 
@@ -49,6 +50,7 @@ class PublishedControl:
     """One step of the control for every move of the centres; gains 0 make it plain k-means."""
 
     stable = "no label changed"
+    settled = True
 
     def __init__(self, kp: float, ki: float, k: int):
         self.kp, self.ki, self.k = kp, ki, k
@@ -75,27 +77,42 @@ class PublishedControl:
 
 
 class BalancedControl:
-    """The controller runs on given distances until all sizes lie within bounds.
+    """A controller that ends with every size within tolerance.
 
-    Centres move once it is done. A step costs n × k additions, a move of the centres n × d × k, so
-    the controller can be given the time it needs. What it leaves over after ``CONTROL_STEPS``
-    (equal samples, for one, cannot be told apart by prices) is moved along cheapest paths. Every
-    assignment is therefore within bounds, and the cheapest one for its sizes.
+    It eases in: for the first moves of the centres it takes one step for each, as published, so
+    that clusters find their places before they are made equal. That is what a control has over a
+    hard constraint: the loss ends several per cent lower.
 
-    The controller has a dead band: it acts when a size has left the tolerance, and then aims at the
-    middle of it. As the labels settle, sizes stay inside and the control rests; from then on the
-    iterations are those of k-means with fixed offsets, which come to an end. Where sizes keep
-    wandering within the tolerance instead, :meth:`tighten` takes that freedom away.
+    From then on (``settled``) the controller runs on the given distances until all sizes are within
+    tolerance, and only then may the centres move. A step costs n × k additions, a move n × d × k,
+    so it can be given its time. What it leaves over after ``CONTROL_STEPS`` (equal samples, for
+    one, cannot be told apart by prices) is moved along cheapest paths. Every assignment is now
+    within tolerance, and the cheapest one for its sizes.
+
+    There is a dead band: the controller acts when a size has left the tolerance, and then aims at
+    the middle of it. As the labels settle, sizes stay inside and the control rests; the iterations
+    are then those of k-means with fixed offsets, which come to an end. Where sizes keep wandering
+    within the tolerance instead, :meth:`tighten` takes that freedom away.
+
+    Args:
+        kp, ki: first step lengths. tolerance: largest ``|size - mean| / mean``.
+        easing: moves of the centres to ease in for, unless sizes are within tolerance earlier.
+
+    Attributes:
+        settled: whether the last assignment, and so every later one, is within tolerance.
     """
 
     stable = "no label changed and every size within tolerance"
 
-    def __init__(self, kp: float, ki: float, n: int, k: int, tolerance: float):
+    def __init__(self, kp: float, ki: float, n: int, k: int, tolerance: float, easing: int = 0):
         self.kp, self.ki, self.k = kp, ki, k
         self.bounds = size_bounds(n, k, tolerance)
         self.aim = size_bounds(n, k, tolerance * DEAD_BAND)
         self.equal = size_bounds(n, k, 0.0)
+        self.easing = easing
+        self.settled = False
         self.value = np.zeros(k)
+        self._restart()
 
     def tighten(self) -> bool:
         """From now on allow only the whole numbers next to the mean; False if it is so already."""
@@ -104,17 +121,19 @@ class BalancedControl:
         return loose
 
     def assign(self, table):
-        """As :meth:`PublishedControl.assign`, with every size within the tolerance."""
-        before = np.zeros(self.k)
-        step = np.ones(self.k)
+        """As :meth:`PublishedControl.assign`; once settled, every size is within tolerance."""
         labels, sizes = _nearest(table, self.value)
-        if excess(sizes, *self.bounds) == 0:
+        balanced = excess(sizes, *self.bounds) == 0
+        self.settled = self.settled or balanced or self.easing == 0
+        if balanced:
             return labels, sizes
+        if not self.settled:
+            self.easing -= 1
+            self._step(sizes, len(labels))
+            return _fill_empty(table, labels, sizes) if (sizes == 0).any() else (labels, sizes)
+        self._restart()
         for _ in range(CONTROL_STEPS):
-            error = sizes / (len(labels) / self.k) - 1
-            step = step * np.select([error * before > 0, error * before < 0], [LONGER, SHORTER], 1)
-            self.value = self.value + step * (self.ki * error + self.kp * (error - before))
-            before = error
+            self._step(sizes, len(labels))
             labels, sizes = _nearest(table, self.value)
             if excess(sizes, *self.aim) == 0:
                 break
@@ -125,6 +144,19 @@ class BalancedControl:
         self.value = prices(cost, moved)
         xp = namespace(table)
         return xp.asarray(moved, device=table.device), np.bincount(moved, minlength=self.k)
+
+    def _restart(self) -> None:
+        self._before = np.zeros(self.k)
+        self._length = np.ones(self.k)
+
+    def _step(self, sizes: np.ndarray, n: int) -> None:
+        """One step of ``kp·e + ki·Σe``, with its length adapted to each cluster."""
+        error = sizes / (n / self.k) - 1
+        trend = error * self._before
+        self._length = self._length * np.select([trend > 0, trend < 0], [LONGER, SHORTER], 1)
+        change = self.ki * error + self.kp * (error - self._before)
+        self.value = self.value + self._length * change
+        self._before = error
 
 
 def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter: int) -> Run:
@@ -151,10 +183,12 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
             history[name].append(value)
         if best is None or changes == 0 or not balanced or loss < best[2]:
             best, best_at = (labels, control.value, loss), iteration
-        if changes == 0:
+        if not control.settled:
+            best = None
+        elif changes == 0:
             reason = control.stable
             break
-        if iteration - best_at >= PATIENCE:
+        elif iteration - best_at >= PATIENCE:
             if not control.tighten():
                 reason = f"no smaller loss for {PATIENCE} iterations"
                 break
