@@ -89,14 +89,15 @@ def run(
     jobs, frames, kept = [], 0, 0
     for spec in doers:
         identity = spec.identity() | {"supervised": benchmark.startswith("vot")}
+        text, key = spec.model_dump_json(), text_digest(json.dumps(identity, sort_keys=True))
         for sequence in sequences:
             result = Result(out, spec.name, sequence.name, identity | {"data": data[sequence.name]})
             frames += len(sequence)
             if result.valid():
                 kept += len(sequence)
             else:
-                jobs.append((spec, sequence, benchmark, result))
-    jobs.sort(key=lambda job: -len(job[1]))  # long ones first: the last worker ends early
+                jobs.append((text, key, sequence, benchmark, result))
+    jobs.sort(key=lambda job: -len(job[2]))  # long ones first: the last worker ends early
 
     with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
         for result, text, seconds in _tracked(jobs, workers, scheduler):
@@ -152,17 +153,19 @@ def _tracked(jobs: list[tuple], workers: int, scheduler: str):
             n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
         )
         calls = (
-            joblib.delayed(_track)(i, spec.model_dump_json(), sequence, benchmark)
-            for i, (spec, sequence, benchmark, _) in enumerate(jobs)
+            joblib.delayed(_track)(i, spec, key, sequence, benchmark)
+            for i, (spec, key, sequence, benchmark, _) in enumerate(jobs)
         )
         for i, text, seconds in parallel(calls):
-            yield jobs[i][3], text, seconds
+            yield jobs[i][-1], text, seconds
 
 
-def _track(i: int, spec: str, sequence: Sequence, benchmark: str) -> tuple[int, str, np.ndarray]:
+def _track(
+    i: int, spec: str, key: str, sequence: Sequence, benchmark: str
+) -> tuple[int, str, np.ndarray]:
     """One job, in a worker process: the result file's text and the seconds a frame."""
     with _one_thread():
-        tracker = _built(spec)
+        tracker = _built(spec, key)
         if isinstance(sequence, benchmarks.VOTSequence):
             record, seconds = supervised.track(tracker, sequence)
         else:
@@ -172,8 +175,11 @@ def _track(i: int, spec: str, sequence: Sequence, benchmark: str) -> tuple[int, 
 
 
 @functools.lru_cache(maxsize=4)
-def _built(spec: str) -> SequenceTracker:
-    """A tracker, built once for many sequences of one process."""
+def _built(spec: str, key: str) -> SequenceTracker:
+    """A tracker, built once for many sequences of one process.
+
+    ``key`` is its identity: a model file may change while the process lives.
+    """
     return TrackerSpec.model_validate_json(spec).build()
 
 

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from esiamfc_lib import ablation, checkpoints, conversion
 from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
-from esiamfc_lib.devices import choose_device, choose_precision
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import text_digest
 from esiamfc_lib.tracking import (
@@ -57,13 +56,9 @@ class TrackerSpec(Parameters):
             return IdentityTracker(self.name)
         if self.kind == "oracle":
             raise StudyError("an oracle chooses among results; it cannot track by itself")
-        device = choose_device(self.device)
-        options = {
-            "parameters": self.tracking,
-            "name": self.name,
-            "device": str(device),
-            "precision": choose_precision(self.precision, device)[0],
-        }
+        device, precision = self._resolved()
+        options = {"parameters": self.tracking, "name": self.name}
+        options |= {"device": device, "precision": precision}
         if self.kind == "siamfc":
             loop = ablation.VARIANTS[self.variant][1] if self.variant else SiamFCTracker
             return loop(checkpoints.load_siamfc(self.weights), **options)
@@ -80,12 +75,12 @@ class TrackerSpec(Parameters):
         facts = {"kind": self.kind, "code": _code_digest(CODE)}
         if self.kind == "identity":
             return facts
-        device = choose_device(self.device)
+        device, precision = self._resolved()
         facts |= {
             "weights": checkpoints.file_digest(self.weights),
             "tracking": self.tracking.model_dump(),
-            "precision": choose_precision(self.precision, device)[0],
-            "device": device.type,
+            "precision": precision,
+            "device": device.partition(":")[0],
             "libraries": [torch.__version__, cv2.__version__, np.__version__],
         }
         if self.variant:
@@ -98,6 +93,16 @@ class TrackerSpec(Parameters):
                 facts["baseline"] = checkpoints.file_digest(self.baseline)
                 facts["centroids"] = checkpoints.file_digest(self.centroids)
         return facts
+
+    def _resolved(self) -> tuple[str, str]:
+        """Device and precision with ``auto`` decided."""
+        if self.device == "cpu" and self.precision != "auto":
+            return self.device, self.precision
+        # Only here: it imports Lightning, which would cost every worker process seconds.
+        from esiamfc_lib.devices import choose_device, choose_precision
+
+        device = choose_device(self.device)
+        return str(device), choose_precision(self.precision, device)[0]
 
 
 TITLES = {

@@ -148,7 +148,9 @@ def _draw(
     names = list(dict.fromkeys(scores["tracker"]))
     vot = benchmark.startswith("vot")
     column = "accuracy" if vot else "success"
-    figures = {"sequences": figures_tracking.sequence_heatmap(scores, column)}
+    figures = {}
+    if scores[column].notna().any():  # no accuracy where nobody held the target long enough
+        figures["sequences"] = figures_tracking.sequence_heatmap(scores, column)
     if vot:
         figures["accuracy_robustness"] = figures_tracking.accuracy_robustness(summary)
     else:
@@ -156,7 +158,9 @@ def _draw(
         total = int(summary["of"].iloc[0])
         figures["curves"] = figures_tracking.success_precision(curves, benchmark, total)
     if scores["attributes"].any():
-        figures["attributes"] = figures_tracking.attribute_bars(scores, column)
+        figures["attributes"] = figures_tracking.attribute_bars(
+            scores, "failures" if vot else "success"
+        )
     # The first tracker's three worst and best sequences, with everybody's boxes.
     known = {sequence.name: sequence for sequence in sequences}
     own = scores[scores["tracker"] == names[0]].dropna(subset=[column]).sort_values(column)

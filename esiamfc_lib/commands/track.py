@@ -1,0 +1,46 @@
+"""Track one object through a video: writes its boxes and an annotated mp4."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from esiamfc_lib import video
+from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.progress import progress
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``esiamfc track``."""
+    parser.add_argument("source", metavar="VIDEO|FOLDER|CAMERA", help="CAMERA is a number")
+    parser.add_argument(
+        "--box",
+        required=True,
+        metavar="X,Y,W,H",
+        help="the object in the first frame; pixels, the left-top one is 0,0",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("tracked"), metavar="DIR", help="default: tracked"
+    )
+    tracker_arguments(parser)
+
+
+def main(args: Namespace) -> int:
+    """Track until the frames or the user's patience (Ctrl-C) end."""
+    trackers = chosen(args)
+    if len(trackers) != 1:
+        raise StudyError(f"one tracker is needed, --weights and --fusion give {len(trackers)}")
+    try:
+        box = [float(value) for value in args.box.split(",")]
+    except ValueError:
+        raise StudyError(f"--box {args.box}: four numbers X,Y,W,H are expected") from None
+    source = video.open_source(args.source)
+    frames = video.track(trackers[0].build(), source, box, args.out)
+    count = 0
+    try:
+        for _ in progress(frames, "track", total=source.total or None, unit="frame"):
+            count += 1
+    except KeyboardInterrupt:
+        frames.close()
+    sys.stdout.write(f"{count} frames: {args.out / 'tracked.mp4'}, {args.out / 'boxes.txt'}\n")
+    return 0
