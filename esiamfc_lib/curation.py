@@ -18,8 +18,9 @@ from esiamfc_lib.parallel import backend as backend
 from esiamfc_lib.parallel import spread
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sources import FolderSource
+from esiamfc_lib.store_files import DiskFullError, write_problems
 from esiamfc_lib.store_index import Index
-from esiamfc_lib.store_writer import SHARD_BYTES, DiskFullError, StoreWriter, write_problems
+from esiamfc_lib.store_writer import SHARD_BYTES, StoreWriter
 
 
 def curate(vid_root: str | Path, store_path: str | Path, *, splits: tuple[str, ...] = ("train",),

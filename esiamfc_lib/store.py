@@ -43,8 +43,8 @@ def record_key(split: str, video: str) -> bytes:
 
 
 def shard_files(path: Path) -> list[Path]:
-    """The store's shards, in order."""
-    return sorted(path.glob("shard-*.mdb"))
+    """The store's shards, in order; a kill can leave an empty file where one was to begin."""
+    return sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
 
 
 def open_shard(file: Path) -> lmdb.Environment:

@@ -10,8 +10,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.geometry import SEARCH_SIZE, decode_image
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.store import CropStore, read_records
-from esiamfc_lib.store_index import join
-from esiamfc_lib.store_writer import (
+from esiamfc_lib.store_files import (
     DiskFullError,
     lock,
     manifest_of,
@@ -19,6 +18,7 @@ from esiamfc_lib.store_writer import (
     write_json,
     write_problems,
 )
+from esiamfc_lib.store_index import join
 
 
 def info(path: str | Path) -> dict:

@@ -289,6 +289,20 @@ def test_full_disk(tmp_path):
     assert curate(root, tmp_path / "store")["digest"] == curate(root, tmp_path / "one")["digest"]
 
 
+def test_kill_at_the_birth_of_a_shard(tmp_path, monkeypatch):
+    root, store = make_vid(tmp_path / "vid"), tmp_path / "store"
+
+    def killed(chunk, jpeg_quality):
+        (store / "shard-0000.mdb").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(curation, "cut", killed)
+        curate(root, store)
+    assert len(CropStore(store)) == 0 and len(CropStore(store).tracks) == 0
+    assert curate(root, store)["crops"] == 33 and verify(store) == []
+
+
 def test_two_writers(tmp_path):
     from esiamfc_lib.store_writer import StoreWriter
 
