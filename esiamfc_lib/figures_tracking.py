@@ -78,7 +78,8 @@ def accuracy_robustness(summary: pd.DataFrame, sensitivity: float = 30.0) -> Fig
         summary: of ``scoring.summary``; rows with ``accuracy`` and ``failures`` for 100 frames.
         sensitivity: the horizontal axis is the chance to track so many frames without a failure.
     """
-    rows = summary.dropna(subset=["accuracy", "failures"])
+    needed = ["accuracy", "failures"]
+    rows = summary.reindex(columns=summary.columns.union(needed, sort=False)).dropna(subset=needed)
     look = looks(list(summary["tracker"]))
     with style():
         figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")

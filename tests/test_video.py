@@ -51,7 +51,7 @@ def test_what_is_drawn():
     image = np.zeros((240, 320, 3), np.uint8)
     plain = video.annotated(image, BOX, None, 10)
     assert not image.any()  # a copy was drawn on
-    assert plain[10, 35].tolist() == list(video.BOX_COLOUR)  # upper edge of the box
+    assert plain[24, 35].tolist() == list(video.BOX_COLOUR)  # lower edge of the box
     bars = video.annotated(image, BOX + 150, np.array([1.0, 0.0]), 10)
     assert bars[25, 60].tolist() == list(video.BAR_COLOUR)  # the full bar of branch 0
     assert bars[36, 60].tolist() == [0, 0, 0]  # the empty bar of branch 1
