@@ -50,7 +50,9 @@ class TrainingLog:
             self.board.close()
 
     def flushed(self) -> int:
-        """Bytes of the log up to now, all of them on disk."""
+        """Bytes of the log up to now, all of them in the file."""
+        if self.file is None:
+            return 0
         self.file.flush()
         return self.file.tell()
 

@@ -30,7 +30,7 @@ WIDTH = 0.05  # 8 channels everywhere
 class Blobs:
     """Pairs of a coloured square before noise: pure function of (seed, epoch, index)."""
 
-    def __init__(self, batches=4, size=4, seed=0, tracks=6, rank=0, world=1, delay=0.0):
+    def __init__(self, batches=3, size=2, seed=0, tracks=6, rank=0, world=1, delay=0.0):
         self.number, self.size, self.seed, self.tracks = batches, size, seed, tracks
         self.rank, self.world, self.delay = rank, world, delay
 
@@ -83,7 +83,7 @@ def warm(model):
     """A network whose BatchNorm statistics fit the pairs, as those of any trained one do."""
     model.train()
     with torch.no_grad():
-        for batch in Blobs(8, 8, seed=1).epoch(0):
+        for batch in Blobs(20, 2, seed=1).epoch(0):
             model(*augment(batch))
     return model
 
@@ -97,8 +97,8 @@ def copy_of(module):
 
 
 def test_learns_and_logs(tmp_path):
-    result = fit(BaselineTask(small()), parameters(epochs=6), Blobs(10, 8), tmp_path,
-                 validation=Blobs(2, 8, seed=9), info={"data": "abc"})
+    result = fit(BaselineTask(small()), parameters(epochs=5), Blobs(10, 4), tmp_path,
+                 validation=Blobs(2, 4, seed=9), info={"data": "abc"})
     losses = [entry["validation"]["loss"] for entry in result.history]
     assert losses[-1] < 0.95 * losses[0]
     assert result.best["epoch"] == int(np.argmin(losses))
@@ -107,7 +107,7 @@ def test_learns_and_logs(tmp_path):
     assert header["training"]["data"] == "abc" and "run_dir" not in header["training"]
     epochs, steps = read_log(tmp_path), read_log(tmp_path, "step")
     assert [e["train"]["loss"] for e in epochs] == [e["train"]["loss"] for e in result.history]
-    assert [(s["epoch"], s["step"]) for s in steps] == [(e, 10) for e in range(6)]
+    assert [(s["epoch"], s["step"]) for s in steps] == [(e, 10) for e in range(5)]
     assert list((tmp_path / "tensorboard").iterdir())
     assert len(list(tmp_path.glob("epoch-*.safetensors"))) == 2
 
@@ -181,7 +181,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_training import *
 torch.set_num_threads(1)
-fit(BaselineTask(small()), parameters(epochs=3), Blobs(6, delay=0.02), {folder!r},
+fit(BaselineTask(small()), parameters(epochs=3), Blobs(5, delay=0.02), {folder!r},
     validation=Blobs(1, seed=9), checkpoint_seconds=0)
 """
 
@@ -206,9 +206,10 @@ def test_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path):
     assert whole.wait() == 0, whole.stderr.read().decode()
     killed = run_script(tmp_path / "killed")
     state = tmp_path / "killed/state.pt"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if state.is_file():
+            # Written atomically: whenever it is there, it can be read.
             at = checkpoints.load_state(state)
             if at["epoch"] == 1 and at["step"] >= 2:
                 break
@@ -297,7 +298,7 @@ def test_nonfinite_loss_stops_and_keeps_the_batch(tmp_path):
 
 
 def test_branches_together_end_as_they_would_alone(tmp_path):
-    loaders = [Blobs(3, seed=5), Blobs(4, 2, seed=6), Blobs(3, seed=7)]
+    loaders = [Blobs(2, seed=5), Blobs(3, 1, seed=6), Blobs(2, seed=7)]
     settings = [parameters(TransferParameters, cluster_id=j) for j in range(3)]
     alone = [fit(BranchTask(small()), p, pairs, tmp_path / f"alone{j}",
                  validation=Blobs(1, seed=9))
@@ -362,7 +363,7 @@ def test_bf16_ends_near_fp32(tmp_path):
     losses = {}
     for precision in ("fp32", "bf16"):
         result = fit(BaselineTask(small()), parameters(epochs=3, precision=precision),
-                     Blobs(6, 8), tmp_path / precision, validation=Blobs(2, 8, seed=9))
+                     Blobs(6, 4), tmp_path / precision, validation=Blobs(2, 4, seed=9))
         losses[precision] = result.history[-1]["validation"]["loss"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 
@@ -395,8 +396,8 @@ sys.path.insert(0, {tests!r})
 from test_training import *
 torch.set_num_threads(1)
 rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(4, 8, rank=rank, world=world),
-    {folder!r}, validation=Blobs(1, 8, seed=9, rank=rank, world=world))
+fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4, rank=rank, world=world),
+    {folder!r}, validation=Blobs(1, 4, seed=9, rank=rank, world=world))
 """
 
 
@@ -407,11 +408,11 @@ def test_two_processes_make_the_same_loss_curve_as_one(tmp_path):
                                 "lo"}
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-         str(script)], env=environment, capture_output=True, text=True, timeout=120, check=False)
+         str(script)], env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     two = read_log(tmp_path / "two")
-    one = fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(4, 8),
-              tmp_path / "one", validation=Blobs(1, 8, seed=9)).history
+    one = fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4),
+              tmp_path / "one", validation=Blobs(1, 4, seed=9)).history
     for kind in ("train", "validation"):
         assert [e[kind]["loss"] for e in two] == pytest.approx([e[kind]["loss"] for e in one],
                                                                abs=1e-4)
