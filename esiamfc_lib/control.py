@@ -72,7 +72,7 @@ class PublishedControl:
         labels, sizes = _nearest(table, self.value)
         if (sizes == 0).any():
             labels, sizes = _fill_empty(table, labels, sizes)
-        self.error = sizes / (len(labels) / self.k) - 1
+        self.error = sizes / sizes.mean() - 1
         return labels, sizes
 
 
@@ -111,6 +111,7 @@ class BalancedControl:
         self.equal = size_bounds(n, k, 0.0)
         self.easing = easing
         self.settled = False
+        self._last = None  # sizes that the next step answers, while easing in
         self.value = np.zeros(k)
         self._restart()
 
@@ -122,6 +123,8 @@ class BalancedControl:
 
     def assign(self, table):
         """As :meth:`PublishedControl.assign`; once settled, every size is within tolerance."""
+        if not self.settled and self._last is not None:
+            self._step(self._last)
         labels, sizes = _nearest(table, self.value)
         balanced = excess(sizes, *self.bounds) == 0
         self.settled = self.settled or balanced or self.easing == 0
@@ -129,11 +132,11 @@ class BalancedControl:
             return labels, sizes
         if not self.settled:
             self.easing -= 1
-            self._step(sizes, len(labels))
+            self._last = sizes
             return _fill_empty(table, labels, sizes) if (sizes == 0).any() else (labels, sizes)
         self._restart()
         for _ in range(CONTROL_STEPS):
-            self._step(sizes, len(labels))
+            self._step(sizes)
             labels, sizes = _nearest(table, self.value)
             if excess(sizes, *self.aim) == 0:
                 break
@@ -149,9 +152,9 @@ class BalancedControl:
         self._before = np.zeros(self.k)
         self._length = np.ones(self.k)
 
-    def _step(self, sizes: np.ndarray, n: int) -> None:
+    def _step(self, sizes: np.ndarray) -> None:
         """One step of ``kp·e + ki·Σe``, with its length adapted to each cluster."""
-        error = sizes / (n / self.k) - 1
+        error = sizes / sizes.mean() - 1
         trend = error * self._before
         self._length = self._length * np.select([trend > 0, trend < 0], [LONGER, SHORTER], 1)
         change = self.ki * error + self.kp * (error - self._before)
