@@ -1,0 +1,127 @@
+"""Write a workspace in which the official VOT toolkit runs our trackers.
+
+The toolkit has an environment of its own (it wants another OpenCV, and is under the GPL). What
+works together on Python 3.11, in this order: 'pip install vot-toolkit==0.7.2 attributee==0.1.9',
+then 'pip install phx-class-registry==4.1.0' in spite of pip's complaint.
+"""
+
+import configparser
+import json
+import re
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import yaml
+
+from esiamfc_lib import benchmarks, geometry
+from esiamfc_lib.checkpoints import write_atomically
+from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.specs import TrackerSpec, specs
+
+STACKS = {
+    "vot2013": "vot2013", "vot2014": "vot2014", "vot2015/rgb": "vot2015",
+    "vot2016/rgb": "vot2016", "vot2017": "vot2017", "vot2018/shortterm": "vot2018",
+    "vot2022/shorttermbox": "vot2018",
+}  # fmt: skip
+"""Stack of the toolkit → layout of its sequences; the last one is the anchor-based protocol."""
+START_SECONDS = 180  # a busy machine takes long to import the libraries
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``esiamfc vot-workspace``."""
+    parser.add_argument("workspace", type=Path, metavar="DIR", help="made; must not exist yet")
+    parser.add_argument(
+        "--root", required=True, type=Path, metavar="DIR", help="VOT sequences with a list.txt"
+    )
+    parser.add_argument(
+        "--stack",
+        default="vot2018/shortterm",
+        choices=STACKS,
+        metavar="NAME",
+        help=f"of the toolkit: {', '.join(STACKS)} (default: vot2018/shortterm)",
+    )
+    parser.add_argument("--identity", action="store_true", help="add the tracker that never moves")
+    tracker_arguments(parser)
+
+
+def main(args: Namespace) -> int:
+    """Write the workspace and say how to run it."""
+    trackers = chosen(args) + (specs(["identity"]) if args.identity else [])
+    if not trackers:
+        raise StudyError("a workspace without a tracker: give --weights FILE or --identity")
+    if any(spec.kind == "oracle" for spec in trackers):
+        raise StudyError("the oracle needs the ground truth; the toolkit does not give it")
+    if args.workspace.exists():
+        raise StudyError(f"{args.workspace} is already there")
+    sequences, missing = benchmarks.sequences(STACKS[args.stack], args.root)
+    names = write(args.workspace.resolve(), args.stack, sequences, trackers)
+    sys.stdout.write(
+        f"{len(sequences)} sequences ({len(missing)} listed ones are missing), trackers: "
+        f"{', '.join(names)}. In the toolkit's environment:\n"
+        f"  vot evaluate --workspace {shlex.quote(str(args.workspace))} {' '.join(names)}\n"
+        f"  vot report --workspace {shlex.quote(str(args.workspace))} {' '.join(names)}\n"
+    )
+    return 0
+
+
+def write(
+    workspace: Path,
+    stack: str,
+    sequences: list[benchmarks.VOTSequence],
+    trackers: list[TrackerSpec],
+) -> list[str]:
+    """The workspace's files: ``config.yaml``, ``trackers.ini``, and links to the sequences.
+
+    Returns:
+        the trackers' names in the toolkit, which allows letters, digits and ``_`` only.
+    """
+    (workspace / "results").mkdir(parents=True)
+    config = {"registry": ["./trackers.ini"], "stack": stack, "sequences": "sequences"}
+    _write(workspace / "config.yaml", yaml.safe_dump(config))
+
+    registry = configparser.ConfigParser(interpolation=None)
+    names = []
+    for spec in trackers:
+        name = re.sub(r"\W", "_", spec.name)
+        file = workspace / "specs" / f"{name}.json"
+        paths = {
+            field: str(Path(getattr(spec, field)).resolve())
+            for field in ("weights", "baseline", "centroids")
+            if getattr(spec, field)
+        }
+        _write(file, json.dumps(spec.model_copy(update=paths).model_dump(), indent=1) + "\n")
+        registry[name] = {
+            "label": spec.name,
+            "protocol": "trax",
+            "command": shlex.join([sys.executable, "-m", "esiamfc_lib.trax", str(file)]),
+            "timeout": str(START_SECONDS),
+        }
+        names.append(name)
+    with (workspace / "trackers.ini").open("w", encoding="utf-8") as file:
+        registry.write(file)
+
+    for sequence in sequences:
+        _link(workspace / "sequences" / sequence.name, sequence)
+    _write(workspace / "sequences" / "list.txt", "".join(f"{s.name}\n" for s in sequences))
+    return names
+
+
+def _link(folder: Path, sequence: benchmarks.VOTSequence) -> None:
+    """The toolkit's own layout, whichever year's layout the frames are in."""
+    folder.mkdir(parents=True)
+    frames = Path(sequence.frames[0]).parent
+    (folder / "color").symlink_to(frames, target_is_directory=True)
+    home = frames.parent if frames.name == "color" else frames
+    for file in sorted([home / "groundtruth.txt", *home.glob("*.label"), *home.glob("*.tag")]):
+        (folder / file.name).symlink_to(file)
+    width, height = geometry.read_size(sequence.frames[0])
+    facts = {"channels.color": "color/%08d.jpg", "format": "default", "fps": 30, "width": width,
+             "height": height, "length": len(sequence)}  # fmt: skip
+    _write(folder / "sequence", "".join(f"{name}={value}\n" for name, value in facts.items()))
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))
