@@ -337,17 +337,27 @@ def test_fusion_reports_weights_per_cluster_and_warns_of_collapse(tmp_path):
     assert "collapsed" in result.history[0]["warning"]
 
 
-def test_entropy_term_spreads_the_weights(tmp_path):
-    entropies = {}
-    for weight in (-1.0, 1.0):
-        ensemble = warm(ESiamFC(3, WIDTH))
-        with torch.no_grad():
-            ensemble.weights.linear.weight[0].fill_(0.1)
-        p = parameters(FusionParameters, epochs=3, lr=0.05)
-        result = fit(FusionTask(ensemble, entropy_weight=weight), p, Blobs(4),
-                     tmp_path / str(weight))
-        entropies[weight] = result.history[-1]["train"]["entropy"]
-    assert entropies[1.0] > entropies[-1.0] + 0.1
+def test_entropy_term_by_hand():
+    track, positive = torch.zeros(1, dtype=torch.int64), torch.tensor([True])
+    losses = {}
+    for entropy_weight in (0.0, 2.0):
+        task = FusionTask(ESiamFC(2, WIDTH), entropy_weight=entropy_weight).eval()
+        with torch.no_grad():  # logits ln 3 and 0: weights 3/4 and 1/4
+            task.model.weights.layers[6].weight.zero_()
+            task.model.weights.layers[6].bias.fill_(1.0)
+            task.model.weights.linear.weight.zero_()
+            channels = task.model.weights.linear.in_features
+            task.model.weights.linear.weight[0].fill_(np.log(3) / channels)
+        given = (torch.zeros(1, 16, 12, 12), torch.zeros(1, 2, 17, 17))
+        losses[entropy_weight], sums = task(given, track, positive)
+        figures = task.report(sums)
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    assert figures["mean_weights"] == pytest.approx([0.75, 0.25])
+    assert figures["entropy"] == pytest.approx(entropy)
+    assert figures["loss"] == pytest.approx(np.log(2))
+    assert losses[0.0].item() == pytest.approx(np.log(2))
+    # A positive weight rewards spread weights: more entropy, less loss.
+    assert losses[2.0].item() == pytest.approx(np.log(2) - 2 * entropy)
 
 
 def test_negative_pairs_push_the_response_down():
