@@ -21,13 +21,13 @@ which both sides of the correlation pass.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from esiamfc_lib.checkpoints import load_into, read_torch
 from esiamfc_lib.errors import StudyError
@@ -92,6 +92,47 @@ def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     own = model.state_dict()
     load_into(model, {n: v.to(own[n].dtype) if n in own else v for n, v in state.items()}, where)
     return model.eval()
+
+
+@torch.no_grad()
+def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
+    """Give identity BatchNorm layers the statistics of real activations, in place.
+
+    The network stays the same function: what a layer takes away by its new statistics, its factor
+    and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm in
+    training mode, where every batch is normalised: without it, all activations would change scale.
+
+    Args:
+        model: SiamFC or ESiamFC.
+        images: batches float32 (N, 3, H, W), some hundred images in all.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    sums = {layer: torch.zeros(3, layer.num_features, dtype=torch.float64) for layer in norms}
+
+    def watch(layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].double().transpose(0, 1).flatten(1).cpu()
+        sums[layer] += torch.stack([torch.full_like(values[:, 0], values.shape[1]),
+                                    values.sum(1), (values * values).sum(1)])
+
+    handles = [layer.register_forward_pre_hook(watch) for layer in norms]
+    training = model.training
+    model.eval()
+    for batch in images:
+        for branch in getattr(model, "branches", None) or [model.branch]:
+            branch(model.stem(batch))
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    for layer, (count, total, squares) in sums.items():
+        if count[0] == 0:
+            continue
+        mean = total / count
+        variance = squares / count - mean * mean
+        factor = layer.weight.double() / (layer.running_var.double() + layer.eps).sqrt()
+        layer.bias += (factor * (mean - layer.running_mean)).to(layer.bias)
+        layer.weight.copy_(factor * (variance + layer.eps).sqrt())
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
 
 
 def _with_identity_norms(layers: Layers) -> Layers:
