@@ -210,6 +210,31 @@ def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.n
     return kept, agreement
 
 
+def nearest_agreement(
+    features: np.ndarray, groups: np.ndarray, videos: np.ndarray
+) -> tuple[float, float]:
+    """How often a track's nearest track is of the same group.
+
+    Tracks of one video share their background, so only tracks of other videos count.
+
+    Args:
+        features: (n, d) rows of unit length. groups, videos: (n,) names.
+
+    Returns:
+        share of tracks whose nearest one is of the same group, and the share to expect of one
+        drawn by chance; both NaN where all tracks are of one video.
+    """
+    allowed = videos[:, None] != videos[None, :]
+    counted = allowed.any(axis=1)
+    if not counted.any():
+        return float("nan"), float("nan")
+    same = groups[:, None] == groups[None, :]
+    cosine = np.where(allowed, features @ features.T, -np.inf)
+    nearest = same[np.arange(len(groups)), cosine.argmax(axis=1)]
+    chance = (same & allowed).sum(axis=1)[counted] / allowed.sum(axis=1)[counted]
+    return float(nearest[counted].mean()), float(chance.mean())
+
+
 def fusion_weights(
     store: CropStore, tracks: Iterable[int], model: ESiamFC, batch_size: int = 64
 ) -> np.ndarray:

@@ -100,13 +100,18 @@ def environment(project: Path) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": versions(),
         "commit": _output("git", "-C", str(project), "rev-parse", "HEAD"),
         "uncommitted_changes": bool(_output("git", "-C", str(project), "status", "--porcelain")),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results can depend on."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def _version(package: str) -> str:
