@@ -166,20 +166,21 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
             pairs / double, pairs / single, "pairs/s", "ratio ≥ 1.8")]
 
 
+# Peak memory is read from /proc: getrusage would count the memory of whoever started the process.
 LARGE_RUN = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
-from joblib.externals.loky import get_reusable_executor
 from esiamfc_lib.curation import curate
+from esiamfc_lib.parallel import spread
+def peak(_):
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 small, large, out, workers = *map(Path, sys.argv[1:4]), int(sys.argv[4])
 curate(small, out / "warm-up", workers=workers)  # starts the processes
 start = time.perf_counter()
 crops = curate(large, out / "store", workers=workers)["crops"]
 seconds = time.perf_counter() - start
-get_reusable_executor().shutdown(wait=True)
-peak = max(resource.getrusage(who).ru_maxrss
-           for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(json.dumps({"crops": crops, "seconds": seconds, "peak": peak * 1024}))
+peaks = [peak(0), *spread(peak, range(8 * workers), workers)]
+print(json.dumps({"crops": crops, "seconds": seconds, "peak": max(peaks)}))
 """
 
 OPENING = """
