@@ -66,6 +66,8 @@ def run_notebook(
 
     def count(cell, cell_index):
         nonlocal started
+        if cell.cell_type != "code":
+            return  # the hook is called for prose, too
         started += 1
         on_cell(started)
 

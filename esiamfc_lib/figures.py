@@ -13,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from esiamfc_lib import geometry
 from esiamfc_lib.vid import VID
@@ -161,7 +162,7 @@ def learning_curves(
             score.set_ylim(0, None)
         for axis in axes.flat:
             axis.legend()
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
