@@ -173,7 +173,7 @@ class DatasetParameters(StageParameters):
     video_frames: Count = Field(40, description="built-in data: frames a video")
     otb_sequences: Count = Field(24, description="built-in data: test sequences in OTB layout")
     vot_sequences: Count = Field(6, description="built-in data: test sequences in VOT layout")
-    got10k_sequences: Count = Field(12, description="built-in data: sequences in GOT-10k layout")
+    got10k_sequences: Count = Field(8, description="built-in data: sequences in GOT-10k layout")
     test_frames: Count = Field(60, description="built-in data: frames a test sequence")
     frame_width: Annotated[int, Field(ge=64)] = Field(320, description="built-in data, pixels")
     frame_height: Annotated[int, Field(ge=64)] = Field(240, description="built-in data, pixels")
@@ -220,13 +220,13 @@ class BaselineParameters(TrainingParameters):
     train_norms: bool = Field(
         True, description="BatchNorm learns; false where it is folded into published weights"
     )
-    epochs: NonNegativeInt = Field(12, description="0: take the starting weights as they are")
+    epochs: NonNegativeInt = Field(6, description="0: take the starting weights as they are")
     pairs_per_epoch: Count = Field(2400, description="53,200 in the paper")
     validation_sequences: NonNegativeInt = Field(
         12, description="held-out sequences tracked to choose the epoch"
     )
     validation_frames: Count = Field(40, description="frames of each that are tracked")
-    validate_every: Count = Field(3, description="epochs between two validations by tracking")
+    validate_every: Count = Field(2, description="epochs between two validations by tracking")
     tracking: dict = Field({}, description="changes to TrackingParameters")
 
 
@@ -278,7 +278,7 @@ class TransferParameters(TrainingParameters):
         "nearest", description="clusters that a track helps to train"
     )
     train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
-    epochs: Count = Field(4, description="passes of pairs_per_epoch")
+    epochs: Count = Field(3, description="passes of pairs_per_epoch")
     pairs_per_epoch: Count = Field(1200, description="pairs an epoch")
     lr: Positive = Field(1.0e-3, description="learning rate of the first epoch")
     lr_last: Positive = Field(1.0e-4, description="learning rate of the last epoch")
@@ -301,7 +301,7 @@ class FusionParameters(TrainingParameters):
     stage: ClassVar[str] = "fusion"
     notebook: ClassVar[str] = "06_fusion"
 
-    epochs: Count = Field(6, description="passes of pairs_per_epoch")
+    epochs: Count = Field(3, description="passes of pairs_per_epoch")
     pairs_per_epoch: Count = Field(1600, description="pairs an epoch")
     lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
     lr_last: Positive = Field(1.0e-3, description="learning rate of the last epoch")
