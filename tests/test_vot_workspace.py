@@ -108,6 +108,12 @@ def test_relative_paths_become_absolute(data, tmp_path, monkeypatch):
     assert spec["weights"] == str(tmp_path / "my model.safetensors")
 
 
+def test_anchors_are_50_frames_apart_and_point_the_longer_way():
+    values = command.anchors(160)
+    assert len(values) == 160
+    assert {i: value for i, value in enumerate(values) if value} == {0: 1, 50: 1, 100: -1, 150: -1}
+
+
 def test_faults_are_named(data, tmp_path):
     with pytest.raises(StudyError, match="without a tracker"):
         run_command(tmp_path / "ws", "--root", data.vot)

@@ -27,6 +27,7 @@ STACKS = {
     "vot2022/shorttermbox": "vot2018",
 }  # fmt: skip
 """Stack of the toolkit → layout of its sequences; the last one is the anchor-based protocol."""
+ANCHOR_DISTANCE = 50  # frames
 START_SECONDS = 180  # a busy machine takes long to import the libraries
 
 
@@ -109,14 +110,27 @@ def write(
     return names
 
 
+def anchors(length: int) -> list[int]:
+    """Starts of the anchor-based protocol, for sequences of years that had none.
+
+    Every 50 frames (Kristan et al., VOT2020): 1 where a run starts forwards, -1 where backwards,
+    whichever way is longer; 0 elsewhere.
+    """
+    starts = range(0, length, ANCHOR_DISTANCE)
+    return [(1 if 2 * i < length else -1) if i in starts else 0 for i in range(length)]
+
+
 def _link(folder: Path, sequence: benchmarks.VOTSequence) -> None:
     """The toolkit's own layout, whichever year's layout the frames are in."""
     folder.mkdir(parents=True)
     frames = Path(sequence.frames[0]).parent
     (folder / "color").symlink_to(frames, target_is_directory=True)
     home = frames.parent if frames.name == "color" else frames
-    for file in sorted([home / "groundtruth.txt", *home.glob("*.label"), *home.glob("*.tag")]):
+    found = [file for kind in ("label", "tag", "value") for file in home.glob(f"*.{kind}")]
+    for file in [home / "groundtruth.txt", *found]:
         (folder / file.name).symlink_to(file)
+    if not (folder / "anchor.value").exists():
+        _write(folder / "anchor.value", "".join(f"{value}\n" for value in anchors(len(sequence))))
     width, height = geometry.read_size(sequence.frames[0])
     facts = {"channels.color": "color/%08d.jpg", "format": "default", "fps": 30, "width": width,
              "height": height, "length": len(sequence)}  # fmt: skip
