@@ -7,7 +7,7 @@ READY := $(VENV)/.installed
 
 # Choices, given as `make study PROFILE=smoke`:
 PROFILE ?= mini
-JOBS ?= 1
+JOBS ?= 2
 ARGS ?=
 PIP_ARGS ?=
 PYTHON ?=

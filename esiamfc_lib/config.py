@@ -205,7 +205,9 @@ class TrainingParameters(StageParameters):
         "auto", description="auto: bf16 where the processor has it in hardware"
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: NonNegativeInt = Field(0, description="CPU threads; 0: all")
+    threads: NonNegativeInt = Field(
+        2, description="CPU threads; 0: all. Their number moves the last digits of results"
+    )
     workers: NonNegativeInt = Field(0, description="loader processes; 0: in the training process")
 
 
@@ -246,7 +248,9 @@ class EmbeddingParameters(StageParameters):
     umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
     device: str = Field("auto", description="auto, cpu, cuda ...")
-    threads: NonNegativeInt = Field(0, description="CPU threads; 0: all")
+    threads: NonNegativeInt = Field(
+        2, description="CPU threads; 0: all. Their number moves the last digits of results"
+    )
 
 
 class ClusteringParameters(StageParameters):

@@ -14,7 +14,6 @@ from esiamfc_lib.archive import ArchiveSource
 from esiamfc_lib.cutting import cut
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
-from esiamfc_lib.parallel import backend as backend
 from esiamfc_lib.parallel import spread
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sources import FolderSource

@@ -2,14 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from esiamfc_lib.errors import StudyError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -46,8 +49,11 @@ def choose_precision(precision: str, device: str | torch.device) -> tuple[str, s
         "fp32", "the processor has no bf16 instructions")
 
 
-def make_fabric(device: torch.device, precision: str) -> Fabric:
+def make_fabric(device: torch.device, precision: str) -> "Fabric":
     """Lightning Fabric on one device, or on one of many when started by ``torchrun``."""
+    # Here, because tracking processes need a device but never this import, which takes seconds.
+    from lightning_fabric import Fabric
+
     several = rank_and_world()[1] > 1
     accelerator = "cuda" if device.type == "cuda" else "cpu"
     if several:

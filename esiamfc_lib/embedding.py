@@ -113,8 +113,9 @@ def embed(store: CropStore, model: SiamFC, *, frames_per_track: int = 40, min_fr
         StudyError: no track has enough frames, the network gives zeros or NaN, no such device.
     """
     tracks = store.tracks
-    table = pd.DataFrame({"track": tracks["track"].astype(str), "frames": tracks["frames"], "sampled": 0,
-                          "kept": 0, "agreement": np.nan, "screened_frames": "", "reason": ""})
+    table = pd.DataFrame({
+        "track": tracks["track"].astype(str), "frames": tracks["frames"], "sampled": 0, "kept": 0,
+        "agreement": np.nan, "screened_frames": "", "reason": ""})
     long_enough = np.flatnonzero(tracks["frames"] >= min_frames)
     table.loc[tracks["frames"] < min_frames, "reason"] = f"fewer than {min_frames} frames"
     if not len(long_enough):

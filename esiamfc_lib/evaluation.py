@@ -19,9 +19,9 @@ import pandas as pd
 import torch
 
 from esiamfc_lib import benchmarks, checkpoints, metrics, scoring, supervised
-from esiamfc_lib.curation import backend
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import text_digest
+from esiamfc_lib.parallel import backend
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sequence import Sequence
 from esiamfc_lib.specs import TrackerSpec, specs

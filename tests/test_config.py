@@ -8,6 +8,7 @@ from esiamfc_lib.config import (
     STAGES,
     BaselineParameters,
     ClusteringParameters,
+    FusionParameters,
     StageParameters,
     project_root,
     resolve,
@@ -93,7 +94,7 @@ def test_profile_sets_common_and_stage_parameters(profile):
     assert {stage.run_dir for stage in loaded.stages.values()} == {"data/mine"}
     assert (loaded.stages["baseline"].epochs, loaded.stages["baseline"].lr) == (2, 1.0e-3)
     assert loaded.stages["results"].benchmarks == ["otb2013"]
-    assert loaded.stages["fusion"].epochs == 6
+    assert loaded.stages["fusion"].epochs == FusionParameters().epochs
 
 
 @pytest.mark.parametrize(

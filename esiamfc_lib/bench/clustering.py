@@ -1,9 +1,8 @@
 """PIk-means, its shared Gram matrix and screening, each against a baseline of the same run."""
 
-import multiprocessing
-import resource
 import tempfile
 import time
+import tracemalloc
 import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -85,6 +84,7 @@ def per_iteration(fit) -> float:
 
 def median_per_iteration(fit, repeats: int = 3) -> float:
     """The median of several :func:`per_iteration`."""
+    fit(2)  # the first call of a library takes longer
     return float(np.median([per_iteration(fit) for _ in range(repeats)]))
 
 
@@ -206,22 +206,33 @@ def screening_rows(frames: int = 40, d: int = 9216) -> list[Row]:
 
 
 def memory_rows(n: int, d: int) -> list[Row]:
-    """Peak memory of whole processes, the data included, in units of the data."""
-    peak = {what: _in_process(_peak, what, n, d) for what in ("direct", "gram", "sklearn")}
-    return [row(f"peak memory, {n} × {d}, {name}, vs scikit-learn k-means", peak[what],
+    """Peak memory, the data included, in units of the data."""
+    fits = {"sklearn": lambda x: KMeans(K, init=x[:K], n_init=1, max_iter=5).fit(x),
+            "one run": lambda x: PIKMeans(K, n_init=1, max_iter=40, random_state=0).fit(x),
+            "ten runs on a Gram matrix": lambda x: PIKMeans(K, n_init=10, max_iter=40,
+                                                            random_state=0).fit(x)}
+    peak = {}
+    for name, fit in fits.items():
+        with _Traced() as traced:
+            x = draw(n, d)
+            fit(x)
+        peak[name] = traced.peak / x.nbytes
+        del x
+    return [row(f"peak memory, {n} × {d}, {name}, vs scikit-learn k-means", peak[name],
                 peak["sklearn"], "× data", "ours < 2.5", less_is_better=True)
-            for what, name in (("direct", "one run"), ("gram", "ten runs on a Gram matrix"))]
+            for name in list(fits)[1:]]
 
 
-def _peak(what: str, n: int, d: int) -> float:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    x = draw(n, d)
-    if what == "sklearn":
-        KMeans(K, init=x[:K], n_init=1, max_iter=5).fit(x)
-    else:
-        PIKMeans(K, n_init=1 if what == "direct" else 10, max_iter=40, random_state=0).fit(x)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (after - before) * 1024 / x.nbytes
+class _Traced:
+    """The peak of the memory allocated in a ``with`` block, bytes."""
+
+    def __enter__(self):
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *_):
+        self.peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
 
 
 def large_rows(n: int, folder: Path | None) -> list[Row]:
@@ -231,8 +242,8 @@ def large_rows(n: int, folder: Path | None) -> list[Row]:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             x = np.lib.format.open_memmap(Path(name) / "x.npy", "w+", np.float32, (size, 256))
             draw(size, 256, out=x)
-            ours = per_iteration(ours_iterations(x))
-            reference = per_iteration(sklearn_iterations(x))
+            ours = median_per_iteration(ours_iterations(x))
+            reference = median_per_iteration(sklearn_iterations(x))
             found.append(row(f"one iteration, {size} × 256 from a file, vs scikit-learn k-means",
                              1e3 * ours, 1e3 * reference, "ms", less_is_better=True))
             start = time.perf_counter()
@@ -242,22 +253,8 @@ def large_rows(n: int, folder: Path | None) -> list[Row]:
                 f"balanced fit, {size} × 256 from a file, spread {_spread(fitted):.3f}, "
                 f"{fitted.n_iter_} iterations, vs scikit-learn's time for as many", taken,
                 fitted.n_iter_ * reference, "s", less_is_better=True))
-            peak = _in_process(_private_peak, str(Path(name) / "x.npy"))
+            with _Traced() as traced:
+                PIKMeans(K, n_init=1, random_state=0, max_iter=10, normalise=False).fit(x)
             found.append(row(f"memory beside the file, {size} × 256, vs the file",
-                             peak / 1e6, x.nbytes / 1e6, "MB", less_is_better=True))
+                             traced.peak / 1e6, x.nbytes / 1e6, "MB", less_is_better=True))
     return found
-
-
-def _private_peak(path: str) -> float:
-    import tracemalloc
-
-    x = np.load(path, mmap_mode="r")
-    tracemalloc.start()
-    PIKMeans(K, n_init=1, random_state=0, max_iter=10, normalise=False).fit(x)
-    return tracemalloc.get_traced_memory()[1]
-
-
-def _in_process(work, *arguments):
-    """Run ``work`` in a process of its own, so that its memory can be told apart."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
