@@ -162,6 +162,9 @@ class DatasetParameters(StageParameters):
         "synthetic", description="built-in data or a VID root"
     )
     vid_root: str = Field("", description="VID layout: holds Data/VID and Annotations/VID")
+    splits: list[Literal["train", "val"]] = Field(
+        ["train"], description="what is curated; val is never learned from"
+    )
     otb_root: str = Field("", description="OTB layout, for notebook 07")
     vot_root: str = Field("", description="VOT layout, for notebook 07")
     got10k_root: str = Field("", description="GOT-10k layout, for notebook 07")

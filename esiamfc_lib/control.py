@@ -195,7 +195,7 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
             if not control.tighten():
                 reason = f"no smaller loss for {PATIENCE} iterations"
                 break
-            best, best_at = None, iteration
+            best_at = iteration
     else:
         reason = f"max_iter={max_iter} reached while {changes} labels changed"
     labels, value, loss = best

@@ -89,8 +89,9 @@ def split_tracks(store: CropStore, fraction: float, seed: int,
                  members: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Divide tracks into training and validation, by video: see ``split_videos``.
 
-    The videos of the whole store are divided, whatever the members: all stages of a study then
-    agree on which videos none of them has learned from.
+    The training videos of the whole store are divided, whatever the members: all stages of a study
+    then agree on which videos none of them has learned from. Videos of the ``val`` split, where the
+    store holds them, are always held out.
 
     Args:
         store: the crops.
@@ -102,8 +103,8 @@ def split_tracks(store: CropStore, fraction: float, seed: int,
     """
     tracks = store.tracks
     chosen = np.arange(len(tracks)) if members is None else np.sort(members)
-    held_out = split_videos(tracks["video"].tolist(), fraction, seed)[1]
-    kept = tracks["video"].isin(held_out).to_numpy()[chosen]
+    held_out = split_videos(tracks.loc[tracks["split"] == "train", "video"], fraction, seed)[1]
+    kept = (tracks["video"].isin(held_out) | (tracks["split"] == "val")).to_numpy()[chosen]
     return chosen[~kept], chosen[kept]
 
 

@@ -299,3 +299,14 @@ def test_distance_of_equal_orthogonal_and_opposite():
     assert found[0] == 0
     assert found[1] == pytest.approx(np.log(2))
     assert np.isfinite(found[2])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_cut_off_at_every_iteration(monkeypatch):
+    """Also just after the tolerance was taken away, which patience 1 makes happen early."""
+    monkeypatch.setattr("esiamfc_lib.control.PATIENCE", 1)
+    x = groups([200, 60, 25, 15], noise=0.6)
+    for most in range(1, 45):
+        fitted = PIKMeans(4, max_iter=most, random_state=0, n_init=1, tol_balance=0.1).fit(x)
+        assert 67 <= fitted.sizes_.min() <= fitted.sizes_.max() <= 83
+        assert np.isfinite(fitted.loss_)

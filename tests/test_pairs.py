@@ -1,6 +1,9 @@
 """Pairs: which they are, that nothing but (seed, epoch, index) decides it, and their pixels."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mini_vid import make_vid
@@ -8,7 +11,14 @@ from mini_vid import make_vid
 from esiamfc_lib.augmentation import PAPER, Augmentation, augment, blur, grey, relight, resample
 from esiamfc_lib.curation import curate
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.pairs import PairBatch, PairDataset, pair_loader, split_videos, uniform
+from esiamfc_lib.pairs import (
+    PairBatch,
+    PairDataset,
+    pair_loader,
+    split_tracks,
+    split_videos,
+    uniform,
+)
 from esiamfc_lib.store import CropStore
 
 
@@ -192,3 +202,19 @@ def test_augment(store):
     plain = augment(batch)
     assert torch.equal(plain[1], batch.search.float())
     assert torch.equal(plain[0], batch.exemplar[:, :, 4:131, 4:131].float())
+
+
+def test_split_tracks_agrees_between_stages_and_never_learns_from_val():
+    videos = [f"v{i}" for i in range(10) for _ in range(2)] + ["w0", "w1"]
+    tracks = pd.DataFrame({"video": videos, "split": ["train"] * 20 + ["val"] * 2})
+    store = SimpleNamespace(tracks=tracks)
+    train, held_out = split_tracks(store, 0.1, seed=3)
+    assert sorted([*train, *held_out]) == list(range(22))
+    assert {20, 21} < set(held_out)
+    assert len(held_out) == 4  # one training video of ten, with its two tracks, and val
+    assert not set(tracks["video"][train]) & set(tracks["video"][held_out])
+
+    members = np.arange(0, 22, 2)
+    own_train, own_held_out = split_tracks(store, 0.1, seed=3, members=members)
+    assert set(own_train) == set(train) & set(members)
+    assert set(own_held_out) == set(held_out) & set(members)
