@@ -1,9 +1,20 @@
 """A thin library for the reproducible study of ESiamFC, an ensemble of SiamFC trackers.
 
-Modules are read in the order of the method: ``config``, ``geometry``, ``sequence``, ``vid``,
-``synthetic``, ``store``, ``curation``, ``pairs``, ``networks``, ``training``, ``checkpoints``,
-``embedding``, ``clustering``, ``tracking``, ``benchmarks``, ``evaluation``, ``statistics``,
-``figures``, ``study``, ``cli``.
+The modules, in the order of the method; the ones in brackets are their parts:
+
+- shared: ``config``, ``errors``, ``progress``, ``reports``, ``sequence``, ``geometry``
+- 01 dataset: ``dataset``, ``vid``, ``synthetic`` (``synthetic_*``), ``curation`` (``sources``,
+  ``archive``, ``cutting``, ``parallel``), ``store`` (``store_*``)
+- 02, 05, 06 training: ``pairs``, ``augmentation``, ``networks``, ``tasks``, ``training``
+  (``run_folder``, ``training_log``, ``devices``), ``checkpoints``, ``conversion``, ``export``
+- 03 embedding: ``embedding``, ``maps`` (``map_page``)
+- 04 clustering: ``clustering`` (``samples``, ``control``, ``balance``), ``partition``,
+  ``cluster_study``
+- 07 results: ``tracking`` (``ablation``, ``video``, ``trax``), ``benchmarks``, ``supervised``,
+  ``metrics``, ``specs``, ``evaluation``, ``scoring``, ``statistics``
+- figures: ``figures``, ``figures_clusters``, ``figures_tracking``
+- the chain: ``study`` (``profiles``, ``stages``, ``fingerprint``, ``execution``, ``kernels``,
+  ``provenance``, ``terminal``), ``cli`` with ``commands`` and ``bench``
 """
 
 __version__ = "0.1.0"

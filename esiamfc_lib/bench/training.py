@@ -26,7 +26,7 @@ from esiamfc_lib.pairs import PairBatch, PairDataset
 from esiamfc_lib.store import CropStore
 from esiamfc_lib.synthetic import build
 from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
-from esiamfc_lib.training import fit, loader
+from esiamfc_lib.training import Run, fit, fit_together, given_of_all, loader
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--width", type=float, default=1.0, help="of the networks (default 1)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    parser.add_argument("--repeats", type=int, default=7, help="of each measurement (default 7)")
+    parser.add_argument("--repeats", type=int, default=5, help="of each measurement (default 5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
     parser.add_argument("--k", type=int, default=6, help="branches (default 6)")
 
@@ -44,7 +44,7 @@ def rows(args: Namespace) -> list[Row]:
     torch.set_num_threads(args.threads)
     device = choose_device(args.device)
     precision = choose_precision("auto", device)[0]
-    return step_rows(args, device, precision) + loop_rows(args, precision)
+    return step_rows(args, device, precision) + loop_rows(args)
 
 
 def step_rows(args: Namespace, device: torch.device, precision: str) -> list[Row]:
@@ -80,7 +80,7 @@ def step_rows(args: Namespace, device: torch.device, precision: str) -> list[Row
     return found
 
 
-def loop_rows(args: Namespace, precision: str) -> list[Row]:
+def loop_rows(args: Namespace) -> list[Row]:
     """The whole loop with loading, log and checkpoints against its bare steps; bf16 and fp32."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,14 +95,10 @@ def loop_rows(args: Namespace, precision: str) -> list[Row]:
 
         settings = parameters(epochs=1, pairs_per_epoch=args.batch * 40)
         pairs = loader(PairDataset(store, length=settings.pairs_per_epoch), settings)
-        # Everything on the way is timed by the loop's own clock; its first steps warm up.
-        task = TimedTask(BaselineTask(SiamFC(args.width)))
-        fit(task.task, settings, pairs, folder / "loop", checkpoint_seconds=5)
-        looped = task.pairs_per_second(args.batch)
-        step = our_step(BaselineTask(SiamFC(args.width)), choose_device(args.device), precision)
-        batch = next(iter(pairs.epoch(0)))
-        bare = args.batch / in_turn(bind(step, batch), None, args.repeats * 3,
-                                    choose_device(args.device))[0]
+        run = TimedRun(BaselineTask(SiamFC(args.width)), settings, pairs, folder / "loop",
+                       checkpoint_seconds=5)
+        fit_together([run])
+        looped, bare = run.pairs_per_second()
         found = [row("loop with loading, log and checkpoints / bare step", looped, bare,
                      "pairs/s", ">= 0.95")]
         losses = {}
@@ -118,17 +114,22 @@ def loop_rows(args: Namespace, precision: str) -> list[Row]:
                             losses["fp32"], "loss", "0.98 to 1.02")]
 
 
-class TimedTask:
-    """Notes when each step of a task's training begins."""
+class TimedRun(Run):
+    """Notes when each step begins and how long it takes, in the loop itself: both figures come
+    from the same seconds, whatever else the machine does."""
 
-    def __init__(self, task: Task):
-        self.task, self.times = task, []
-        task.register_forward_pre_hook(lambda *_: self.times.append(time.perf_counter()))
+    def _learn(self, given: tuple[Tensor, ...], batch: PairBatch) -> float:
+        start = time.perf_counter()
+        loss = super()._learn(given, batch)
+        self.noted = [*getattr(self, "noted", []), (start, time.perf_counter() - start)]
+        return loss
 
-    def pairs_per_second(self, batch: int, warm_up: int = 5) -> float:
-        """Over all steps but the first ones."""
-        times = self.times[warm_up:]
-        return batch * (len(times) - 1) / (times[-1] - times[0])
+    def pairs_per_second(self, warm_up: int = 5) -> tuple[float, float]:
+        """Of the loop, and of its steps alone; without the first steps."""
+        noted = self.noted[warm_up:]
+        size, steps = self.parameters.batch_size, len(noted) - 1
+        return (size * steps / (noted[-1][0] - noted[0][0]),
+                size * steps / sum(taken for _, taken in noted[:-1]))
 
 
 def noise(size: int, seed: int, device: torch.device) -> PairBatch:
@@ -168,14 +169,11 @@ def our_step(task: Task, device: torch.device, precision: str) -> Callable[[Pair
 
 def one_pass(steps: list[Callable], device: torch.device,
              precision: str) -> Callable[[list[PairBatch]], None]:
-    """All branches learn from the stem features of one pass over all their pairs."""
+    """All branches learn, each from its own pairs, with one frozen stem between them."""
     def step(batches: list[PairBatch]) -> None:
-        images = [augment(batch) for batch in batches]
         with autocast(device, precision):
-            given = steps[0].task.given(*(torch.cat(part) for part in zip(*images, strict=True)))
-        sizes = [len(batch.exemplar) for batch in batches]
-        parts = zip(*(part.split(sizes) for part in given), strict=True)
-        for one, own, batch in zip(steps, parts, batches, strict=True):
+            given = given_of_all(steps[0].task, [augment(batch) for batch in batches])
+        for one, own, batch in zip(steps, given, batches, strict=True):
             one.learn(own, batch)
 
     return step
@@ -208,11 +206,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def in_turn(ours: Callable, reference: Callable | None, repeats: int,
+def in_turn(ours: Callable, reference: Callable, repeats: int,
             device: torch.device) -> tuple[float, float]:
     """Median seconds of both, measured alternately after one warm-up each."""
-    works = [work for work in (ours, reference) if work is not None]
-    taken: list[list[float]] = [[] for _ in works]
+    works: list[Callable] = [ours, reference]
+    taken: list[list[float]] = [[], []]
     for repeat in range(repeats + 1):
         for work, times in zip(works, taken, strict=True):
             start = time.perf_counter()
@@ -221,5 +219,4 @@ def in_turn(ours: Callable, reference: Callable | None, repeats: int,
                 torch.cuda.synchronize(device)
             if repeat:
                 times.append(time.perf_counter() - start)
-    medians = [median(times) for times in taken]
-    return medians[0], medians[-1]
+    return median(taken[0]), median(taken[1])
