@@ -61,6 +61,44 @@ def save_table(
     return table
 
 
+def save_page(
+    title: str, tables: dict[str, pd.DataFrame], sentences: list[str], parameters: StageParameters
+) -> str:
+    """Write ``<reports>/README.md``: what was found, in tables, sentences and pictures.
+
+    Args:
+        title: heading of the page.
+        tables: heading → table; numbers are rounded to three decimals.
+        sentences: findings, one a line; each was made from a table, none by hand.
+        parameters: of the stage; gives the report folder.
+
+    Returns:
+        the page, as Markdown.
+    """
+    lines = [f"# {title}", "", "Written by notebook 07 from the tables beside it.", ""]
+    lines += [f"- {sentence}" for sentence in sentences]
+    for heading, table in tables.items():
+        lines += ["", f"## {heading}", "", "| " + " | ".join(table.columns) + " |"]
+        lines += ["|" + "---|" * len(table.columns)]
+        lines += [
+            "| " + " | ".join(_cell(value) for value in row) + " |"
+            for row in table.itertuples(index=False)
+        ]
+    pictures = sorted((parameters.reports / "figures").glob("*.png"))
+    lines += ["", "## Figures", ""]
+    lines += [f"![{picture.stem}](figures/{picture.name})\n" for picture in pictures]
+    page = "\n".join(lines)
+    (parameters.reports / "README.md").write_text(page, encoding="utf-8")
+    return page
+
+
+def _cell(value: Any) -> str:
+    """A value of a Markdown table; NaN is an empty cell."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.3f}"
+    return str(value).replace("|", "\\|")
+
+
 def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[str, Any]:
     """Write the stage's ``metrics.json``, and the same file among the reports.
 

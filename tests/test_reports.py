@@ -1,0 +1,71 @@
+"""What a stage leaves for people: the same content gives the same bytes."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from esiamfc_lib import reports
+from esiamfc_lib.config import ResultsParameters
+
+
+@pytest.fixture
+def parameters(tmp_path):
+    return ResultsParameters(run_dir=str(tmp_path / "run"), report_dir=str(tmp_path / "report"))
+
+
+def drawn():
+    figure, axis = plt.subplots()
+    axis.plot([0, 1], [0, 1])
+    return figure
+
+
+def test_figures_come_in_two_forms_and_the_same_bytes(parameters):
+    files = [parameters.reports / "figures" / f"line.{ending}" for ending in ("pdf", "png")]
+    reports.save_figure(drawn(), parameters, "line")
+    first = [file.read_bytes() for file in files]
+    reports.save_figure(drawn(), parameters, "line")
+    assert [file.read_bytes() for file in files] == first
+    plt.close("all")
+
+
+def test_pictures_of_the_data_lie_apart(parameters):
+    reports.save_figure(drawn(), parameters, "frame", photographs=True)
+    assert (parameters.reports / "figures" / "photographs" / "frame.png").is_file()
+    plt.close("all")
+
+
+def test_tables_keep_full_precision_in_csv_and_round_in_latex(parameters):
+    table = pd.DataFrame({"tracker": ["A_1"], "success": [1 / 3]})
+    reports.save_table(table, parameters, "scores", caption="Scores.")
+    csv = (parameters.reports / "tables" / "scores.csv").read_text()
+    tex = (parameters.reports / "tables" / "scores.tex").read_text()
+    assert csv == "tracker,success\nA_1,0.3333333333333333\n"
+    assert r"A\_1 & 0.333 \\" in tex
+    assert r"\label{tab:scores}" in tex
+
+
+def test_metrics_are_plain_json_in_both_places(parameters):
+    given = {"auc": np.float64(0.5), "sizes": np.array([1, 2]), "none": float("nan"), 3: "key"}
+    assert reports.save_metrics(given, parameters) == {
+        "auc": 0.5,
+        "sizes": [1, 2],
+        "none": None,
+        "3": "key",
+    }
+    text = (parameters.folder / "metrics.json").read_text()
+    assert text == (parameters.reports / "metrics" / "results.json").read_text()
+    assert json.loads(text)["none"] is None
+
+
+def test_page_holds_sentences_tables_and_pictures(parameters):
+    reports.save_figure(drawn(), parameters, "line")
+    table = pd.DataFrame({"tracker": ["A|B"], "success": [0.12345], "ao": [float("nan")]})
+    page = reports.save_page("Title", {"Scores": table}, ["A is best."], parameters)
+    assert page == (parameters.reports / "README.md").read_text()
+    assert "- A is best.\n" in page
+    assert "| A\\|B | 0.123 |  |" in page
+    assert "![line](figures/line.png)" in page
+    plt.close("all")
