@@ -275,7 +275,7 @@ def sensitivity(table: pd.DataFrame) -> Figure:
                 sns.heatmap(means[method], annot=True, fmt=digits, cmap=colours, vmin=low,
                             vmax=high, ax=axis, square=True, linewidths=1, annot_kws={"size": 8},
                             cbar=axis is row[-1], cbar_kws={"label": name, "shrink": 0.8})
-                axis.set_title(method if row is axes[0] else "")
+                axis.set_title(method if column == "spread" else "")
                 axis.invert_yaxis()
                 axis.tick_params(rotation=0)
     return figure
