@@ -96,7 +96,7 @@ def calls(root: Path) -> list[str]:
     return [line.split()[0] for line in file.read_text().splitlines()] if file.is_file() else []
 
 
-def wait_for(condition, seconds: float = 30.0) -> None:
+def wait_for(condition, seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
