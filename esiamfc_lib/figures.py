@@ -191,6 +191,7 @@ def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
             cbar_kws={"label": "mean weight"},
         )
         left.set(title=f"fusion weights by {group}", xlabel="", ylabel=group)
+        left.tick_params(axis="y", rotation=0)
         right.hist(entropy, bins=20, range=(0, 1))
         right.set(
             title="how spread the weights are",

@@ -22,7 +22,7 @@ import numpy as np
 
 from esiamfc_lib.errors import StudyError
 
-CHUNK_BYTES = 8 << 20  # rows in a chunk stay within the processor's cache, roughly
+CHUNK_BYTES = 64 << 20  # rows that are worked on at a time
 DOUBLE_BYTES = 64 << 20  # data up to this size are computed with in float64
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a "unit" row may be
 FLOOR = 1e-12  # keeps the logarithm finite for a sample opposite to a centre
@@ -165,6 +165,6 @@ def _chunks(matrix, n: int | None = None) -> list[slice]:
     """Slices of consecutive rows; on an accelerator larger ones, as launching is what costs."""
     on_host = namespace(matrix) is np or matrix.device.type == "cpu"
     row = matrix.shape[1] * matrix.dtype.itemsize
-    rows = max(1, (CHUNK_BYTES if on_host else 32 * CHUNK_BYTES) // row)
+    rows = max(1, (CHUNK_BYTES if on_host else 4 * CHUNK_BYTES) // row)
     n = len(matrix) if n is None else n
     return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
