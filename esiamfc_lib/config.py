@@ -331,6 +331,7 @@ class ResultsParameters(StageParameters):
         description="identity: never moves; branches: every base tracker",
     )
     max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0: all")
+    published: str = Field("", description="scores of a published SiamFC (JSON), to compare with")
     tracking: dict = Field({}, description="changes to TrackingParameters")
     precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the networks")
     device: str = Field("auto", description="auto, cpu, cuda ...")

@@ -280,3 +280,40 @@ def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -
 def _weighted(values: pd.Series, weights: pd.Series) -> float:
     known = values.notna() & (weights > 0)
     return float(np.average(values[known], weights=weights[known])) if known.any() else math.nan
+
+
+def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataFrame:
+    """Success and precision of a tracker beside those of a published run, on the same sequences.
+
+    Args:
+        scores: as ``table`` returns.
+        tracker: name of ours.
+        path: JSON with ``seq_wise``: sequence → ``success_score`` and ``precision_score``.
+
+    Returns:
+        ``sequence, success, published_success, precision, published_precision``; the last row,
+        ``mean``, is over the sequences that both have.
+
+    Raises:
+        StudyError: no such file, another format, or no sequence in common.
+    """
+    try:
+        published = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]
+        rows = [
+            {
+                "sequence": row.sequence,
+                "success": row.success,
+                "published_success": published[row.sequence]["success_score"],
+                "precision": row.precision,
+                "published_precision": published[row.sequence]["precision_score"],
+            }
+            for row in scores[scores["tracker"] == tracker].itertuples()
+            if row.sequence in published
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{path} holds no published scores: {error}") from None
+    if not rows:
+        raise StudyError(f"{path} has none of the sequences that {tracker} was run on")
+    result = pd.DataFrame(rows)
+    mean = {"sequence": "mean"} | result.drop(columns="sequence").mean().to_dict()
+    return pd.concat([result, pd.DataFrame([mean])], ignore_index=True)
