@@ -171,7 +171,7 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
     """
     balanced = isinstance(control, BalancedControl)
     history = {"loss": [], "sizes": [], "control": [], "changes": []}
-    best, best_at, labels = None, 0, None
+    best, least, least_at, labels = None, np.inf, 0, None
     table = distances(samples.products())
     for iteration in range(max_iter):
         previous = labels
@@ -184,18 +184,18 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
         for name, value in (("loss", loss), ("sizes", sizes), ("control", control.value),
                             ("changes", changes)):
             history[name].append(value)
-        if best is None or changes == 0 or not balanced or loss < best[2]:
-            best, best_at = (labels, control.value, loss), iteration
+        if loss < least or changes == 0 or not (balanced and control.settled):
+            best, least, least_at = (labels, control.value, loss), loss, iteration
         if not control.settled:
-            best = None
+            least = np.inf
         elif changes == 0:
             reason = control.stable
             break
-        elif iteration - best_at >= PATIENCE:
+        elif iteration - least_at >= PATIENCE:
             if not control.tighten():
                 reason = f"no smaller loss for {PATIENCE} iterations"
                 break
-            best_at = iteration
+            least, least_at = np.inf, iteration
     else:
         reason = f"max_iter={max_iter} reached while {changes} labels changed"
     labels, value, loss = best
