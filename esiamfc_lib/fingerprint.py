@@ -8,6 +8,7 @@ and file times do not count.
 import ast
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from esiamfc_lib.errors import StudyError
 
 PACKAGE = "esiamfc_lib"
 SOURCES = Path(__file__).parent
+PARSING = threading.Lock()
 
 
 def file_digest(path: Path) -> str:
@@ -75,7 +77,7 @@ def library_modules(sources: Iterable[str], where: str = "notebook") -> dict[str
         lines = source.splitlines()
         plain = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
         try:
-            waiting |= _imports(ast.parse(plain), package=[])
+            waiting |= _imports(_parsed(plain), package=[])
         except SyntaxError as error:
             raise StudyError(f"{where}: a cell is not valid Python ({error})") from None
     found: dict[str, str] = {}
@@ -86,9 +88,24 @@ def library_modules(sources: Iterable[str], where: str = "notebook") -> dict[str
             continue
         found[name] = file_digest(path)
         package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        waiting |= _imports(tree, package)
+        waiting |= _imports(_parsed(path.read_text(encoding="utf-8")), package)
     return dict(sorted(found.items()))
+
+
+def _parsed(source: str) -> ast.AST:
+    """The tree of a source.
+
+    Python 3.11 counts the depth of the tree that it builds for all threads together, and may raise
+    SystemError when two of them parse at once. The chain's jobs are threads: they take turns, and
+    as other libraries parse as well, a failed attempt is repeated.
+    """
+    with PARSING:
+        for _ in range(4):
+            try:
+                return ast.parse(source)
+            except SystemError:
+                continue
+        return ast.parse(source)
 
 
 def _imports(tree: ast.AST, package: list[str]) -> set[str]:

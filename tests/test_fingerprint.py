@@ -1,5 +1,6 @@
 """Fingerprints: what counts as a change, and what does not."""
 
+import ast
 import hashlib
 
 import pytest
@@ -89,3 +90,17 @@ def test_the_real_library_is_found():
     assert {"esiamfc_lib.study", "esiamfc_lib.stages", "esiamfc_lib.config"} <= set(modules)
     assert "esiamfc_lib.execution" in modules  # imported inside a function
     assert "esiamfc_lib.cli" not in modules
+
+
+def test_a_parse_that_another_thread_disturbed_is_repeated(monkeypatch):
+    parse, calls = ast.parse, []
+
+    def disturbed(source):
+        calls.append(source)
+        if len(calls) == 1:
+            raise SystemError("AST constructor recursion depth mismatch")
+        return parse(source)
+
+    monkeypatch.setattr(fp.ast, "parse", disturbed)
+    assert "esiamfc_lib.errors" in fp.library_modules(["from esiamfc_lib import errors"])
+    assert calls[0] == calls[1]
