@@ -21,6 +21,7 @@ from esiamfc_lib.balance import excess, prices, rebalance, size_bounds
 from esiamfc_lib.samples import Samples, distances, namespace, to_numpy
 
 EASING = 20  # moves of the centres for which a balanced run eases in, at most
+FLOOD = 0.05  # share of all samples by which the imbalance may grow in a step while easing in
 CONTROL_STEPS = 60  # steps of the controller between two moves of the centres
 DEAD_BAND = 0.5  # part of the tolerance that the controller aims at
 LONGER, SHORTER = 1.3, 0.5  # how a step grows while the error keeps its sign, or shrinks
@@ -81,7 +82,8 @@ class BalancedControl:
 
     It eases in: for the first moves of the centres it takes one step for each, as published, so
     that clusters find their places before they are made equal. That is what a control has over a
-    hard constraint: the loss ends several per cent lower.
+    hard constraint: the loss ends several per cent lower. Easing in ends early when sizes are
+    within tolerance, or when a step was too long and a whole group of samples would change sides.
 
     From then on (``settled``) the controller runs on the given distances until all sizes are within
     tolerance, and only then may the centres move. A step costs n × k additions, a move n × d × k,
@@ -96,7 +98,7 @@ class BalancedControl:
 
     Args:
         kp, ki: first step lengths. tolerance: largest ``|size - mean| / mean``.
-        easing: moves of the centres to ease in for, unless sizes are within tolerance earlier.
+        easing: moves of the centres to ease in for, at most.
 
     Attributes:
         settled: whether the last assignment, and so every later one, is within tolerance.
@@ -111,7 +113,7 @@ class BalancedControl:
         self.equal = size_bounds(n, k, 0.0)
         self.easing = easing
         self.settled = False
-        self._last = None  # sizes that the next step answers, while easing in
+        self._last, self._to_move = None, n  # while easing in: the sizes that the next step answers
         self.value = np.zeros(k)
         self._restart()
 
@@ -126,13 +128,14 @@ class BalancedControl:
         if not self.settled and self._last is not None:
             self._step(self._last)
         labels, sizes = _nearest(table, self.value)
-        balanced = excess(sizes, *self.bounds) == 0
-        self.settled = self.settled or balanced or self.easing == 0
-        if balanced:
+        to_move = excess(sizes, *self.bounds)
+        flood = to_move > self._to_move + FLOOD * len(labels)
+        self.settled = self.settled or to_move == 0 or self.easing == 0 or flood
+        if to_move == 0:
             return labels, sizes
         if not self.settled:
             self.easing -= 1
-            self._last = sizes
+            self._last, self._to_move = sizes, to_move
             return _fill_empty(table, labels, sizes) if (sizes == 0).any() else (labels, sizes)
         self._restart()
         for _ in range(CONTROL_STEPS):
