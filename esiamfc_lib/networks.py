@@ -87,8 +87,8 @@ class FirstConv(nn.Conv2d):
 
     The gradient of a convolution with three input channels leaves most of a processor's bf16 tiles
     empty. With the pixels of each 2×2 block as twelve channels the same sums are a convolution of
-    stride 1 with a kernel of 6×6 blocks, which makes the whole step 15–35 % faster. Forward alone
-    and in fp32 the plain form is the faster one.
+    stride 1 with a kernel of 6×6 blocks, which makes the whole step 6 % (width 1) to 11 % (width
+    0.25) faster. Forward alone and in fp32 the plain form is the faster one.
     """
 
     def forward(self, images: Tensor) -> Tensor:
