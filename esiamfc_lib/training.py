@@ -137,8 +137,8 @@ def given_of_all(task: Task, images: list[tuple[Tensor, Tensor]]) -> list[tuple[
     """What the frozen part makes of the batches of several runs.
 
     On a GPU in one pass. On a CPU batch by batch: activations of one large batch fall out of the
-    caches (a stem pass over 48 search images takes 1.6 times as long), and so every bit is as it would be
-    for a run alone.
+    caches (a stem pass over 48 search images takes 1.6 times as long as six over 8), and so every
+    bit is as it would be for a run alone.
     """
     if len(images) == 1 or images[0][0].device.type == "cpu":
         return [task.given(exemplar, search) for exemplar, search in images]
