@@ -115,8 +115,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
                 best = one
         self.labels_ = best.labels
         self.sizes_ = np.bincount(best.labels, minlength=k)
-        self.cluster_centers_ = samples.means(
-            samples.xp.asarray(best.labels, device=samples.x.device), self.sizes_)
+        self.cluster_centers_ = samples.means(best.labels, self.sizes_)
         self.control_ = best.control
         self.loss_ = best.loss
         self.history_ = best.history

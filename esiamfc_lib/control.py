@@ -159,7 +159,8 @@ class BalancedControl:
         """One step of ``kp·e + ki·Σe``, with its length adapted to each cluster."""
         error = sizes / sizes.mean() - 1
         trend = error * self._before
-        self._length = self._length * np.select([trend > 0, trend < 0], [LONGER, SHORTER], 1)
+        self._length = self._length * np.where(trend > 0, LONGER,
+                                                np.where(trend < 0, SHORTER, 1.0))
         change = self.ki * error + self.kp * (error - self._before)
         self.value = self.value + self._length * change
         self._before = error
@@ -207,8 +208,17 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
 
 
 def _nearest(table, value: np.ndarray):
+    """Clusters of the smallest distance + control (the first of equals), and their sizes."""
     xp = namespace(table)
-    labels = xp.argmin(table + xp.asarray(value, device=table.device), axis=1)
+    if xp is np:  # column by column, several times faster than argmin along such short rows
+        nearest, labels = table[:, 0] + value[0], np.zeros(len(table), np.int16)
+        for j in range(1, table.shape[1]):
+            other = table[:, j] + value[j]
+            np.maximum(labels, (other < nearest) * np.int16(j), out=labels)
+            np.minimum(nearest, other, out=nearest)
+        labels = labels.astype(np.int64)
+    else:
+        labels = xp.argmin(table + xp.asarray(value, device=table.device), axis=1)
     return labels, to_numpy(xp.bincount(labels, minlength=table.shape[1]))
 
 

@@ -13,12 +13,14 @@ are two ways to them:
 Both keep the sums of rows and only add and take away the rows whose label changed.
 
 NumPy arrays and torch tensors (CUDA included) run through the same lines: the few operations used
-have the same names in both.
+have the same names in both. Large NumPy arrays are handed to torch without a copy: its products of
+a long and a narrow matrix are faster.
 """
 
-import sys
+import warnings
 
 import numpy as np
+import torch
 
 from esiamfc_lib.errors import StudyError
 
@@ -34,8 +36,7 @@ class ClusteringError(StudyError, ValueError):
 
 def namespace(array):
     """The library an array belongs to: ``torch`` for tensors, else NumPy."""
-    torch = sys.modules.get("torch")
-    return torch if torch is not None and isinstance(array, torch.Tensor) else np
+    return torch if isinstance(array, torch.Tensor) else np
 
 
 def to_numpy(array) -> np.ndarray:
@@ -79,7 +80,8 @@ def gram(x):
         (n, n) of the same type; n² numbers must fit into memory.
     """
     xp = namespace(x)
-    x = _precise(xp, x)
+    if _small(x):
+        x = xp.asarray(x, dtype=xp.float64)
     return xp.matmul(x, x.T)
 
 
@@ -92,13 +94,13 @@ class Samples:
     """
 
     def __init__(self, x, gram_matrix=None):
-        self.xp = namespace(x)
-        self.x = _precise(self.xp, x)
+        self.x = _prepared(x)
+        self.xp = namespace(self.x)
         self.n = len(x)
         if gram_matrix is not None and tuple(gram_matrix.shape) != (self.n, self.n):
             raise ClusteringError(f"the Gram matrix has shape {tuple(gram_matrix.shape)}, made "
                                   f"from other data: there are {self.n} samples")
-        self.gram = gram_matrix
+        self.gram = None if gram_matrix is None else _prepared(gram_matrix, like=self.x)
         self._sums = None
 
     def start(self, centres) -> None:
@@ -110,31 +112,33 @@ class Samples:
         self._labels = None
 
     def products(self):
-        """(n, k) float64 products of every sample with every centre."""
+        """(n, k) float64 products of every sample with every centre.
+
+        A NumPy array, column by column in memory, or a tensor on the device where that is not the
+        host: what is done with a table as small as this is faster in NumPy.
+        """
         xp = self.xp
         if self.gram is not None and self._sums is not None:
-            return (self._sums / self._sizes[:, None]).T
-        return xp.concatenate([xp.asarray(self.x[rows] @ self._centres.T, dtype=xp.float64)
-                               for rows in _chunks(self.x)])
+            table = (self._sums / self._sizes[:, None]).T
+        else:
+            table = xp.concatenate([xp.asarray(self.x[rows] @ self._centres.T, dtype=xp.float64)
+                                    for rows in _chunks(self.x)])
+        return np.asfortranarray(to_numpy(table)) if _on_host(table) else table
 
     def move(self, labels, sizes) -> None:
         """Move every centre to the mean of its samples; no cluster may be empty.
 
         Args:
-            labels: (n,) cluster of every sample; sizes: (k,) samples in every cluster.
+            labels: (n,) cluster of every sample, array or tensor. sizes: (k,) samples in each.
         """
         xp = self.xp
+        labels = xp.asarray(labels, device=self.x.device)
         rows_of = self.x if self.gram is None else self.gram
-        if self._sums is None:
-            self._sums = self._sum(rows_of, labels, None)
-        else:
-            changed = xp.nonzero(labels != self._labels)
-            changed = changed[0] if xp is np else changed[:, 0]
-            if len(changed) > self.n // 2:
-                self._sums = self._sum(rows_of, labels, None)
-            elif len(changed):
-                self._sums += self._sum(rows_of, labels[changed], changed)
-                self._sums -= self._sum(rows_of, self._labels[changed], changed)
+        changed = None if self._sums is None else xp.argwhere(labels != self._labels)[:, 0]
+        if changed is None or len(changed) > self.n // 3:  # fetching single rows costs more
+            self._sums = self._sum(rows_of, labels)
+        elif len(changed):
+            self._sums += self._sum(rows_of, labels[changed], self._labels[changed], changed)
         self._labels = labels
         self._sizes = xp.asarray(sizes, dtype=xp.float64, device=self.x.device)
         if self.gram is None:
@@ -142,29 +146,56 @@ class Samples:
 
     def means(self, labels, sizes) -> np.ndarray:
         """(k, d) float64 centres of the given clusters, summed afresh from the samples."""
-        return to_numpy(self._sum(self.x, labels, None)) / np.asarray(sizes, np.float64)[:, None]
+        labels = self.xp.asarray(labels, device=self.x.device)
+        return to_numpy(self._sum(self.x, labels)) / np.asarray(sizes, np.float64)[:, None]
 
-    def _sum(self, matrix, labels, rows):
-        """(k, columns) float64 sums of ``matrix[rows]`` by label; ``rows=None`` means all."""
+    def _sum(self, matrix, labels, before=None, rows=None):
+        """(k, columns) float64 sums of rows of ``matrix`` by label, all or the given ``rows``; with
+        ``before``, less the sums by those labels."""
         xp = self.xp
         total = xp.zeros((self.k, matrix.shape[1]), dtype=xp.float64, device=self.x.device)
         clusters = xp.arange(self.k, device=self.x.device)[:, None]
         for part in _chunks(matrix, len(labels)):
             chunk = matrix[part] if rows is None else matrix[rows[part]]
-            total += xp.asarray(clusters == labels[part][None, :], dtype=matrix.dtype) @ chunk
+            weights = xp.asarray(clusters == labels[part][None, :], dtype=matrix.dtype)
+            if before is not None:
+                weights -= xp.asarray(clusters == before[part][None, :], dtype=matrix.dtype)
+            total += weights @ chunk
         return total
 
 
-def _precise(xp, x):
-    """Small data in float64, where it costs nothing; large data as they are."""
-    small = x.shape[0] * x.shape[1] * 8 <= DOUBLE_BYTES
-    return xp.asarray(x, dtype=xp.float64) if small else x
+def _prepared(x, like=None):
+    """Small data in float64, where it costs nothing; large data as they are, as torch tensors.
+
+    Args:
+        x: (n, d) array or tensor. like: what it is to be computed with, if anything.
+    """
+    if like is not None:
+        return x if namespace(x) is namespace(like) else _tensor(x)
+    if _small(x):
+        return namespace(x).asarray(x, dtype=namespace(x).float64)
+    return _tensor(x)
+
+
+def _on_host(x) -> bool:
+    return namespace(x) is np or x.device.type == "cpu"
+
+
+def _small(x) -> bool:
+    return x.shape[0] * x.shape[1] * 8 <= DOUBLE_BYTES
+
+
+def _tensor(x) -> torch.Tensor:
+    if namespace(x) is torch:
+        return x
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(x)
 
 
 def _chunks(matrix, n: int | None = None) -> list[slice]:
     """Slices of consecutive rows; on an accelerator larger ones, as launching is what costs."""
-    on_host = namespace(matrix) is np or matrix.device.type == "cpu"
     row = matrix.shape[1] * matrix.dtype.itemsize
-    rows = max(1, (CHUNK_BYTES if on_host else 4 * CHUNK_BYTES) // row)
+    rows = max(1, (CHUNK_BYTES if _on_host(matrix) else 4 * CHUNK_BYTES) // row)
     n = len(matrix) if n is None else n
     return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
