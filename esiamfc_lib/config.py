@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from esiamfc_lib.errors import StudyError
 
@@ -265,13 +265,22 @@ class ClusteringParameters(StageParameters):
     method: Literal["pikmeans", "kmeans", "random"] = Field(
         "pikmeans", description="kmeans and random are the controls"
     )
-    n_clusters: Annotated[int, Field(ge=2)] = Field(6, description="k")
+    n_clusters: Count = Field(6, description="k; 1, for a control arm: all tracks in one")
     kp: NonNegative = Field(0.005, description="proportional gain on the cluster size")
     ki: NonNegative = Field(0.005, description="integral gain on the cluster size")
     tol_balance: NonNegative = Field(0.02, description="largest |n_j - mean| / mean at the end")
     n_init: Count = Field(10, description="initialisations; the best one is kept")
     max_iter: Count = Field(500, description="iterations of one run, at most")
-    study_inits: Annotated[int, Field(ge=2)] = Field(20, description="runs of the stability study")
+    study_inits: NonNegativeInt = Field(
+        20, description="runs of the stability study, 2 or more; 0: no study and no pictures"
+    )
+
+    @field_validator("study_inits")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one run cannot be compared; 0 leaves the study out")
+        return value
 
 
 class TransferParameters(TrainingParameters):
@@ -281,8 +290,11 @@ class TransferParameters(TrainingParameters):
     notebook: ClassVar[str] = "05_transfer_learning"
 
     cluster_id: NonNegativeInt = Field(0, description="the cluster whose tracks train this branch")
-    membership: Literal["nearest", "nearest+second"] = Field(
+    membership: Literal["nearest", "nearest+second", "all"] = Field(
         "nearest", description="clusters that a track helps to train"
+    )
+    start: str = Field(
+        "", description="start from this file, or a control arm's branch; empty: from the baseline"
     )
     train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
     epochs: Count = Field(3, description="passes of pairs_per_epoch")

@@ -17,6 +17,7 @@ from esiamfc_lib.samples import Samples, check_unit_rows, distances
 
 TABLE, CENTRES = "membership.csv", "centres.npz"
 METHODS = ("pikmeans", "kmeans", "random")
+MEMBERSHIPS = ("nearest", "nearest+second", "all")
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,18 @@ class Partition:
 
         Args:
             membership: ``"nearest"``: the cluster's own; ``"nearest+second"``: also those for which
-                it is the second choice.
+                it is the second choice; ``"all"``: every track, a control without specialisation.
 
         Raises:
             StudyError: no such cluster or membership.
         """
         if not 0 <= cluster < self.k:
             raise StudyError(f"cluster_id = {cluster}: there are clusters 0 to {self.k - 1}")
-        if membership not in ("nearest", "nearest+second"):
-            raise StudyError(f"membership = {membership!r}: must be 'nearest' or 'nearest+second'")
+        if membership not in MEMBERSHIPS:
+            raise StudyError(
+                f"membership = {membership!r}: must be one of {', '.join(MEMBERSHIPS)}")
+        if membership == "all":
+            return self.table["track"].tolist()
         chosen = self.table["cluster"] == cluster
         if membership == "nearest+second":
             chosen |= self.table["second"] == cluster
@@ -82,7 +86,8 @@ def partition(features: VideoFeatures, method: str = "pikmeans", *, n_clusters: 
         features: video features.
         method: ``"pikmeans"``; the controls ``"kmeans"`` (no balance) and ``"random"`` (equal
             sizes, tracks dealt out by chance).
-        n_clusters ... init: as of :class:`PIKMeans`. seed: of everything random.
+        n_clusters ... init: as of :class:`PIKMeans`, but that one cluster, which holds every track,
+            is allowed. seed: of everything random.
 
     Raises:
         StudyError: more clusters than tracks, an unknown method, features that are no unit vectors.
@@ -94,7 +99,7 @@ def partition(features: VideoFeatures, method: str = "pikmeans", *, n_clusters: 
         raise StudyError(f"n_clusters = {n_clusters}, but there are only {n} tracks with features")
     check_unit_rows(features.features)
     estimator = None
-    if method == "random":
+    if method == "random" or n_clusters == 1:
         labels = np.random.default_rng(seed).permutation(np.arange(n) % n_clusters)
         centres = np.stack([features.features[labels == j].mean(axis=0, dtype=np.float64)
                             for j in range(n_clusters)])
@@ -110,13 +115,17 @@ def partition(features: VideoFeatures, method: str = "pikmeans", *, n_clusters: 
 
 def memberships(tracks: Sequence[str], features: np.ndarray, labels: np.ndarray,
                 centres: np.ndarray) -> pd.DataFrame:
-    """The table of a :class:`Partition`: every track's cluster and the nearest other one."""
+    """The table of a :class:`Partition`: every track's cluster and the nearest other one.
+
+    Where there is no other one, the second choice is the only cluster.
+    """
     samples = Samples(features)
     samples.start(centres)
     table = distances(samples.products())
     rows = np.arange(len(labels))
     others = table.copy()
-    others[rows, labels] = np.inf
+    if len(centres) > 1:
+        others[rows, labels] = np.inf
     second = others.argmin(axis=1)
     return pd.DataFrame({"track": tracks, "cluster": labels, "second": second,
                          "distance": table[rows, labels].round(6),

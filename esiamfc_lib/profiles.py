@@ -5,12 +5,13 @@ Everything a profile can get wrong is found here, before any stage starts.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from esiamfc_lib.arms import read_arms
 from esiamfc_lib.config import STAGES, StageParameters, TrackingParameters, project_root, resolve
 from esiamfc_lib.errors import StudyError
 
@@ -28,10 +29,12 @@ class Profile:
     Attributes:
         name: of the profile, for messages.
         stages: stage name -> its parameters, in the order of the study.
+        arms: name of a control arm -> its parameters of all stages, see ``arms``.
     """
 
     name: str
     stages: dict[str, StageParameters]
+    arms: dict[str, dict[str, StageParameters]] = field(default_factory=dict)
 
     @property
     def run(self) -> Path:
@@ -68,7 +71,7 @@ def load_profile(name: str, changes: Iterable[str] = ()) -> Profile:
     Args:
         name: of the profile, or a path to a YAML file.
         changes: ``stage.key=value`` or, for what all stages share, ``key=value``; the value is
-            read as YAML.
+            read as YAML. ``arms={}`` leaves the control arms out.
 
     Raises:
         StudyError: an unknown name, a wrong type or value, or not a YAML mapping.
@@ -79,38 +82,43 @@ def load_profile(name: str, changes: Iterable[str] = ()) -> Profile:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     names = [model.stage for model in STAGES]
+    keys = ", ".join([*COMMON, *names, "arms"])
     if not isinstance(values, dict):
-        raise StudyError(f"{file}: expected the keys {', '.join([*COMMON, *names])}")
+        raise StudyError(f"{file}: expected the keys {keys}")
     for key, section in values.items():
-        if key not in (*COMMON, *names):
-            raise StudyError(
-                f"{file}: unknown key {key!r}; it takes {', '.join([*COMMON, *names])}"
-            )
+        if key not in (*COMMON, *names, "arms"):
+            raise StudyError(f"{file}: unknown key {key!r}; it takes {keys}")
         if key in names and not isinstance(section or {}, dict):
             raise StudyError(f"{file}: {key} must hold parameters, not {section!r}")
     for change in changes:
         _apply(values, change, names)
     common = {key: values[key] for key in COMMON if key in values}
-    stages = {}
+    sections, stages = {}, {}
     for model in STAGES:
         section = dict(values.get(model.stage) or {})
         for key in section:
             if key in COMMON or key == "cluster_id":
                 where = "once, at the top level" if key in COMMON else "by the chain, per cluster"
                 raise StudyError(f"{file}: {model.stage}.{key} is set {where}")
+        sections[model.stage] = common | section
         stages[model.stage] = model.validated(common | section, where=f"{file.name}: {model.stage}")
-    return Profile(file.stem, stages)
+    if stages["clustering"].n_clusters < 2:
+        raise StudyError(
+            f"{file.name}: clustering.n_clusters = 1: an ensemble has 2 branches or more; one "
+            "cluster that holds every track is for a control arm"
+        )
+    return Profile(file.stem, stages, read_arms(values.get("arms") or {}, sections, file.name))
 
 
 def _apply(values: dict[str, Any], change: str, names: list[str]) -> None:
     """Put one ``stage.key=value`` into the profile's ``values``."""
     target, equals, text = change.partition("=")
     stage, dot, key = target.strip().rpartition(".")
-    known = stage in names if dot else key in COMMON
+    known = stage in names if dot else key in (*COMMON, "arms")
     if not equals or not key or not known:
         raise StudyError(
             f"--set {change}: expected stage.key=value with a stage of {', '.join(names)}, "
-            f"or key=value with a key of {', '.join(COMMON)}"
+            f"or key=value with a key of {', '.join([*COMMON, 'arms'])}"
         )
     try:
         value = yaml.safe_load(text)
@@ -133,12 +141,17 @@ def check_profile(profile: Profile) -> None:
     for stage in ("baseline", "results"):
         where = f"{profile.name}: {stage}.tracking"
         TrackingParameters.validated(profile.stages[stage].tracking, where=where)
-    for stage, parameters in profile.stages.items():
-        device = getattr(parameters, "device", "auto")
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-            raise StudyError(
-                f"{profile.name}: {stage}.device = {device!r}: expected auto, cpu, cuda, cuda:1 ..."
-            )
+    for arm, stages in {"": profile.stages, **profile.arms}.items():
+        for stage, parameters in stages.items():
+            where = f"{profile.name}: {f'arms.{arm}.' * bool(arm)}{stage}"
+            device = getattr(parameters, "device", "auto")
+            if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+                raise StudyError(
+                    f"{where}.device = {device!r}: expected auto, cpu, cuda, cuda:1 ..."
+                )
+            start = getattr(parameters, "start", "")
+            if start and start not in profile.arms and not resolve(start).is_file():
+                raise StudyError(f"{where}.start: no arm {start!r}, and no file {resolve(start)}")
 
 
 def _check_data(profile: Profile) -> None:

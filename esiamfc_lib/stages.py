@@ -5,11 +5,13 @@ them. Whether a stage is up to date is decided by comparing its fingerprint with
 last success, so a stage that ran again and wrote the same bytes does not make later ones run.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from esiamfc_lib.arms import FOLDER
 from esiamfc_lib.config import STAGES, StageParameters, project_root, resolve
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import changed, differences, file_digest, fingerprint
@@ -76,27 +78,37 @@ class Stage:
     """One run of one notebook.
 
     Attributes:
-        name: stage, for the fan-out with its cluster: ``branches/2``.
+        name: stage; for the fan-out with its cluster, in a control arm with the arm's name:
+            ``branches/2``, ``fusion@random``, ``branches@random/2``.
         parameters: all of them, validated.
-        inputs, outputs: artefacts, from the profile's folder.
-        needs: names of the stages that write the inputs.
+        inputs: artefact, from the stage's working folder -> the stage that writes it.
+        outputs: artefacts, from the stage's working folder.
     """
 
     name: str
     parameters: StageParameters
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, "Stage"]
     outputs: tuple[str, ...]
-    needs: tuple[str, ...]
 
     @property
     def kind(self) -> str:
-        """The stage without its cluster."""
+        """The stage without its arm and cluster."""
         return self.parameters.stage
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the stages that write the inputs."""
+        return tuple(dict.fromkeys(maker.name for maker in self.inputs.values()))
+
+    @property
+    def place(self) -> str:
+        """The stage's folder, from its working folder: ``branches/2``."""
+        return self.kind + self.name[self.name.find("/") :] * ("/" in self.name)
 
     @property
     def folder(self) -> Path:
         """Where the stage writes."""
-        return self.parameters.run / self.name
+        return self.parameters.run / self.place
 
     @property
     def notebook(self) -> Path:
@@ -112,10 +124,23 @@ class Stage:
 
     def files(self) -> dict[str, Path]:
         """What the stage reads: artefacts, and the user's starting weights."""
-        files = {name: self.parameters.run / name for name in self.inputs}
-        if weights := getattr(self.parameters, "weights", ""):
-            files[weights] = resolve(weights)
+        files = {
+            name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
+        }
+        for parameter in ("weights", "start"):
+            weights = getattr(self.parameters, parameter, "")
+            if weights and weights not in files:
+                files[weights] = resolve(weights)
         return files
+
+    def links(self) -> list[tuple[Path, Path]]:
+        """(place in the working folder, folder of the shared stage), for ``arms.link``."""
+        places = {
+            self.parameters.run / name.removesuffix(_within(maker, name)) / maker.place: maker
+            for name, maker in self.inputs.items()
+            if name != getattr(self.parameters, "start", "")  # a path of its own
+        }
+        return [(place, made.folder) for place, made in places.items() if place != made.folder]
 
     def fingerprint(self) -> dict[str, Any]:
         """See ``fingerprint.fingerprint``.
@@ -125,38 +150,99 @@ class Stage:
         """
         for name, path in self.files().items():
             if not path.is_file():
-                maker = name.split("/")[0]
-                raise StudyError(f"stage {self.name} needs {path}: run stage {maker} first")
+                maker = self.inputs.get(name)
+                hint = f": run stage {maker.name} first" if maker else ", which is not there"
+                raise StudyError(f"stage {self.name} needs {path}{hint}")
         return fingerprint(self.notebook, self.parameters.model_dump(), self.files())
 
 
+def _within(maker: Stage, name: str) -> str:
+    """The artefact from the maker's own working folder: what stands before its place is dropped."""
+    return name[name.rindex(f"{maker.place}/") :]
+
+
 def graph(profile: Profile) -> dict[str, Stage]:
-    """All stages of a study in a valid order, notebook 05 once per cluster."""
-    clusters = range(profile.stages["clustering"].n_clusters)
-    stages: dict[str, Stage] = {}
-    for kind, parameters in profile.stages.items():
-        inputs = _per_cluster(INPUTS[kind], clusters)
-        makers = {part for name in inputs for part in stages if name in stages[part].outputs}
-        needs = tuple(name for name in stages if name in makers)
+    """All stages of a study and of its control arms in a valid order, 05 once per cluster.
+
+    A stage of an arm whose parameters and inputs are those of another stage is that stage: it is
+    in the graph once.
+
+    Raises:
+        StudyError: the branches of an arm start from branches that start from them.
+    """
+    builder = _Builder(profile)
+    builder.stage("", "results")
+    return builder.stages
+
+
+class _Builder:
+    """Makes each stage after the stages that it reads from."""
+
+    def __init__(self, profile: Profile):
+        self.profile = profile
+        self.stages: dict[str, Stage] = {}
+        self._made: dict[str, Stage] = {}
+        self._under_way: list[str] = []
+
+    def stage(self, arm: str, kind: str, cluster: int = 0) -> Stage:
+        """The stage of an arm (of the study itself for ``""``)."""
+        own = kind + f"@{arm}" * bool(arm) + f"/{cluster}" * (kind == "branches")
+        if own in self.stages:
+            return self.stages[own]
+        if own in self._under_way:
+            raise StudyError(
+                f"{self.profile.name}: the start of {own} leads back to itself: set branches.start "
+                "of one of the arms to ''"
+            )
+        self._under_way.append(own)
+        parameters = self._of(arm)[kind]
+        inputs = self._inputs(arm, kind)
+        outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
         if kind == "branches":
-            for i in clusters:
-                outputs = (BRANCH.format(i), f"branches/{i}/metrics.json")
-                one = parameters.model_copy(update={"cluster_id": i})
-                stages[f"branches/{i}"] = Stage(f"branches/{i}", one, inputs, outputs, needs)
-        else:
-            outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
-            stages[kind] = Stage(kind, parameters, inputs, outputs, needs)
-    return stages
+            parameters = parameters.model_copy(update={"cluster_id": cluster})
+            outputs = (BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
+            if parameters.start in self.profile.arms:
+                # an arm's name stands for the file of its first branch
+                maker = self.stage(parameters.start, "branches")
+                file = f"{maker.parameters.run_dir}/{maker.outputs[0]}"
+                parameters = parameters.model_copy(update={"start": file})
+                inputs[file] = maker
+        self._under_way.pop()
+        found = Stage(own, parameters, inputs, outputs)
+        same = self._made.setdefault(_content(found), found)
+        self.stages.setdefault(same.name, same)
+        return same
+
+    def _of(self, arm: str) -> dict[str, StageParameters]:
+        return self.profile.arms[arm] if arm else self.profile.stages
+
+    def _inputs(self, arm: str, kind: str) -> dict[str, Stage]:
+        """Artefact -> stage; for the results also what the arms leave."""
+        inputs = {}
+        for name in INPUTS[kind]:
+            maker = name.partition("/")[0]
+            for i in range(self._of(arm)["clustering"].n_clusters if "{}" in name else 1):
+                inputs[name.format(i)] = self.stage(arm, maker, i)
+        if kind == "results":
+            for other, stages in self.profile.arms.items():
+                single = stages["clustering"].n_clusters == 1  # nothing to fuse
+                for name in (BRANCH.format(0),) if single else (CENTRES, FUSION):
+                    maker = self.stage(other, name.partition("/")[0])
+                    inputs[f"{FOLDER}/{other}/{name}"] = maker
+        return inputs
 
 
-def _per_cluster(names: Iterable[str], clusters: range) -> tuple[str, ...]:
-    return tuple(
-        name.format(i) for name in names for i in (clusters if "{}" in name else clusters[:1])
-    )
+def _content(stage: Stage) -> str:
+    """What the stage does, wherever it writes."""
+    parameters = stage.parameters.model_dump(exclude={"run_dir", "report_dir"})
+    return json.dumps([stage.kind, parameters, stage.needs])
 
 
 def find(stages: dict[str, Stage], wanted: str) -> list[str]:
-    """Stages that ``wanted`` means: a name, a notebook, its number, or one branch.
+    """Stages that ``wanted`` means: a name, a notebook, its number, one branch, or an arm.
+
+    ``clustering`` and ``04`` mean the notebook in all arms, ``clustering@random`` in one of them,
+    ``@random`` all stages of an arm but those that it shares.
 
     Raises:
         StudyError: it means none.
@@ -164,12 +250,31 @@ def find(stages: dict[str, Stage], wanted: str) -> list[str]:
     found = [
         name
         for name, stage in stages.items()
-        if wanted in (name, stage.kind, stage.parameters.notebook, stage.parameters.notebook[:2])
+        for notebook in [stage.parameters.notebook]
+        if wanted in (name, stage.kind, notebook, notebook[:2], name.partition("/")[0])
+        or (wanted.startswith("@") and wanted[1:] == _arm(name))
     ]
     if not found:
         names = ", ".join(f"{model.notebook[:2]} {model.stage}" for model in STAGES)
-        raise StudyError(f"no stage {wanted!r}; there are {names}")
+        arms = list(dict.fromkeys(f"@{arm}" for arm in map(_arm, stages) if arm))
+        raise StudyError(f"no stage {wanted!r}; there are {', '.join([names, *arms])}")
     return found
+
+
+def _arm(name: str) -> str:
+    """The arm in a stage's name; empty for the study's own."""
+    return name.partition("@")[2].partition("/")[0]
+
+
+def ancestry(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
+    """The stages named and all that they need, directly or not, in the order of ``stages``."""
+    wanted, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += stages[name].needs
+    return [name for name in stages if name in wanted]
 
 
 def reasons(stage: Stage) -> list[str]:
@@ -178,7 +283,8 @@ def reasons(stage: Stage) -> list[str]:
     Raises:
         StudyError: an input is missing.
     """
-    record = read_record(stage.folder)
+    # a link is another stage's folder, left from when the two were one
+    record = None if stage.folder.is_symlink() else read_record(stage.folder)
     if record is None:
         return ["it has not run"]
     if record.status != "done":

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +22,14 @@ from doit.cmd_base import TaskLoader2
 from doit.reporter import ZeroReporter
 from doit.task import Task
 
+from esiamfc_lib.arms import link, write_manifest
 from esiamfc_lib.config import project_root
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import code_cells, file_digest
 from esiamfc_lib.kernels import Kernels, end_leftover, ending
 from esiamfc_lib.profiles import Profile, check_profile
 from esiamfc_lib.provenance import Record, environment, read_record, report_files
-from esiamfc_lib.stages import STORE, Stage, find, graph, reasons, stale
+from esiamfc_lib.stages import STORE, Stage, ancestry, find, graph, reasons, stale
 from esiamfc_lib.terminal import Display, duration
 
 KERNEL_ENVIRONMENT = {
@@ -64,15 +66,15 @@ class Study:
         self.ran: list[str] = []
         self.failures: list[str] = []
         self.kernels = Kernels()
+        self.arranging = threading.Lock()  # of links, which stages of one arm share
         self.display = Display(self.stream)
 
     def _select(self) -> list[str]:
-        names = list(self.stages)
         if self.only:
             return find(self.stages, self.only)
         if self.until:
-            return names[: names.index(find(self.stages, self.until)[-1]) + 1]
-        return names
+            return ancestry(self.stages, find(self.stages, self.until))
+        return list(self.stages)
 
     def plan(self) -> list[tuple[str, str]]:
         """For every selected stage what would happen and why; runs nothing."""
@@ -109,6 +111,7 @@ class Study:
         check_profile(self.profile)
         begin = time.monotonic()
         with exclusive(self.profile.run), self.display, ending(self.kernels):
+            write_manifest(self.profile.run, self.profile.stages, self.profile.arms)
             self._walk()
         for failure in self.failures:
             self.stream.write(f"{failure}\n")
@@ -178,19 +181,23 @@ class Study:
         """One notebook from fingerprint to record; the record that says ``done`` comes last."""
         from esiamfc_lib.execution import NotebookFailed, run_notebook
 
+        with self.arranging:
+            link(stage.links(), own=[stage.folder])
         last = read_record(stage.folder)
         if last and last.status == "running" and last.kernel:
             end_leftover(last.kernel)
         current = stage.fingerprint()
         self._check_clusters(stage)
-        if stage.name in self.forced or (last and stale(last.fingerprint, current)):
+        # the results know by themselves, file by file, which of them are still good
+        old = last and stage.kind != "results" and stale(last.fingerprint, current)
+        if stage.name in self.forced or old:
             shutil.rmtree(stage.folder, ignore_errors=True)
         record = Record(stage.name, "running", current, started=datetime.now(UTC).isoformat())
         record.write(stage.folder)
         # the notebook's last word must be a new one; other outputs may be kept and resumed
         for file in (stage.executed, stage.folder / "metrics.json"):
             file.unlink(missing_ok=True)
-        begin, reports = time.monotonic(), report_files(self.profile.reports)
+        begin, reports = time.monotonic(), report_files(stage.parameters.reports)
         progress = self._progress_file(stage)
         self.display.start(stage.name, progress, cells=len(code_cells(stage.notebook)) + 2)
         try:
@@ -217,7 +224,7 @@ class Study:
             outputs={name: file_digest(run / name) for name in stage.outputs},
             reports=[
                 name
-                for name, written in report_files(self.profile.reports).items()
+                for name, written in report_files(stage.parameters.reports).items()
                 if reports.get(name) != written
             ],
             seconds=round(time.monotonic() - begin, 3),
@@ -231,7 +238,8 @@ class Study:
         file = self.profile.run / STORE
         if stage.kind == "dataset" or not file.is_file():
             return
-        k = self.profile.stages["clustering"].n_clusters
+        every = [self.profile.stages, *self.profile.arms.values()]
+        k = max(stages["clustering"].n_clusters for stages in every)
         tracks = json.loads(file.read_text(encoding="utf-8"))["tracks"]
         if k > tracks:
             raise StudyError(

@@ -113,7 +113,9 @@ def test_profile_sets_common_and_stage_parameters(profile):
         ("", ["training.epochs=3"], "--set training.epochs=3: expected"),
         ("", ["baseline.epochs=three"], "parameter 'epochs' = 'three'"),
         ("", ["baseline.epochs=[3"], "the value is not valid YAML"),
-        ("", ["clustering.n_clusters=1"], "parameter 'n_clusters' = 1"),
+        ("", ["clustering.n_clusters=0"], "parameter 'n_clusters' = 0"),
+        ("", ["clustering.n_clusters=1"], "clustering.n_clusters = 1: an ensemble has 2 branches"),
+        ("", ["clustering.study_inits=1"], "one run cannot be compared"),
         ("", ["results.benchmarks=[otb]"], "parameter 'benchmarks.0' = 'otb'"),
     ],
 )

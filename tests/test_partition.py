@@ -51,6 +51,16 @@ def test_partition_and_its_files(features, method, tmp_path):
         assert (again / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
+@pytest.mark.parametrize("method", partition.METHODS)
+def test_one_cluster_holds_every_track(features, method, tmp_path):
+    made = partition.partition(features, method, n_clusters=1)
+    assert made.sizes.tolist() == [60] and made.estimator is None
+    assert np.isfinite(made.table["second_distance"]).all()
+    partition.save(made, tmp_path)
+    for membership in partition.MEMBERSHIPS:
+        assert partition.load(tmp_path).members(0, membership) == list(features.tracks)
+
+
 def test_centres_are_the_means_of_the_members(features):
     made = partition.partition(features, "random", n_clusters=4, seed=2)
     for j in range(4):
@@ -69,8 +79,9 @@ def test_members(features):
     assert all(set(a) <= set(b) for a, b in zip(near, both, strict=True))
     with pytest.raises(StudyError, match="cluster_id = 3: there are clusters 0 to 2"):
         made.members(3)
+    assert made.members(1, "all") == list(features.tracks)
     with pytest.raises(StudyError, match="membership"):
-        made.members(0, "all")
+        made.members(0, "every")
 
 
 def test_bad_input(features, tmp_path):

@@ -47,7 +47,9 @@ def main(args: Namespace) -> int:
     study = Study(profile, sys.stdout, args.only, args.until, tuple(args.force), args.jobs)
     if args.dry_run:
         check_profile(profile)
-        for name, what in study.plan():
-            sys.stdout.write(f"{name:<12} {what}\n")
+        lines = study.plan()
+        width = max(12, *(len(name) for name, _ in lines))
+        for name, what in lines:
+            sys.stdout.write(f"{name:<{width}} {what}\n")
         return 0
     return study.run()

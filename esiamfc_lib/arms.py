@@ -1,0 +1,156 @@
+"""Control arms: the study's middle notebooks once more, with other parameters.
+
+A gain of the ensemble means little until something simpler has failed to give it. An **arm** is a
+named set of changes to the parameters of notebooks 04 to 06::
+
+    arms:
+      random:       {clustering: {method: random}}
+      equal_budget: {clustering: {n_clusters: 1}, branches: {pairs_per_epoch: 3600}}
+
+It works in ``<run_dir>/arms/<name>``. What it does not change it shares with the study, or with
+another arm: links in its folder point to the folders of those stages, so that every notebook finds
+its files where it always does. Notebook 07 of the study itself compares the arms.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from esiamfc_lib.config import STAGES, StageParameters, TransferParameters
+from esiamfc_lib.errors import StudyError
+
+FOLDER, MANIFEST = "arms", "arms/arms.json"
+MAIN = "main"
+"""Name of the study itself among its arms, in the manifest."""
+
+CHANGEABLE = ("clustering", "branches", "fusion")
+"""Stages that an arm may change; the data, the baseline and its embedding are those of all."""
+
+
+def read_arms(
+    section: Any, sections: Mapping[str, Mapping[str, Any]], where: str
+) -> dict[str, dict[str, StageParameters]]:
+    """Parameters of all stages of every arm.
+
+    Args:
+        section: the profile's ``arms``.
+        sections: stage -> values of the study itself, ``run_dir`` and the like among them.
+        where: the profile's file, for messages.
+
+    Raises:
+        StudyError: not a mapping, a name that cannot be a folder, a stage that an arm cannot
+            change, or a wrong parameter.
+    """
+    if not isinstance(section, dict):
+        raise StudyError(f"{where}: arms must hold names with changes, not {section!r}")
+    return {name: _arm(name, changes, sections, where) for name, changes in section.items()}
+
+
+def _arm(name: Any, changes: Any, sections: Mapping[str, Mapping[str, Any]], where: str):
+    if not isinstance(name, str) or name == MAIN or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise StudyError(
+            f"{where}: arm {name!r}: a name has small letters, digits and _, and is not {MAIN!r}"
+        )
+    allowed = ("seed", *CHANGEABLE)
+    if not isinstance(changes, dict) or not changes or set(changes) - set(allowed):
+        raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(allowed)}")
+    stages = {}
+    for model in STAGES:
+        own = changes.get(model.stage) or {}
+        if not isinstance(own, dict):
+            raise StudyError(f"{where}: arms.{name}.{model.stage} must hold parameters")
+        for key in ("run_dir", "report_dir", "seed", "cluster_id"):
+            if key in own:
+                raise StudyError(f"{where}: arms.{name}.{model.stage} cannot set {key}")
+        values = {**sections[model.stage], **own}
+        if model.stage in CHANGEABLE and "seed" in changes:
+            values["seed"] = changes["seed"]
+        run = values.get("run_dir", model.model_fields["run_dir"].default)
+        values |= {"run_dir": f"{run}/{FOLDER}/{name}"}
+        values |= {"report_dir": f"{run}/{FOLDER}/{name}/reports"}
+        stages[model.stage] = model.validated(values, where=f"{where}: arms.{name}.{model.stage}")
+    return stages
+
+
+def branch_pairs(
+    stages: Mapping[str, StageParameters], arms: Mapping[str, Mapping[str, StageParameters]]
+) -> int:
+    """Pairs that all branches together have learned from, those of their start included.
+
+    Args:
+        stages: parameters of the study or of an arm.
+        arms: of all arms, to look the starts up.
+    """
+    branches = stages["branches"]
+    assert isinstance(branches, TransferParameters)
+    pairs = stages["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
+    start = arms.get(branches.start)
+    return pairs + (branch_pairs(start, arms) if start else 0)
+
+
+def write_manifest(
+    run: Path,
+    main: Mapping[str, StageParameters],
+    arms: Mapping[str, Mapping[str, StageParameters]],
+) -> None:
+    """Tell notebook 07 which arms there are: ``arms/arms.json``; removed where there are none."""
+    file = run / MANIFEST
+    if not arms:
+        file.unlink(missing_ok=True)
+        return
+    facts = {
+        name: {
+            "clusters": stages["clustering"].n_clusters,
+            "method": stages["clustering"].method,
+            "membership": stages["branches"].membership,
+            "start": stages["branches"].start,
+            "seed": stages["branches"].seed,
+            "pairs": branch_pairs(stages, arms),
+        }
+        for name, stages in {MAIN: main, **arms}.items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(facts, indent=2) + "\n"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+
+
+def read_manifest(run: Path) -> dict[str, dict[str, Any]]:
+    """What ``write_manifest`` wrote: name -> facts, the study itself first; empty without arms.
+
+    Raises:
+        StudyError: the file is damaged.
+    """
+    file = run / MANIFEST
+    if not file.is_file():
+        return {}
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        return {str(name): dict(values) for name, values in facts.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise StudyError(f"{file} is damaged ({error}): run the chain again") from None
+
+
+def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:
+    """Bring an arm's folder into order.
+
+    Args:
+        links: (place in the arm's folder, folder of the stage that is shared).
+        own: folders of the arm's own stages: a link that stood there before goes away.
+    """
+    for folder in own:
+        if folder.is_symlink():
+            folder.unlink()
+    for place, target in links:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_symlink():
+            if place.readlink() == Path(os.path.relpath(target, place.parent)):
+                continue
+            place.unlink()
+        elif place.is_dir():
+            shutil.rmtree(place)  # the arm's own until its parameters became those of the study
+        place.symlink_to(os.path.relpath(target, place.parent), target_is_directory=True)
