@@ -5,7 +5,7 @@ named set of changes to the parameters of notebooks 04 to 06::
 
     arms:
       random:       {clustering: {method: random}}
-      equal_budget: {clustering: {n_clusters: 1}, branches: {pairs_per_epoch: 3600}}
+      equal_budget: {clustering: {n_clusters: 1}, branches: {pairs_per_epoch: 3600}, seeds: [0, 1]}
 
 It works in ``<run_dir>/arms/<name>``. What it does not change it shares with the study, or with
 another arm: links in its folder point to the folders of those stages, so that every notebook finds
@@ -36,6 +36,10 @@ def read_arms(
 ) -> dict[str, dict[str, StageParameters]]:
     """Parameters of all stages of every arm.
 
+    An arm with ``seeds: [0, 1, 2]`` is repeated: the arm itself for the study's own seed, for each
+    other seed k an arm ``<name>_s<k>``. Where it starts from an arm that has the same seed, it
+    starts from that repetition.
+
     Args:
         section: the profile's ``arms``.
         sections: stage -> values of the study itself, ``run_dir`` and the like among them.
@@ -47,31 +51,60 @@ def read_arms(
     """
     if not isinstance(section, dict):
         raise StudyError(f"{where}: arms must hold names with changes, not {section!r}")
-    return {name: _arm(name, changes, sections, where) for name, changes in section.items()}
+    seed = sections["clustering"].get("seed", 0)
+    every = {}
+    for name, changes in section.items():
+        _check(name, changes, where)
+        for one in changes.get("seeds", [seed]):
+            every[name if one == seed else f"{name}_s{one}"] = (one, changes)
+    return {
+        name: _stages(name, one, changes, sections, every, where)
+        for name, (one, changes) in every.items()
+    }
 
 
-def _arm(name: Any, changes: Any, sections: Mapping[str, Mapping[str, Any]], where: str):
+def _check(name: Any, changes: Any, where: str) -> None:
     if not isinstance(name, str) or name == MAIN or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise StudyError(
             f"{where}: arm {name!r}: a name has small letters, digits and _, and is not {MAIN!r}"
         )
-    allowed = ("seed", *CHANGEABLE)
+    allowed = ("seeds", *CHANGEABLE)
     if not isinstance(changes, dict) or not changes or set(changes) - set(allowed):
         raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(allowed)}")
-    stages = {}
-    for model in STAGES:
-        own = changes.get(model.stage) or {}
+    seeds = changes.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise StudyError(f"{where}: arms.{name}.seeds must be a list of numbers, not {seeds!r}")
+    for stage in CHANGEABLE:
+        own = changes.get(stage) or {}
         if not isinstance(own, dict):
-            raise StudyError(f"{where}: arms.{name}.{model.stage} must hold parameters")
+            raise StudyError(f"{where}: arms.{name}.{stage} must hold parameters, not {own!r}")
         for key in ("run_dir", "report_dir", "seed", "cluster_id"):
             if key in own:
-                raise StudyError(f"{where}: arms.{name}.{model.stage} cannot set {key}")
-        values = {**sections[model.stage], **own}
-        if model.stage in CHANGEABLE and "seed" in changes:
-            values["seed"] = changes["seed"]
+                raise StudyError(f"{where}: arms.{name}.{stage} cannot set {key}")
+
+
+def _stages(
+    name: str,
+    seed: int,
+    changes: Mapping[str, Any],
+    sections: Mapping[str, Mapping[str, Any]],
+    every: Mapping[str, Any],
+    where: str,
+) -> dict[str, StageParameters]:
+    """Parameters of one arm; ``every`` holds the names of all."""
+    stages = {}
+    for model in STAGES:
+        values = {**sections[model.stage], **(changes.get(model.stage) or {})}
+        if model.stage in CHANGEABLE:
+            values["seed"] = seed
+        again = f"{values.get('start')}_s{seed}"
+        if again in every:
+            values["start"] = again
         run = values.get("run_dir", model.model_fields["run_dir"].default)
-        values |= {"run_dir": f"{run}/{FOLDER}/{name}"}
-        values |= {"report_dir": f"{run}/{FOLDER}/{name}/reports"}
+        values |= {
+            "run_dir": f"{run}/{FOLDER}/{name}",
+            "report_dir": f"{run}/{FOLDER}/{name}/reports",
+        }
         stages[model.stage] = model.validated(values, where=f"{where}: arms.{name}.{model.stage}")
     return stages
 
@@ -92,6 +125,17 @@ def branch_pairs(
     return pairs + (branch_pairs(start, arms) if start else 0)
 
 
+def treatment(
+    stages: Mapping[str, StageParameters], arms: Mapping[str, Mapping[str, StageParameters]]
+) -> str:
+    """What an arm does, whatever its seed: equal for repetitions; arguments as ``branch_pairs``."""
+    where = {"run_dir", "report_dir", "seed"}
+    values = {stage: stages[stage].model_dump(exclude=where) for stage in CHANGEABLE}
+    if (start := values["branches"]["start"]) in arms:
+        values["branches"]["start"] = treatment(arms[start], arms)
+    return json.dumps(values)
+
+
 def write_manifest(
     run: Path,
     main: Mapping[str, StageParameters],
@@ -102,17 +146,19 @@ def write_manifest(
     if not arms:
         file.unlink(missing_ok=True)
         return
-    facts = {
-        name: {
-            "clusters": stages["clustering"].n_clusters,
-            "method": stages["clustering"].method,
-            "membership": stages["branches"].membership,
-            "start": stages["branches"].start,
+    known, facts = {}, {}
+    for name, stages in {MAIN: main, **arms}.items():
+        same = known.setdefault(treatment(stages, arms), name)
+        single = stages["clustering"].n_clusters == 1
+        facts[name] = {
+            "repeats": same if same != name else "",
             "seed": stages["branches"].seed,
+            "clusters": stages["clustering"].n_clusters,
+            "method": "" if single else stages["clustering"].method,
+            "membership": "all" if single else stages["branches"].membership,
+            "start": stages["branches"].start,
             "pairs": branch_pairs(stages, arms),
         }
-        for name, stages in {MAIN: main, **arms}.items()
-    }
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=2) + "\n"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:

@@ -198,27 +198,40 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
         read_manifest(folder)
 
 
-def test_seed_of_an_arm_is_that_of_its_own_stages(project):
-    arms = json.dumps({"again": {"seed": 7}})
-    stages = graph(load_profile("tiny", [f"arms={arms}", "branches.start=''"]))
+def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
+    arms = {
+        "again": {"seeds": [1, 2]},
+        "all": {"seeds": [0, 1], "branches": {"start": ""}, "clustering": {"n_clusters": 1}},
+    }
+    profile = load_profile("tiny", [f"arms={json.dumps(arms)}"])
+    assert list(profile.arms) == ["again_s1", "again_s2", "all", "all_s1"]
+    stages = graph(profile)
+    assert stages["branches/0"].parameters.start.startswith("data/tiny/arms/all/")
+    assert stages["branches@again_s1/0"].parameters.start.startswith("data/tiny/arms/all_s1/")
+    assert stages["branches@again_s2/0"].parameters.start.startswith("data/tiny/arms/all/")
     seeds = {name: stage.parameters.seed for name, stage in stages.items()}
-    assert seeds["baseline"] == 0 and "baseline@again" not in seeds
-    assert {seeds[name] for name in seeds if "@again" in name} == {7}
-    assert len([name for name in seeds if "@again" in name]) == 4
+    assert seeds["baseline"] == seeds["clustering"] == 0 and "baseline@again_s1" not in seeds
+    assert {seeds[name] for name in seeds if "@again_s1" in name} == {1}
+    run(f"arms={json.dumps(arms)}", only="dataset")
+    facts = read_manifest(project / "data/tiny")
+    assert [name for name in facts if facts[name]["repeats"] == "main"] == ["again_s1", "again_s2"]
+    assert facts["all_s1"]["repeats"] == "all" and facts["all"]["repeats"] == ""
 
 
 @pytest.mark.parametrize(
     ("arms", "sentence"),
     [
         ("[random]", "arms must hold names with changes, not ['random']"),
-        ("{Random: {seed: 1}}", "arm 'Random': a name has small letters"),
-        ("{main: {seed: 1}}", "arm 'main': a name has small letters"),
-        ("{r: {}}", "arm 'r' must change some of seed, clustering, branches, fusion"),
+        ("{Random: {seeds: [1]}}", "arm 'Random': a name has small letters"),
+        ("{main: {seeds: [1]}}", "arm 'main': a name has small letters"),
+        ("{r: {}}", "arm 'r' must change some of seeds, clustering, branches, fusion"),
         ("{r: {baseline: {epochs: 1}}}", "arm 'r' must change some of"),
         ("{r: {clustering: 3}}", "arms.r.clustering must hold parameters"),
         ("{r: {clustering: {kpp: 1.0}}}", "arms.r.clustering: unknown parameter 'kpp'"),
         ("{r: {branches: {cluster_id: 1}}}", "arms.r.branches cannot set cluster_id"),
-        ("{r: {seed: one}}", "parameter 'seed' = 'one'"),
+        ("{r: {seeds: 1}}", "arms.r.seeds must be a list of numbers, not 1"),
+        ("{r: {seeds: [one]}}", "arms.r.seeds must be a list of numbers, not ['one']"),
+        ("{r: {seeds: [-1]}}", "parameter 'seed' = -1"),
         ("{r: {branches: {start: nowhere}}}", "arms.r.branches.start: no arm 'nowhere', and no"),
         ("{r: {fusion: {device: gpu}}}", "arms.r.fusion.device = 'gpu'"),
     ],
