@@ -1,0 +1,105 @@
+"""Runs of two trackers matched: the same sequence, start and seed, one minus the other."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.errors import StudyError
+
+# Columns that tell the units of a level apart, as far as the table has them.
+UNITS = {
+    "sequence": ("sequence",),
+    "start": ("start", "direction", "perturbation"),
+    "seed": ("seed",),
+}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Differences of one tracker to the reference.
+
+    Attributes:
+        tracker: its name.
+        runs: one row a run: ``sequence``, ``start`` (number of the unit), ``seed``,
+            ``difference``, ``value`` and ``reference`` (both scores).
+    """
+
+    tracker: str
+    runs: pd.DataFrame
+
+    @cached_property
+    def cells(self) -> list[np.ndarray]:
+        """Differences of each sequence: (starts, seeds); all runs must be there."""
+        runs = self.runs.sort_values(["sequence", "start", "seed"])
+        matrix = runs["difference"].to_numpy().reshape(-1, len(self.seeds))
+        names = runs["sequence"].to_numpy()[:: len(self.seeds)]
+        return np.split(matrix, np.flatnonzero(names[1:] != names[:-1]) + 1)
+
+    @property
+    def sequences(self) -> np.ndarray:
+        """Mean differences (sequences, seeds)."""
+        return np.array([starts.mean(axis=0) for starts in self.cells])
+
+    @cached_property
+    def seeds(self) -> tuple:
+        """Labels of the seeds."""
+        return tuple(sorted(self.runs["seed"].unique()))
+
+
+def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pairs:
+    """Match the runs of two trackers."""
+    keys = [name for level in ("sequence", "start") for name in UNITS[level] if name in part]
+    sides = []
+    for name in (tracker, reference):
+        side = part.loc[part["tracker"] == name]
+        side = side[[*keys, column]].assign(seed=side.get("seed", np.nan))
+        seeded = side["seed"].notna()
+        if seeded.any() and not seeded.all():
+            raise StudyError(f"{name}: some runs have a seed and some have none")
+        if side.duplicated([*keys, "seed"]).any():
+            raise StudyError(f"{name}: two scores for one run ({', '.join(keys)}, seed)")
+        sides.append(side)
+    one, other = sides
+    if one["seed"].notna().all() and other["seed"].notna().all():
+        keys.append("seed")
+    elif one["seed"].notna().all():
+        other = other.drop(columns="seed")
+    else:
+        one = one.drop(columns="seed")
+    runs = one.merge(other, on=keys, how="outer", suffixes=("_one", "_other"), indicator=True)
+    if (runs["_merge"] != "both").any():
+        first = runs.loc[runs["_merge"] != "both"].iloc[0]
+        lacking = reference if first["_merge"] == "left_only" else tracker
+        place = ", ".join(f"{key} {first[key]}" for key in keys)
+        raise StudyError(f"{lacking} lacks the run of {place}: finish it, or leave it out for all")
+    starts = [name for name in UNITS["start"] if name in runs]
+    return Pairs(
+        tracker,
+        pd.DataFrame(
+            {
+                "sequence": runs["sequence"],
+                "start": runs.groupby(starts).ngroup() if starts else 0,
+                "seed": runs["seed"].fillna(0),
+                "value": runs[f"{column}_one"],
+                "reference": runs[f"{column}_other"],
+                "difference": runs[f"{column}_one"] - runs[f"{column}_other"],
+            }
+        ),
+    )
+
+
+def check_complete(pairs: list[Pairs], benchmark: str) -> None:
+    """Every seed of every tracker has the same runs: a gap would tilt the mean."""
+    wanted: set = set()
+    for pair in pairs:
+        for label, part in pair.runs.groupby("seed"):
+            have = set(zip(part["sequence"], part["start"], strict=True))
+            wanted = wanted or have
+            if have != wanted:
+                lacking = sorted({str(sequence) for sequence, _ in have ^ wanted})
+                raise StudyError(
+                    f"{benchmark}: {pair.tracker}, seed {label}, has not the same runs as the "
+                    f"others of {', '.join(lacking[:3])}"
+                )
