@@ -180,7 +180,7 @@ def simulated(shape: tuple[int, int, int], spreads: tuple, trackers: int, rng) -
 
 
 @pytest.mark.parametrize(
-    "spreads", [(0.03, 0.03, 0.003, 0.02), (0.0, 0.06, 0.0, 0.02), (0.02, 0.02, 0.02, 0.0)]
+    "spreads", [(0.03, 0.03, 0.003, 0.02), (0.0, 0.06, 0.0, 0.02), (0.02, 0.02, 0.01, 0.0)]
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(spreads):
     """Simulated studies: 12 sequences × 6 starts × 3 seeds of three trackers."""
@@ -192,7 +192,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(spreads):
         alone += ((table["low"] <= 0) & (table["high"] >= 0)).mean()
         together += ((table["low_all"] <= 0) & (table["high_all"] >= 0)).all()
     assert 0.91 <= alone / studies <= 0.99
-    assert 0.90 <= together / studies <= 1.0
+    assert 0.89 <= together / studies <= 0.99
 
 
 def test_several_comparisons_need_wider_intervals():
