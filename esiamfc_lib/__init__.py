@@ -5,8 +5,9 @@ The modules, in the order of the method; the ones in brackets are their parts:
 - shared: ``config``, ``errors``, ``progress``, ``reports``, ``sequence``, ``geometry``
 - 01 dataset: ``dataset``, ``vid``, ``synthetic`` (``synthetic_*``), ``curation`` (``sources``,
   ``archive``, ``cutting``, ``parallel``), ``store`` (``store_*``)
-- 02, 05, 06 training: ``pairs``, ``augmentation``, ``networks``, ``tasks``, ``training``
-  (``run_folder``, ``training_log``, ``devices``), ``checkpoints``, ``conversion``, ``export``
+- 02, 05, 06 training: ``pairs`` (``loader``, ``augmentation``), ``networks``, ``tasks``,
+  ``training`` (``run_folder``, ``training_log``, ``devices``), ``checkpoints``, ``conversion``,
+  ``export``
 - 03 embedding: ``embedding``, ``maps`` (``map_page``)
 - 04 clustering: ``clustering`` (``samples``, ``control``, ``balance``), ``partition``,
   ``cluster_study``

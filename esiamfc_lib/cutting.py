@@ -21,6 +21,7 @@ from esiamfc_lib.geometry import (
     crop,
     decode_image,
     encode_jpeg,
+    four_channels,
     mean_colour,
     search_side,
 )
@@ -97,7 +98,7 @@ def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
     except StudyError as error:
         result.problems.append(Problem(result.split, result.video, files.frame, -1, str(error)))
         return
-    border = mean_colour(image)
+    border, image = mean_colour(image), four_channels(image)
     for item in objects:
         jpeg = encode_jpeg(search_crop(image, item.box, border), jpeg_quality)
         result.crops.append(Crop(files.frame, item, jpeg, zlib.crc32(jpeg)))
@@ -159,7 +160,7 @@ def search_crop(image, box, border=None):
     """The 255×255 crop about a box: its central 127 pixels are the exemplar.
 
     Args:
-        image: uint8 (H, W, 3) RGB frame.
+        image: uint8 (H, W, 3) RGB frame, or with four channels.
         box: ``x, y, w, h``.
         border: colour outside the frame, by default the frame's mean.
     """

@@ -5,12 +5,12 @@ it depends neither on the number of workers nor on where a run was interrupted. 
 uint8; what floating point there is, augmentation included, happens on the device (``augment``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
@@ -217,103 +217,37 @@ class PairDataset(Dataset):
         return self.__getitems__([number])
 
     def __getitems__(self, numbers: list[int]) -> PairBatch:
-        """The pairs ``numbers`` as one batch, decoded into its memory."""
-        pairs, count = self.pairs(numbers), len(numbers)
-        inner = EXEMPLAR_SIZE + 2 * self.margin
-        cut = slice((SEARCH_SIZE - inner) // 2, (SEARCH_SIZE + inner) // 2)
-        exemplars, searches = _pixels(count, inner), _pixels(count, SEARCH_SIZE)
-        into_exemplars, into_searches = exemplars.numpy(), searches.numpy()
-        read = self.store.read_row
-        for i in range(count):
-            into_exemplars[i] = read(pairs["track"][i], pairs["exemplar"][i])[cut, cut]
-            into_searches[i] = read(pairs["other"][i], pairs["search"][i])
-        return PairBatch(exemplars.permute(0, 3, 1, 2), searches.permute(0, 3, 1, 2),
-                         torch.from_numpy(pairs["track"]), torch.from_numpy(pairs["positive"]),
-                         torch.tensor(numbers, dtype=torch.int64))
+        """The pairs ``numbers`` as one batch."""
+        exemplars, searches = self.room(len(numbers))
+        track, positive = self.fill(exemplars.numpy(), searches.numpy(), numbers)
+        return batch_of(exemplars, searches, track, positive, numbers)
+
+    def room(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Memory for pixels: uint8 (..., S, S, 3), S the side of exemplar and search image."""
+        sides = EXEMPLAR_SIZE + 2 * self.margin, SEARCH_SIZE
+        return tuple(torch.empty((*shape, side, side, 3), dtype=torch.uint8) for side in sides)
+
+    def fill(self, exemplars: np.ndarray, searches: np.ndarray,
+             numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Decode the pairs ``numbers`` into memory as of ``room``.
+
+        Returns:
+            int64 (B,) track and bool (B,) positive, as in ``PairBatch``.
+        """
+        pairs, read = self.pairs(numbers), self.store.read_row_into
+        first = (SEARCH_SIZE - exemplars.shape[-2]) // 2
+        cut = slice(first, first + exemplars.shape[-2])
+        whole = np.empty((SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
+        for i in range(len(numbers)):
+            read(whole, pairs["track"][i], pairs["exemplar"][i])
+            exemplars[i] = whole[cut, cut]
+            read(searches[i], pairs["other"][i], pairs["search"][i])
+        return pairs["track"], pairs["positive"]
 
 
-def _pixels(count: int, size: int) -> torch.Tensor:
-    """Room for a batch of images; in a worker, in memory that the trainer sees as well."""
-    if get_worker_info() is None:
-        return torch.empty((count, size, size, 3), dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(count * size * size * 3, device="cpu")
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(count, size, size, 3)
-
-
-class PairLoader:
-    """Batches of a ``PairDataset``, epoch by epoch; worker processes live as long as the loader.
-
-    With ``world`` training processes every one takes its own equal part of each batch, so that
-    together they see exactly the batches of a single process.
-
-    Args:
-        dataset: the pairs.
-        batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
-            unless it is the only one.
-        workers: loading processes; 0 = in this process.
-        pin_memory: page-lock the batches (for a GPU).
-        rank, world: this training process and their number.
-        prefetch: batches that each worker prepares ahead.
-    """
-
-    def __init__(self, dataset: PairDataset, batch_size: int, workers: int = 0, *,
-                 pin_memory: bool = False, rank: int = 0, world: int = 1, prefetch: int = 2):
-        if batch_size < world or batch_size % world:
-            raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
-        self.dataset, self.batch_size = dataset, batch_size
-        self._rank, self._world = rank, world
-        self._from: tuple[int, int] = (0, 0)
-        # "fork" shares the store's index and mapping with the workers at no cost.
-        self._loader = DataLoader(
-            dataset, batch_sampler=_Numbers(self), num_workers=workers, pin_memory=pin_memory,
-            collate_fn=_as_it_is, persistent_workers=workers > 0,
-            prefetch_factor=prefetch if workers else None,
-            worker_init_fn=_one_thread if workers else None,
-            multiprocessing_context="fork" if workers else None)
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return max(self.dataset.length // self.batch_size, 1)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
-        """The batches of an epoch, from batch ``start`` on (to go on after an interruption)."""
-        self._from = (epoch, start)
-        return iter(self._loader)
-
-    def numbers(self) -> Iterator[list[int]]:
-        """Pair numbers of this process's batches in the epoch that was asked for last."""
-        epoch, start = self._from
-        size = min(self.batch_size, self.dataset.length)
-        for batch in range(start, len(self)):
-            first = epoch * self.dataset.length + batch * size
-            yield list(range(first + self._rank, first + size, self._world))
-
-
-class _Numbers:
-    """The loader's numbers as torch wants them: an object that can be iterated anew each epoch."""
-
-    def __init__(self, loader: PairLoader):
-        self._loader = loader
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return self._loader.numbers()
-
-
-def _as_it_is(batch: PairBatch) -> PairBatch:
-    return batch
-
-
-def _one_thread(worker: int) -> None:
-    """Workers are the parallelism; threads of their own would compete with the training."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-def pair_loader(dataset: PairDataset, batch_size: int, workers: int = 0, **options) -> PairLoader:
-    """A ``PairLoader``; ``options`` as there."""
-    return PairLoader(dataset, batch_size, workers, **options)
+def batch_of(exemplars: torch.Tensor, searches: torch.Tensor, track: np.ndarray,
+             positive: np.ndarray, numbers: list[int]) -> PairBatch:
+    """A batch from memory as of ``PairDataset.room`` and what ``fill`` says of it."""
+    return PairBatch(exemplars.permute(0, 3, 1, 2), searches.permute(0, 3, 1, 2),
+                     torch.from_numpy(track), torch.from_numpy(positive),
+                     torch.tensor(numbers, dtype=torch.int64))

@@ -14,7 +14,7 @@ with any number of processes at once, forked or not; a store must not be read wh
 
 import json
 import weakref
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import lmdb
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.geometry import decode_image
+from esiamfc_lib.geometry import decode_image, decode_into
 from esiamfc_lib.store_index import Index, digest_of, join
 
 FORMAT = 1
@@ -199,6 +199,10 @@ class CropStore:
     def read_row(self, track: int, row: int) -> np.ndarray:
         """The crop at ``row`` of the per-crop arrays, which belongs to ``track``."""
         return self._get(track, row, decode_image)
+
+    def read_row_into(self, out: np.ndarray, track: int, row: int) -> None:
+        """``read_row`` into ``out``: uint8 (255, 255, 3), contiguous."""
+        self._get(track, row, partial(decode_into, out))
 
     def _get(self, track: int, row: int, convert):
         """``convert`` the stored bytes without a copy, while the transaction holds them."""

@@ -29,7 +29,8 @@ from esiamfc_lib import checkpoints, devices
 from esiamfc_lib.augmentation import Augmentation, augment
 from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.pairs import PairBatch, PairDataset, PairLoader
+from esiamfc_lib.loader import PairLoader
+from esiamfc_lib.pairs import PairBatch, PairDataset
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.run_folder import Position, RunFolder
 from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task

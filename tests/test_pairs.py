@@ -11,10 +11,10 @@ from mini_vid import make_vid
 from esiamfc_lib.augmentation import PAPER, Augmentation, augment, blur, grey, relight, resample
 from esiamfc_lib.curation import curate
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.loader import PairLoader
 from esiamfc_lib.pairs import (
     PairBatch,
     PairDataset,
-    pair_loader,
     split_tracks,
     split_videos,
     uniform,
@@ -110,31 +110,46 @@ def test_batches_hold_the_crops(store):
 
 def test_order_does_not_depend_on_workers_or_restarts(store):
     data = PairDataset(store, length=22, seed=3)
-    alone = pair_loader(data, 4)
+    alone = PairLoader(data, 4)
     assert len(alone) == 5
     first, second = batches(alone, 0), batches(alone, 1)
     assert [n for b in first for n in b[0]] == list(range(20))
     assert [n for b in second for n in b[0]] == list(range(22, 42))
     assert [b[1] for b in first] != [b[1] for b in second]
     for workers in (1, 2):
-        loader = pair_loader(data, 4, workers)
+        loader = PairLoader(data, 4, workers)
         assert batches(loader, 1) == second and batches(loader, 0) == first
         assert batches(loader, 1, start=3) == second[3:]
-        if workers == 2:
-            assert next(iter(loader.epoch(0))).search.is_shared()
+
+
+def test_a_batch_stays_as_it_was_given(store):
+    # Workers fill the same memory over and over; what was handed out must not change with it.
+    data = PairDataset(store, length=60, seed=3)
+    kept = list(PairLoader(data, 4, 2).epoch(0))
+    for one, other in zip(kept, PairLoader(data, 4).epoch(0), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert one.search.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_epoch_left_early_does_not_spoil_the_next(store):
+    data = PairDataset(store, length=60, seed=3)
+    loader = PairLoader(data, 4, 2)
+    left = next(iter(loader.epoch(0)))
+    assert batches(loader, 1) == batches(PairLoader(data, 4), 1)
+    assert torch.equal(left.search, next(PairLoader(data, 4).epoch(0)).search)
 
 
 def test_ranks_share_a_batch(store):
     data = PairDataset(store, length=16, seed=3)
-    parts = [batches(pair_loader(data, 4, rank=rank, world=2), 0) for rank in range(2)]
+    parts = [batches(PairLoader(data, 4, rank=rank, world=2), 0) for rank in range(2)]
     for i in range(4):
         assert sorted(parts[0][i][0] + parts[1][i][0]) == list(range(4 * i, 4 * i + 4))
     with pytest.raises(StudyError, match="batch_size = 3"):
-        pair_loader(data, 3, world=2)
+        PairLoader(data, 3, world=2)
 
 
 def test_fewer_pairs_than_a_batch(store):
-    loader = pair_loader(PairDataset(store, length=3), 8)
+    loader = PairLoader(PairDataset(store, length=3), 8)
     assert [b.number.tolist() for b in loader.epoch(1)] == [[3, 4, 5]]
 
 

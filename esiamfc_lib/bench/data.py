@@ -21,7 +21,8 @@ import numpy as np
 from esiamfc_lib.bench import Row, row, two_step
 from esiamfc_lib.curation import curate
 from esiamfc_lib.geometry import encode_jpeg
-from esiamfc_lib.pairs import PairDataset, pair_loader
+from esiamfc_lib.loader import PairLoader
+from esiamfc_lib.pairs import PairDataset
 from esiamfc_lib.store import CropStore
 
 
@@ -153,10 +154,10 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     # Batch by batch in turn, because the two differ by a few percent only.
-    batches = pair_loader(dataset, batch).epoch(0)
+    batches = PairLoader(dataset, batch).epoch(0)
     bare, whole = (pairs / batch * each for each in in_turn(
         [lambda: decode(jpegs[:2 * batch]), lambda: next(batches)], pairs // batch - 2))
-    one, two = (pair_loader(dataset, batch, workers) for workers in (1, 2))
+    one, two = (PairLoader(dataset, batch, workers) for workers in (1, 2))
     single, double = in_turn([lambda: load(one), lambda: load(two)], repeats)
     cv2.setNumThreads(threads)
     return [
