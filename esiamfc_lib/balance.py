@@ -52,13 +52,12 @@ def rebalance(cost: np.ndarray, labels: np.ndarray, low: int, high: int) -> np.n
     moves = excess(sizes, low, high)
     if moves == 0:
         return labels
-    queues = [[_cheapest(cost, labels, a, b, moves) for b in range(k)] for a in range(k)]
+    queues = [_queues(margins, members, moves) for members, margins in _by_cluster(cost, labels)]
     step = np.full((k, k), np.inf)  # step[a, b]: the smallest cost of moving a sample from a to b
     touched = range(k)
     for _ in range(moves):
         for a in touched:
-            for b in range(k):
-                step[a, b] = _front(queues[a][b], labels, a)
+            step[a] = [_front(queue, labels, a) for queue in queues[a]]
         path = _cheapest_path(step, sizes, low, high)
         for a, b in itertools.pairwise(path):
             _, sample = heapq.heappop(queues[a][b])
@@ -73,21 +72,35 @@ def rebalance(cost: np.ndarray, labels: np.ndarray, low: int, high: int) -> np.n
     return labels
 
 
-def _cheapest(cost, labels, a, b, moves) -> list[tuple[float, int]]:
-    """Heap of the ``moves`` samples of cluster ``a`` that can join ``b`` at the smallest cost.
+def _by_cluster(cost: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For every cluster its members (m,), and the (k, m) costs of moving them to each cluster;
+    infinite to their own."""
+    k = cost.shape[1]
+    order = labels.astype(np.int16).argsort(kind="stable")  # of short integers: a radix sort
+    ends = np.bincount(labels, minlength=k).cumsum()[:-1]
+    margins = np.take(cost.T, order, axis=1).astype(np.float64, copy=False)
+    found = list(zip(np.split(order, ends), np.split(margins, ends, axis=1), strict=True))
+    for a, (_, of_cluster) in enumerate(found):
+        of_cluster -= of_cluster[a].copy()
+        of_cluster[a] = np.inf
+    return found
+
+
+def _queues(margins, members, moves) -> list[list[tuple[float, int]]]:
+    """For each cluster a heap of the ``moves`` members that can join it at the smallest cost.
 
     Each path takes at most one sample out of a cluster, so no more can ever be needed.
     """
-    if a == b:
-        return []
-    members = np.flatnonzero(labels == a)
-    margin = (cost[members, b] - cost[members, a]).astype(np.float64)
     if len(members) > moves:
-        chosen = np.argpartition(margin, moves - 1)[:moves]
-        members, margin = members[chosen], margin[chosen]
-    queue = list(zip(margin.tolist(), members.tolist(), strict=True))
-    heapq.heapify(queue)
-    return queue
+        chosen = np.argpartition(margins, moves - 1, axis=1)[:, :moves]
+        margins, members = np.take_along_axis(margins, chosen, axis=1), members[chosen]
+    else:
+        members = np.broadcast_to(members, margins.shape)
+    queues = [list(zip(*pair, strict=True))
+              for pair in zip(margins.tolist(), members.tolist(), strict=True)]
+    for queue in queues:
+        heapq.heapify(queue)
+    return queues
 
 
 def _front(queue: list[tuple[float, int]], labels: np.ndarray, a: int) -> float:
@@ -109,12 +122,12 @@ def _cheapest_path(step: np.ndarray, sizes: np.ndarray, low: int, high: int) -> 
     before = np.full(k, -1)
     for _ in range(k - 1):
         through = length[:, None] + step
-        nearest = through.argmin(axis=0)
-        shorter = through[nearest, np.arange(k)] < length - ROUNDING
+        shortest = through.min(axis=0)
+        shorter = shortest < length - ROUNDING
         if not shorter.any():
             break
-        length = np.where(shorter, through[nearest, np.arange(k)], length)
-        before = np.where(shorter, nearest, before)
+        before[shorter] = through.argmin(axis=0)[shorter]
+        length[shorter] = shortest[shorter]
     path = [int(np.where(take, length, np.inf).argmin())]
     while before[path[-1]] >= 0:
         path.append(int(before[path[-1]]))
@@ -128,8 +141,8 @@ def prices(cost: np.ndarray, labels: np.ndarray) -> np.ndarray:
     such prices those in the middle are returned, so that rounding does not flip a sample.
     """
     k = cost.shape[1]
-    step = np.stack([(cost[labels == a] - cost[labels == a][:, [a]]).min(axis=0)
-                     for a in range(k)]).astype(np.float64)
+    step = np.stack([margins.min(axis=1) for _, margins in _by_cluster(cost, labels)])
+    np.fill_diagonal(step, 0.0)
     # price[a] - price[b] <= step[a, b] for all a, b: shortest paths to b, and from a, solve it.
     for c in range(k):
         step = np.minimum(step, step[:, [c]] + step[[c], :])

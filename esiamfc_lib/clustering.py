@@ -108,7 +108,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         best, self.runs_ = None, []
         for i in range(runs):
-            samples.start(self._centres(samples.x, np.random.default_rng([seed, i])))
+            self._start(samples, np.random.default_rng([seed, i]))
             one = run(samples, self._control(n), self.max_iter)
             self.runs_.append(one.loss)
             if best is None or one.loss < best.loss:
@@ -177,21 +177,20 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         norms[norms == 0] = 1.0  # a row of zeros is equally far from everything and stays
         return x / xp.asarray(norms[:, None], dtype=x.dtype, device=x.device)
 
-    def _centres(self, x, rng: np.random.Generator):
-        """(k, d) first centres."""
-        n, k = len(x), self.n_clusters
-        if not isinstance(self.init, str):
-            centres = np.asarray(self.init, np.float64)
-            if centres.shape != (k, x.shape[1]):
-                raise ClusteringError(f"init has shape {centres.shape}, expected {(k, x.shape[1])}")
-            if not np.isfinite(centres).all():
-                raise ClusteringError("init holds NaN or infinite values")
-            return centres
-        if self.init == "stratified":
-            rows = np.floor((np.arange(k) + rng.random(k)) * n / k).astype(int)
-        else:
-            rows = _plus_plus(x, k, rng)
-        return x[rows]
+    def _start(self, samples: Samples, rng: np.random.Generator) -> None:
+        """Begin a run at its first centres."""
+        n, k = samples.n, self.n_clusters
+        if isinstance(self.init, str):
+            chosen = stratified(n, k, rng) if self.init == "stratified" else plus_plus(
+                samples, k, rng)
+            samples.start_at(chosen)
+            return
+        centres, expected = np.asarray(self.init, np.float64), (k, samples.x.shape[1])
+        if centres.shape != expected:
+            raise ClusteringError(f"init has shape {centres.shape}, expected {expected}")
+        if not np.isfinite(centres).all():
+            raise ClusteringError("init holds NaN or infinite values")
+        samples.start(centres)
 
     def _control(self, n: int) -> PublishedControl | BalancedControl:
         if self.stop == "labels" or self.kp == self.ki == 0:
@@ -210,15 +209,19 @@ def _distinct(x, enough: int) -> int:
     return len(seen)
 
 
-def _plus_plus(x, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows chosen one after another, with odds in proportion to the squared distance from those
-    chosen before (k-means++)."""
-    rows = [int(rng.integers(len(x)))]
-    nearest = np.full(len(x), np.inf)
+def stratified(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """(k,) rows, one from each of k equal stretches of n, the published way to start."""
+    return np.floor((np.arange(k) + rng.random(k)) * n / k).astype(int)
+
+
+def plus_plus(samples: Samples, k: int, rng: np.random.Generator) -> np.ndarray:
+    """(k,) rows chosen one after another, with odds in proportion to the squared distance from
+    those chosen before (k-means++)."""
+    rows = [int(rng.integers(samples.n))]
+    nearest = np.full(samples.n, np.inf)
     for _ in range(k - 1):
-        samples = Samples(x)
-        samples.start(x[rows[-1:]])
+        samples.start_at(np.array(rows[-1:]))
         nearest = np.minimum(nearest, np.maximum(1 - to_numpy(samples.products())[:, 0], 0))
         odds = nearest / nearest.sum()
-        rows.append(int(rng.choice(len(x), p=odds)))
+        rows.append(int(rng.choice(samples.n, p=odds)))
     return np.array(rows)

@@ -25,6 +25,8 @@ FLOOD = 0.05  # share of all samples by which the imbalance may grow in a step w
 CONTROL_STEPS = 60  # steps of the controller between two moves of the centres
 DEAD_BAND = 0.5  # part of the tolerance that the controller aims at
 LONGER, SHORTER = 1.3, 0.5  # how a step grows while the error keeps its sign, or shrinks
+WORSE = 2  # a step is taken back when it leaves this many times the samples to move
+FEW = 20  # samples that are sooner moved one by one than by steps of the controller
 PATIENCE = 10  # iterations without a smaller loss after which a balanced run is held tighter
 
 
@@ -87,8 +89,9 @@ class BalancedControl:
 
     From then on (``settled``) the controller runs on the given distances until all sizes are within
     tolerance, and only then may the centres move. A step costs n × k additions, a move n × d × k,
-    so it can be given its time. What it leaves over after ``CONTROL_STEPS`` (equal samples, for
-    one, cannot be told apart by prices) is moved along cheapest paths. Every assignment is now
+    so it can be given its time. The last ``FEW`` samples, and what it leaves over after
+    ``CONTROL_STEPS`` (equal samples, for one, cannot be told apart by prices), are moved along
+    cheapest paths. Every assignment is now
     within tolerance, and the cheapest one for its sizes.
 
     There is a dead band: the controller acts when a size has left the tolerance, and then aims at
@@ -137,12 +140,7 @@ class BalancedControl:
             self.easing -= 1
             self._last, self._to_move = sizes, to_move
             return _fill_empty(table, labels, sizes) if (sizes == 0).any() else (labels, sizes)
-        self._restart()
-        for _ in range(CONTROL_STEPS):
-            self._step(sizes)
-            labels, sizes = _nearest(table, self.value)
-            if excess(sizes, *self.aim) == 0:
-                break
+        labels, sizes = self._search(table, labels, sizes)
         if excess(sizes, *self.bounds) == 0:
             return labels, sizes
         cost = to_numpy(table)
@@ -150,6 +148,30 @@ class BalancedControl:
         self.value = prices(cost, moved)
         xp = namespace(table)
         return xp.asarray(moved, device=table.device), np.bincount(moved, minlength=self.k)
+
+    def _search(self, table, labels, sizes):
+        """Run the controller on fixed distances until few samples are left to move, or for
+        ``CONTROL_STEPS``; a step after which far more were left is taken back and halved.
+
+        Returns:
+            Labels and sizes of the best step.
+        """
+        self._restart()
+        best = excess(sizes, *self.aim), self.value, labels, sizes
+        for _ in range(CONTROL_STEPS):
+            if best[0] <= FEW:
+                break
+            self._step(sizes)
+            labels, sizes = _nearest(table, self.value)
+            left = excess(sizes, *self.aim)
+            if left < best[0]:
+                best = left, self.value, labels, sizes
+            elif left > WORSE * best[0]:
+                _, self.value, _, sizes = best
+                self._before = sizes / sizes.mean() - 1
+                self._length = self._length * SHORTER
+        _, self.value, labels, sizes = best
+        return labels, sizes
 
     def _restart(self) -> None:
         self._before = np.zeros(self.k)

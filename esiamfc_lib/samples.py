@@ -10,7 +10,8 @@ are two ways to them:
   rows of that matrix. It costs one large multiplication, after which no iteration touches the data
   again, and any number of runs, with any k, can share it.
 
-Both keep the sums of rows and only add and take away the rows whose label changed.
+Both keep the sums of rows and only add and take away the rows whose label changed, which are read
+where they lie: no copy of them is made.
 
 NumPy arrays and torch tensors (CUDA included) run through the same lines: the few operations used
 have the same names in both. Large NumPy arrays are handed to torch without a copy: its products of
@@ -21,10 +22,12 @@ import warnings
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding_bag
 
 from esiamfc_lib.errors import StudyError
 
 CHUNK_BYTES = 64 << 20  # rows that are worked on at a time
+GRAM_ROWS = 1024  # of the Gram matrix that are made at a time
 DOUBLE_BYTES = 64 << 20  # data up to this size are computed with in float64
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a "unit" row may be
 FLOOR = 1e-12  # keeps the logarithm finite for a sample opposite to a centre
@@ -79,10 +82,16 @@ def gram(x):
     Returns:
         (n, n) of the same type; n² numbers must fit into memory.
     """
-    xp = namespace(x)
-    if _small(x):
-        x = xp.asarray(x, dtype=xp.float64)
-    return xp.matmul(x, x.T)
+    like, x = x, _prepared(x)
+    if namespace(x) is np:
+        return x @ x.T
+    n = len(x)
+    matrix = x.new_empty((n, n))
+    for start in range(0, n, GRAM_ROWS):  # the upper half; the lower one is its mirror image
+        stop = min(start + GRAM_ROWS, n)
+        matrix[start:stop, start:] = x[start:stop] @ x[start:].T
+        matrix[stop:, start:stop] = matrix[start:stop, stop:].T
+    return to_numpy(matrix) if namespace(like) is np else matrix
 
 
 class Samples:
@@ -111,6 +120,14 @@ class Samples:
         self._sums = None
         self._labels = None
 
+    def start_at(self, rows: np.ndarray) -> None:
+        """Begin a run at the samples ``rows`` (k,): with the Gram matrix nothing is multiplied."""
+        self.start(self.x[rows])
+        if self.gram is not None:
+            xp = self.xp
+            self._sums = xp.asarray(self.gram[rows], dtype=xp.float64)
+            self._sizes = xp.ones(self.k, dtype=xp.float64, device=self.x.device)
+
     def products(self):
         """(n, k) float64 products of every sample with every centre.
 
@@ -134,11 +151,11 @@ class Samples:
         xp = self.xp
         labels = xp.asarray(labels, device=self.x.device)
         rows_of = self.x if self.gram is None else self.gram
-        changed = None if self._sums is None else xp.argwhere(labels != self._labels)[:, 0]
-        if changed is None or len(changed) > self.n // 3:  # fetching single rows costs more
+        changed = None if self._labels is None else xp.argwhere(labels != self._labels)[:, 0]
+        if changed is None or len(changed) > self.n // 2:  # then all rows in turn are read sooner
             self._sums = self._sum(rows_of, labels)
         elif len(changed):
-            self._sums += self._sum(rows_of, labels[changed], self._labels[changed], changed)
+            self._sums += self._change(rows_of, changed, labels[changed], self._labels[changed])
         self._labels = labels
         self._sizes = xp.asarray(sizes, dtype=xp.float64, device=self.x.device)
         if self.gram is None:
@@ -149,19 +166,28 @@ class Samples:
         labels = self.xp.asarray(labels, device=self.x.device)
         return to_numpy(self._sum(self.x, labels)) / np.asarray(sizes, np.float64)[:, None]
 
-    def _sum(self, matrix, labels, before=None, rows=None):
-        """(k, columns) float64 sums of rows of ``matrix`` by label, all or the given ``rows``; with
-        ``before``, less the sums by those labels."""
+    def _sum(self, matrix, labels):
+        """(k, columns) float64 sums of the rows of ``matrix`` by label."""
         xp = self.xp
         total = xp.zeros((self.k, matrix.shape[1]), dtype=xp.float64, device=self.x.device)
         clusters = xp.arange(self.k, device=self.x.device)[:, None]
-        for part in _chunks(matrix, len(labels)):
-            chunk = matrix[part] if rows is None else matrix[rows[part]]
-            weights = xp.asarray(clusters == labels[part][None, :], dtype=matrix.dtype)
-            if before is not None:
-                weights -= xp.asarray(clusters == before[part][None, :], dtype=matrix.dtype)
-            total += weights @ chunk
+        for part in _chunks(matrix):
+            total += xp.asarray(clusters == labels[part], dtype=matrix.dtype) @ matrix[part]
         return total
+
+    def _change(self, matrix, rows, to, before):
+        """(k, columns) float64: ``rows`` of ``matrix`` added to the sums of the clusters ``to`` and
+        taken away from those of the clusters ``before``, both as long as ``rows``."""
+        if self.xp is np:
+            clusters = np.arange(self.k)[:, None]
+            weights = np.subtract(clusters == to, clusters == before, dtype=matrix.dtype)
+            return sum(weights[:, part] @ matrix[rows[part]] for part in _chunks(matrix, len(rows)))
+        clusters, order = torch.cat([to, before]).sort(stable=True)
+        first = torch.searchsorted(clusters, torch.arange(self.k, device=clusters.device))
+        signs = matrix.new_ones(len(order))
+        signs[order >= len(rows)] = -1
+        return embedding_bag(rows.repeat(2)[order], matrix, first, mode="sum",
+                             per_sample_weights=signs).double()
 
 
 def _prepared(x, like=None):

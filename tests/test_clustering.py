@@ -10,7 +10,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from esiamfc_lib.balance import excess, prices, rebalance, size_bounds
 from esiamfc_lib.cluster_study import ConstrainedKMeans
-from esiamfc_lib.clustering import PIKMeans
+from esiamfc_lib.clustering import PIKMeans, stratified
+from esiamfc_lib.control import BalancedControl
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.samples import Samples, distances, gram
 
@@ -243,6 +244,42 @@ def test_sums_follow_the_labels():
         np.testing.assert_allclose(samples.products(), x @ means.T, atol=1e-12)
 
 
+def test_gram_matrix_in_blocks_and_its_runs(monkeypatch):
+    """Large data: the matrix is made in mirrored blocks, and sums follow the labels in torch."""
+    monkeypatch.setattr("esiamfc_lib.samples.DOUBLE_BYTES", 0)
+    monkeypatch.setattr("esiamfc_lib.samples.GRAM_ROWS", 17)
+    rng = np.random.default_rng(0)
+    x = unit(rng.standard_normal((50, 60))).astype(np.float32)
+    matrix = gram(x)
+    assert matrix.dtype == np.float32
+    assert np.array_equal(matrix, matrix.T)
+    np.testing.assert_allclose(matrix, x.astype(float) @ x.T.astype(float), atol=1e-6)
+    samples = Samples(x, matrix)
+    rows = np.array([3, 20, 41])
+    samples.start_at(rows)
+    np.testing.assert_allclose(samples.products(), x @ x[rows].T, atol=1e-6)
+    labels = np.arange(50) % 3
+    for changed in (50, 5, 0, 20):
+        labels = labels.copy()
+        labels[:changed] = rng.integers(0, 3, changed)
+        samples.move(labels, np.bincount(labels, minlength=3))
+        means = np.stack([x[labels == j].mean(axis=0) for j in range(3)])
+        np.testing.assert_allclose(samples.products(), x @ means.T, atol=1e-6)
+
+
+def test_control_never_ends_with_more_to_move_than_it_began_with():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        table = distances(unit(rng.standard_normal((600, 8))) @ unit(rng.standard_normal((8, 8))))
+        labels = table.argmin(axis=1)
+        control = BalancedControl(0.5, 0.5, 600, 8, 0.02)  # gains that overshoot
+        before = excess(np.bincount(labels, minlength=8), *control.aim)
+        found, sizes = control._search(table, labels, np.bincount(labels, minlength=8))
+        assert np.array_equal(np.bincount(found, minlength=8), sizes)
+        assert excess(sizes, *control.aim) < before
+        assert np.array_equal(found, (table + control.value).argmin(axis=1))
+
+
 def test_same_seed_same_result_and_runs_are_independent():
     x = groups([40, 40, 40], noise=0.6, seed=2)
     a, b = (PIKMeans(3, random_state=4, n_init=5).fit(x) for _ in range(2))
@@ -254,8 +291,8 @@ def test_same_seed_same_result_and_runs_are_independent():
 
 def test_stratified_start_takes_one_sample_from_each_stretch():
     x = groups([10] * 6)
-    rows = PIKMeans(6)._centres(np.arange(60)[:, None] * np.ones((1, 8)), np.random.default_rng(0))
-    assert np.array_equal(rows[:, 0] // 10, np.arange(6))
+    rows = stratified(60, 6, np.random.default_rng(0))
+    assert np.array_equal(rows // 10, np.arange(6))
     found = PIKMeans(6, init="k-means++", random_state=0).fit(x)
     assert found.sizes_.tolist() == [10] * 6
 
