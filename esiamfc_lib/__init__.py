@@ -12,7 +12,8 @@ The modules, in the order of the method; the ones in brackets are their parts:
 - 04 clustering: ``clustering`` (``samples``, ``control``, ``balance``), ``partition``,
   ``cluster_study``
 - 07 results: ``tracking`` (``ablation``, ``video``, ``trax``), ``benchmarks``, ``supervised``,
-  ``metrics``, ``specs``, ``evaluation``, ``scoring``, ``statistics``
+  ``metrics``, ``specs``, ``evaluation``, ``scoring``, ``multistart``, ``statistics``
+  (``pairing``), ``selection``, ``paper_table``
 - figures: ``figures``, ``figures_clusters``, ``figures_tracking``
 - the chain: ``study`` (``profiles``, ``stages``, ``fingerprint``, ``execution``, ``kernels``,
   ``provenance``, ``terminal``), ``cli`` with ``commands`` and ``bench``

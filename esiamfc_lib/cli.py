@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "convert network weights between formats",
     "track": "track one object through a video",
     "evaluate": "score trackers on a benchmark",
+    "select": "choose a checkpoint or tracking parameters on held-out videos",
     "vot-workspace": "write a workspace for the official VOT toolkit",
     "bench": "measure the speed of a part of the study against a baseline",
 }

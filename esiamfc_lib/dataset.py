@@ -118,6 +118,7 @@ def _synthetic(p: DatasetParameters) -> Roots:
         otb=f"{base}/OTB",
         vot=f"{base}/VOT",
         got10k=f"{base}/GOT-10k",
+        more=p.more_roots,
     )
 
 
@@ -125,8 +126,9 @@ def _given(p: DatasetParameters) -> Roots:
     if not p.vid_root:
         raise StudyError("dataset.source is 'vid' but dataset.vid_root is empty")
     roots = Roots(
-        source="vid", vid=p.vid_root, otb=p.otb_root, vot=p.vot_root, got10k=p.got10k_root
-    )
+        source="vid", vid=p.vid_root, otb=p.otb_root, vot=p.vot_root, got10k=p.got10k_root,
+        more=p.more_roots,
+    )  # fmt: skip
     for kind in ("vid", "otb", "vot", "got10k"):
         if getattr(roots, kind):
             roots.path(kind)

@@ -9,7 +9,15 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
 
-from esiamfc_lib import ablation, benchmarks, evaluation, figures_tracking, scoring
+from esiamfc_lib import (
+    ablation,
+    benchmarks,
+    evaluation,
+    figures_tracking,
+    multistart,
+    scoring,
+    statistics,
+)
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.specs import TrackerSpec, is_ensemble, specs, variants
@@ -23,9 +31,10 @@ def arguments(parser: ArgumentParser) -> None:
     add(
         "--benchmark",
         required=True,
-        choices=benchmarks.READERS,
+        choices=[*benchmarks.READERS, multistart.VALIDATION],
         metavar="NAME",
-        help=f"one of {', '.join(benchmarks.READERS)}",
+        help=f"one of {', '.join(benchmarks.READERS)}; with --starts also {multistart.VALIDATION}, "
+        "the held-out tracks of a VID root",
     )
     add("--root", required=True, type=Path, metavar="DIR", help="folder of the benchmark")
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
@@ -36,6 +45,8 @@ def arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="run a SiamFC with one choice of the loop changed at a time; writes ablation.csv",
     )
+    multistart_arguments(parser, starts=0)
+    add("--seed", type=int, default=0, metavar="N", help="of the perturbed first boxes")
     add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
     add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
@@ -78,6 +89,37 @@ def tracker_arguments(parser: ArgumentParser) -> None:
     add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
 
 
+def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
+    """Options of the multi-start evaluation; ``select`` has them, too.
+
+    Args:
+        parser: gets the options.
+        starts: their default number; 0: one pass by the benchmark's protocol.
+    """
+    add = parser.add_argument
+    add(
+        "--starts",
+        type=int,
+        default=starts,
+        metavar="N",
+        help="multi-start: N segments of each sequence forward and N backward "
+        + (f"(default: {starts})" if starts else "instead of the benchmark's protocol"),
+    )
+    add("--segment", type=int, default=100, metavar="N", help="frames of a segment, default 100")
+    add(
+        "--perturbations",
+        type=int,
+        default=1,
+        metavar="N",
+        help="perturbed first boxes for each start, default 1; 0: the true box",
+    )
+
+
+def plan(args: Namespace) -> dict:
+    """The options of ``multistart_arguments`` as ``multistart.segments`` takes them."""
+    return {"starts": args.starts, "length": args.segment, "perturbations": args.perturbations}
+
+
 def chosen(args: Namespace) -> list[TrackerSpec]:
     """The trackers that the options name: one a SiamFC file, one a fusion of an ESiamFC file.
 
@@ -113,6 +155,10 @@ def main(args: Namespace) -> int:
     trackers += specs(["identity"]) if args.identity else []
     if not trackers:
         raise StudyError("nothing to evaluate: give --weights FILE or --identity")
+    if args.starts:
+        return _multistart(args, trackers)
+    if args.benchmark == multistart.VALIDATION:
+        raise StudyError(f"{multistart.VALIDATION} has no protocol of its own: give --starts N")
     scores = evaluation.evaluate(
         trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit
     )
@@ -132,6 +178,23 @@ def main(args: Namespace) -> int:
             sys.stdout.write(f"submission: {path}\n")
     elif args.figures:
         _draw(args.out, args.benchmark, scores, summary, sequences)
+    sys.stdout.write(f"results: {args.out}\n")
+    return 0
+
+
+def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
+    """Run the segments; every tracker minus the first one."""
+    scores = multistart.evaluate_multistart(
+        trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit,
+        seed=args.seed, **plan(args),
+    )  # fmt: skip
+    means = scores.groupby(["tracker", "sequence"], sort=False)[["success", "precision"]].mean()
+    means = means.groupby("tracker", sort=False).mean()
+    sys.stdout.write(means.to_string(float_format="%.4f") + "\n")
+    if len(trackers) > 1:
+        table = statistics.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
+        table.to_csv(args.out / "differences.csv", index=False, lineterminator="\n")
+        sys.stdout.writelines(statistics.sentence(row) + "\n" for _, row in table.iterrows())
     sys.stdout.write(f"results: {args.out}\n")
     return 0
 

@@ -1,0 +1,53 @@
+"""Choose a checkpoint or the tracking parameters on held-out videos; no benchmark is opened."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from esiamfc_lib.commands.evaluate import chosen, multistart_arguments, plan, tracker_arguments
+from esiamfc_lib.errors import StudyError
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``esiamfc select``."""
+    add = parser.add_argument
+    add("--vid-root", required=True, type=Path, metavar="DIR", help="its 'val' split is tracked")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
+    tracker_arguments(parser)
+    add(
+        "--trials",
+        type=int,
+        default=0,
+        metavar="N",
+        help="search the tracking parameters of one tracker with N trials; without it, choose "
+        "among several trackers, of which the first stays unless another is better beyond luck",
+    )
+    multistart_arguments(parser, starts=8)
+    add("--seed", type=int, default=0, metavar="N", help="of boxes, search and intervals")
+    add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
+    add("--limit", type=int, default=0, metavar="N", help="the first N validation tracks only")
+
+
+def main(args: Namespace) -> int:
+    """Track what has no result yet, choose, write ``selection.json``, say why."""
+    from esiamfc_lib import selection  # only here: it imports Optuna
+
+    if args.workers < 1 or args.trials < 0:
+        raise StudyError(f"--workers {args.workers} --trials {args.trials}: too few")
+    trackers = chosen(args)
+    common = {"workers": args.workers, "limit": args.limit, "seed": args.seed, **plan(args)}
+    if args.trials:
+        if len(trackers) != 1:
+            raise StudyError(f"--trials takes one tracker; the options name {len(trackers)}")
+        result = selection.tune(
+            trackers[0], args.vid_root, args.out, args.trials, on_trial=_show, **common
+        )
+    else:
+        result = selection.select(trackers, args.vid_root, args.out, **common)
+    sys.stdout.write(f"{result['reason']}\nresults: {args.out / 'selection.json'}\n")
+    return 0
+
+
+def _show(number: int, score: float) -> None:
+    sys.stdout.write(f"trial {number:04d}: {score:.4f}\n")
+    sys.stdout.flush()
