@@ -52,6 +52,7 @@ class Augmentation:
 
 
 PAPER = Augmentation(search_size=239, translation=8.0, stretch=0.05, grey=0.25)
+AUGMENTATIONS = {"none": Augmentation(), "paper": PAPER}
 
 
 def augment(batch: PairBatch, augmentation: Augmentation | None = None,

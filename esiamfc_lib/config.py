@@ -185,6 +185,7 @@ class DatasetParameters(StageParameters):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of the stored crops")
     max_bad_fraction: Fraction = Field(0.05, description="fail above this share of bad frames")
     workers: Count = Field(2, description="processes")
+    scheduler: str = Field("", description="address of a Dask scheduler; empty: this machine")
 
 
 class TrainingParameters(StageParameters):
@@ -194,11 +195,17 @@ class TrainingParameters(StageParameters):
     pairs_per_epoch: Count = Field(1, description="pairs an epoch")
     batch_size: Count = Field(8, description="pairs a step, over all devices")
     lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
-    lr_last: Positive = Field(1.0e-5, description="learning rate of the last epoch (exponential)")
+    lr_last: Positive = Field(1.0e-5, description="learning rate of the last epoch")
+    schedule: Literal["exponential", "step"] = Field(
+        "exponential", description="between them: by one factor an epoch, or in three steps"
+    )
     momentum: Fraction = Field(0.9, description="SGD")
     weight_decay: NonNegative = Field(5.0e-4, description="SGD")
     clip_norm: NonNegative = Field(0.0, description="largest gradient norm; 0: no clipping")
     frame_range: Count = Field(100, description="largest distance of the two frames of a pair")
+    augmentation: Literal["none", "paper"] = Field(
+        "none", description="paper: shifts of 8 px, stretches of 5 %, a quarter of the pairs grey"
+    )
     radius: Positive = Field(
         16.0, description="positives lie within this many pixels of the centre"
     )
@@ -212,6 +219,9 @@ class TrainingParameters(StageParameters):
         2, description="CPU threads; 0: all. Their number moves the last digits of results"
     )
     workers: NonNegativeInt = Field(0, description="loader processes; 0: in the training process")
+    checkpoint_seconds: NonNegative = Field(
+        60.0, description="a kill loses at most this much; 0: after every step"
+    )
 
 
 class BaselineParameters(TrainingParameters):
@@ -250,10 +260,13 @@ class EmbeddingParameters(StageParameters):
     )
     umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the network")
     device: str = Field("auto", description="auto, cpu, cuda ...")
     threads: NonNegativeInt = Field(
         2, description="CPU threads; 0: all. Their number moves the last digits of results"
     )
+    workers: Count = Field(1, description="processes, one thread each if more than one")
+    scheduler: str = Field("", description="address of a Dask scheduler; empty: this machine")
 
 
 class ClusteringParameters(StageParameters):
@@ -327,6 +340,9 @@ class FusionParameters(TrainingParameters):
     temperature: Positive = Field(1.0, description="divides the logits before the softmax")
     entropy_weight: float = Field(0.0, description="> 0 rewards spread weights, < 0 decided ones")
     negative_fraction: Fraction = Field(0.0, description="share of pairs from two different videos")
+    hard_negatives: bool = Field(
+        False, description="such pairs are of one class where there is another video of it"
+    )
 
 
 class ResultsParameters(StageParameters):

@@ -95,6 +95,16 @@ def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
 
 
 @torch.no_grad()
+def has_identity_norms(model: nn.Module) -> bool:
+    """Whether every BatchNorm leaves its input as it is, as after folding."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    return all(
+        bool((layer.running_mean == 0).all() and (layer.bias == 0).all())
+        and torch.allclose(layer.running_var + layer.eps, layer.weight.square(), rtol=1e-4)
+        for layer in norms
+    )
+
+
 def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Give identity BatchNorm layers the statistics of real activations, in place.
 

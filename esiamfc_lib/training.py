@@ -17,7 +17,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from esiamfc_lib import checkpoints, devices
-from esiamfc_lib.augmentation import Augmentation, augment
+from esiamfc_lib.augmentation import AUGMENTATIONS, augment
 from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.loader import PairLoader
@@ -37,10 +37,10 @@ from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
 from esiamfc_lib.training_log import TrainingLog
 
 __all__ = ["BaselineTask", "BranchTask", "FusionTask", "Result", "Run", "evaluate_loss",
-           "exponential", "fit", "fit_together", "loader", "stepwise"]
+           "exponential", "fit", "fit_together", "loader", "margin", "stepwise"]
 
 # What may differ between a run and its continuation without changing its result.
-FREE = {"run_dir", "report_dir", "device", "threads", "workers"}
+FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_seconds"}
 
 
 def loader(dataset: PairDataset, parameters: TrainingParameters) -> PairLoader:
@@ -49,6 +49,11 @@ def loader(dataset: PairDataset, parameters: TrainingParameters) -> PairLoader:
     on_gpu = devices.choose_device(parameters.device).type == "cuda"
     return PairLoader(dataset, parameters.batch_size, parameters.workers, pin_memory=on_gpu,
                       rank=rank, world=world)
+
+
+def margin(parameters: TrainingParameters) -> int:
+    """Pixels around the exemplar that the augmentation needs: the ``margin`` of the pairs."""
+    return AUGMENTATIONS[parameters.augmentation].margin
 
 
 def exponential(epoch: int, parameters: TrainingParameters) -> float:
@@ -61,6 +66,9 @@ def stepwise(epoch: int, parameters: TrainingParameters, steps: int = 3) -> floa
     """Learning rate: from ``lr`` to ``lr_last`` in ``steps`` plateaus of equal length."""
     plateau = min(steps - 1, epoch * steps // parameters.epochs)
     return parameters.lr * (parameters.lr_last / parameters.lr) ** (plateau / (steps - 1))
+
+
+SCHEDULES = {"exponential": exponential, "step": stepwise}
 
 
 @dataclass(frozen=True)
@@ -162,11 +170,8 @@ class Run:
         info: facts that belong to the result, for the model's header (``data``: fingerprint of
             the data, ``start``: digest of the starting weights). A run is not continued when
             they have changed.
-        schedule: learning rate of an epoch: ``exponential`` or ``stepwise``.
-        augmentation: of the training pairs; the dataset needs its ``margin``.
         resume: continue a run found in the folder; False: start afresh.
         keep: models of so many last epochs are kept, and the best one always.
-        checkpoint_seconds: save the state that often within an epoch; 0 = after every step.
         title: of the progress bar.
     """
 
@@ -174,13 +179,12 @@ class Run:
                  folder: str | Path, *, validation: PairLoader | None = None,
                  validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
                  validate_every: int = 1, score: str = "auc", info: dict[str, Any] | None = None,
-                 schedule: Callable[[int, TrainingParameters], float] = exponential,
-                 augmentation: Augmentation | None = None, resume: bool = True,
-                 keep: int = 2, checkpoint_seconds: float = 60.0, title: str = ""):
+                 resume: bool = True, keep: int = 2, title: str = ""):
         self.task, self.parameters, self.train = task, parameters, train
         self.validation, self.validate, self.validate_every = validation, validate, validate_every
-        self.score, self.schedule, self.augmentation = score, schedule, augmentation
-        self.resume, self.checkpoint_seconds = resume, checkpoint_seconds
+        self.score, self.resume = score, resume
+        self.schedule = SCHEDULES[parameters.schedule]
+        self.augmentation = AUGMENTATIONS[parameters.augmentation]
         self.title = title or task.name
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
@@ -300,7 +304,7 @@ class Run:
     # Files and identity.
 
     def _save_now_and_then(self) -> None:
-        if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+        if time.monotonic() - self.saved_at >= self.parameters.checkpoint_seconds:
             self._save_state()
 
     def _save_state(self) -> None:
@@ -317,9 +321,8 @@ class Run:
 
     def _identity(self, info: dict[str, Any]) -> dict[str, Any]:
         parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
-        return {**parameters, "task": self.task.name, "schedule": self.schedule.__name__,
-                "augmentation": asdict(self.augmentation) if self.augmentation else None,
-                "frozen part": self.frozen_digest, "steps an epoch": len(self.train), **info}
+        return {**parameters, "task": self.task.name, "frozen part": self.frozen_digest,
+                "steps an epoch": len(self.train), **info}
 
 
 def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:

@@ -242,9 +242,11 @@ def test_calibrated_norms_keep_the_function_and_survive_training_mode():
                 layer.weight.mul_(0.5)
                 layer.bias.normal_(generator=torch.Generator().manual_seed(0))
     pairs = [(images(8, 127, seed=i), images(8, 255, seed=100 + i)) for i in range(2)]
+    assert conversion.has_identity_norms(model)
     with torch.no_grad():
         before = model(*pairs[0])
         conversion.calibrate_norms(model, [image for pair in pairs for image in pair])
+        assert not conversion.has_identity_norms(model)
         after = model(*pairs[0])
         torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3 * before.abs().max().item())
         norm = model.stem.layers[1]

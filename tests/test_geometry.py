@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from esiamfc_lib import geometry
 from esiamfc_lib.errors import StudyError
@@ -120,3 +121,57 @@ def test_unreadable_images(tmp_path):
             geometry.read_image(tmp_path / name)
     with pytest.raises(StudyError, match="No such file"):
         geometry.read_image(tmp_path / "absent.jpg")
+
+
+@pytest.mark.parametrize("sampling", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+                                      cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+def test_a_jpeg_gives_the_pixels_that_opencv_reads(sampling):
+    picture = cv2.GaussianBlur(noise(60, 90), (0, 0), 2)
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])[1].tobytes()
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(geometry.decode_image(data), expected)
+    into = np.empty_like(expected)
+    geometry.decode_into(into, memoryview(data))
+    assert np.array_equal(into, expected)
+
+
+def test_grey_png_and_turned_images_are_read_as_well(tmp_path):
+    grey = noise(40, 30)[..., 0]
+    for suffix in (".jpg", ".png"):
+        data = cv2.imencode(suffix, grey)[1].tobytes()
+        image = geometry.decode_image(data)
+        assert image.shape == (40, 30, 3) and (image == image[..., :1]).all()
+        into = np.zeros((40, 30, 3), np.uint8)
+        geometry.decode_into(into, data)
+        assert np.array_equal(into, image)
+    # A camera held upright: the orientation in the Exif data is obeyed, as OpenCV does.
+    file = Image.fromarray(noise(40, 30))
+    exif = file.getexif()
+    exif[0x0112] = 6
+    file.save(tmp_path / "turned.jpg", exif=exif)
+    assert geometry.read_image(tmp_path / "turned.jpg").shape == (30, 40, 3)
+
+
+def test_decoding_into_memory_names_what_does_not_fit():
+    data = geometry.encode_jpeg(noise(40, 30))
+    for shape in ((41, 30, 3), (30, 40, 3), (20, 20, 3)):
+        with pytest.raises(StudyError, match=r"a\.jpg: 30×40 pixels where"):
+            geometry.decode_into(np.empty(shape, np.uint8), data, "a.jpg")
+    with pytest.raises(StudyError, match=r"a\.jpg: the file is truncated"):
+        geometry.decode_into(np.empty((40, 30, 3), np.uint8), data[: len(data) // 3], "a.jpg")
+
+
+def test_four_channels_change_no_value_of_a_crop():
+    frame, centre, side = noise(90, 120), np.array([100.3, 40.8]), 77.7
+    step = side / 50
+    matrix = np.array([[step, 0, centre[0] - step * 24.5], [0, step, centre[1] - step * 24.5]])
+    three = cv2.warpAffine(frame, matrix, (50, 50), borderValue=(7, 8, 9),
+                           flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    border = (7.0, 8.0, 9.0)
+    assert np.array_equal(geometry.crop(frame, centre, side, 50, border), three)
+    four = geometry.four_channels(frame)
+    assert np.array_equal(geometry.crop(four, centre, side, 50, border), three)
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -93,10 +93,9 @@ def loop_rows(args: Namespace) -> list[Row]:
             return BaselineParameters(batch_size=args.batch, threads=args.threads,
                                       device=args.device, **values)
 
-        settings = parameters(epochs=1, pairs_per_epoch=args.batch * 40)
+        settings = parameters(epochs=1, pairs_per_epoch=args.batch * 40, checkpoint_seconds=5.0)
         pairs = loader(PairDataset(store, length=settings.pairs_per_epoch), settings)
-        run = TimedRun(BaselineTask(SiamFC(args.width)), settings, pairs, folder / "loop",
-                       checkpoint_seconds=5)
+        run = TimedRun(BaselineTask(SiamFC(args.width)), settings, pairs, folder / "loop")
         fit_together([run])
         looped, bare = run.pairs_per_second()
         found = [row("loop with loading, log and checkpoints / bare step", looped, bare,

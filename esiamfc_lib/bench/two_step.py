@@ -12,6 +12,8 @@ import joblib
 import lmdb
 import numpy as np
 
+from esiamfc_lib.parallel import backend
+
 
 def curate(root: Path, folder: Path, workers: int, numpy_mean: bool = True) -> int:
     """Both steps over every training video below ``root``; gives the number of crops.
@@ -23,7 +25,8 @@ def curate(root: Path, folder: Path, workers: int, numpy_mean: bool = True) -> i
     annotations = root / "Annotations" / "VID" / "train"
     places = [path.relative_to(annotations) for path in sorted(annotations.glob("*/*"))]
     crops = folder / "crops"
-    with joblib.Parallel(n_jobs=workers) as parallel:
+    # In the processes that ours uses, too: neither side pays for starting them.
+    with backend(workers, ""), joblib.Parallel(n_jobs=workers) as parallel:
         parallel(joblib.delayed(write_files)(root, place, crops / place.name, numpy_mean)
                  for place in places)
         with lmdb.open(str(folder / "lmdb"), map_size=1 << 40) as environment:
