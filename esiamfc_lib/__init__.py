@@ -6,17 +6,19 @@ The modules, in the order of the method; the ones in brackets are their parts:
 - 01 dataset: ``dataset``, ``vid``, ``synthetic`` (``synthetic_*``), ``curation`` (``sources``,
   ``archive``, ``cutting``, ``parallel``), ``store`` (``store_*``)
 - 02, 05, 06 training: ``pairs`` (``loader``, ``augmentation``), ``networks``, ``tasks``,
-  ``training`` (``run_folder``, ``training_log``, ``devices``), ``checkpoints``, ``conversion``,
-  ``export``
+  ``training`` (``run_folder``, ``training_log``, ``devices``), ``averaging``, ``checkpoints``,
+  ``conversion``, ``export``
 - 03 embedding: ``embedding``, ``maps`` (``map_page``)
 - 04 clustering: ``clustering`` (``samples``, ``control``, ``balance``), ``partition``,
   ``cluster_study``
 - 07 results: ``tracking`` (``ablation``, ``video``, ``trax``), ``benchmarks``, ``supervised``,
   ``metrics``, ``specs``, ``evaluation``, ``scoring``, ``multistart``, ``statistics``
-  (``pairing``), ``selection``, ``paper_table``
-- figures: ``figures``, ``figures_clusters``, ``figures_tracking``
-- the chain: ``study`` (``profiles``, ``stages``, ``fingerprint``, ``execution``, ``kernels``,
-  ``provenance``, ``terminal``), ``cli`` with ``commands`` and ``bench``
+  (``pairing``), ``selection``, ``paper_table``, ``controls``, ``specialists``
+- the scaling study: ``scaling``
+- figures: ``figures``, ``figures_clusters``, ``figures_tracking``, ``figures_specialists``,
+  ``figures_scaling``
+- the chain: ``study`` (``profiles``, ``arms``, ``stages``, ``fingerprint``, ``execution``,
+  ``kernels``, ``provenance``, ``terminal``), ``cli`` with ``commands`` and ``bench``
 """
 
 __version__ = "0.1.0"

@@ -30,15 +30,34 @@ MAIN = "main"
 CHANGEABLE = ("clustering", "branches", "fusion")
 """Stages that an arm may change; the data, the baseline and its embedding are those of all."""
 
+UNESSENTIAL = {
+    "run_dir", "report_dir", "seed", "study_inits",
+    "device", "threads", "workers", "checkpoint_seconds",
+}  # fmt: skip
+"""Parameters in which repetitions of one treatment may differ."""
+
+
+class Arm(dict[str, StageParameters]):
+    """Parameters of all stages of an arm: stage -> parameters.
+
+    Attributes:
+        test: whether its tracker may run on test sets.
+    """
+
+    def __init__(self, stages: Mapping[str, StageParameters], test: bool = True):
+        super().__init__(stages)
+        self.test = test
+
 
 def read_arms(
     section: Any, sections: Mapping[str, Mapping[str, Any]], where: str
-) -> dict[str, dict[str, StageParameters]]:
-    """Parameters of all stages of every arm.
+) -> "dict[str, Arm]":
+    """All arms with the parameters of all their stages.
 
-    An arm with ``seeds: [0, 1, 2]`` is repeated: the arm itself for the study's own seed, for each
-    other seed k an arm ``<name>_s<k>``. Where it starts from an arm that has the same seed, it
-    starts from that repetition.
+    An arm with ``test: false`` is a variant to be judged on validation sequences and is never run
+    on a test set. An arm with ``seeds: [0, 1, 2]`` is repeated: the arm itself for the study's own
+    seed, for each other seed k an arm ``<name>_s<k>``. Where it starts from an arm that has the
+    same seed, it starts from that repetition.
 
     Args:
         section: the profile's ``arms``.
@@ -58,7 +77,7 @@ def read_arms(
         for one in changes.get("seeds", [seed]):
             every[name if one == seed else f"{name}_s{one}"] = (one, changes)
     return {
-        name: _stages(name, one, changes, sections, every, where)
+        name: Arm(_stages(name, one, changes, sections, every, where), changes.get("test", True))
         for name, (one, changes) in every.items()
     }
 
@@ -69,8 +88,11 @@ def _check(name: Any, changes: Any, where: str) -> None:
             f"{where}: arm {name!r}: a name has small letters, digits and _, and is not {MAIN!r}"
         )
     allowed = ("seeds", *CHANGEABLE)
-    if not isinstance(changes, dict) or not changes or set(changes) - set(allowed):
+    given = set(changes) - {"test"} if isinstance(changes, dict) else set()
+    if not given or given - set(allowed):
         raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(allowed)}")
+    if type(changes.get("test", True)) is not bool:
+        raise StudyError(f"{where}: arms.{name}.test must be true or false")
     seeds = changes.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
         raise StudyError(f"{where}: arms.{name}.seeds must be a list of numbers, not {seeds!r}")
@@ -129,8 +151,7 @@ def treatment(
     stages: Mapping[str, StageParameters], arms: Mapping[str, Mapping[str, StageParameters]]
 ) -> str:
     """What an arm does, whatever its seed: equal for repetitions; arguments as ``branch_pairs``."""
-    where = {"run_dir", "report_dir", "seed"}
-    values = {stage: stages[stage].model_dump(exclude=where) for stage in CHANGEABLE}
+    values = {stage: stages[stage].model_dump(exclude=UNESSENTIAL) for stage in CHANGEABLE}
     if (start := values["branches"]["start"]) in arms:
         values["branches"]["start"] = treatment(arms[start], arms)
     return json.dumps(values)
@@ -152,6 +173,7 @@ def write_manifest(
         single = stages["clustering"].n_clusters == 1
         facts[name] = {
             "repeats": same if same != name else "",
+            "test": getattr(stages, "test", True),
             "seed": stages["branches"].seed,
             "clusters": stages["clustering"].n_clusters,
             "method": "" if single else stages["clustering"].method,

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "score trackers on a benchmark",
     "select": "choose a checkpoint or tracking parameters on held-out videos",
     "vot-workspace": "write a workspace for the official VOT toolkit",
+    "scaling": "measure the ensemble's gain against the amount and the variety of its data",
     "bench": "measure the speed of a part of the study against a baseline",
 }
 """Name of the command -> what it does; its module is ``commands/<name>.py``, - written as _."""

@@ -19,8 +19,8 @@ from torch import Tensor
 from esiamfc_lib import geometry, scoring
 from esiamfc_lib.augmentation import augment
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.loader import PairLoader
 from esiamfc_lib.networks import ESiamFC, SiamFC, balanced_loss, response_labels
-from esiamfc_lib.pairs import PairLoader
 from esiamfc_lib.sequence import Sequence
 
 
@@ -100,9 +100,10 @@ def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
         shares: of ``composition``: what each branch learned from.
 
     Returns:
-        One row a branch: ``kind`` (the largest share of its tracks), ``share``, ``score`` on it,
-        ``mean`` of all branches on it, ``interaction`` (score minus what the branch's and the
-        kind's means predict), ``rank`` of the branch on this kind, 1 = best.
+        One row a branch, but for those of whose kinds no sequence is: ``kind`` (the largest share
+        of its tracks), ``share``, ``score`` on it, ``mean`` of all branches on it, ``interaction``
+        (score minus what the branch's and the kind's means predict), ``rank`` of the branch on this
+        kind, 1 = best.
     """
     both = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0)
     table = matrix.to_numpy()
@@ -110,6 +111,8 @@ def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for i, branch in enumerate(matrix.index):
         j = int(both.to_numpy()[i].argmax())
+        if not both.to_numpy()[i, j]:
+            continue
         rows.append(
             {
                 "branch": branch,

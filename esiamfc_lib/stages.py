@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.arms import FOLDER
+from esiamfc_lib.arms import FOLDER, MANIFEST
 from esiamfc_lib.config import STAGES, StageParameters, project_root, resolve
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import changed, differences, file_digest, fingerprint
@@ -125,10 +125,12 @@ class Stage:
         return self.parameters.run / "notebooks" / f"{name}.ipynb"
 
     def files(self) -> dict[str, Path]:
-        """What the stage reads: artefacts, and the user's starting weights."""
+        """What the stage reads: artefacts, the list of arms, and the user's starting weights."""
         files = {
             name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
         }
+        if any(name.startswith(f"{FOLDER}/") for name in self.inputs):
+            files[MANIFEST] = self.parameters.run / MANIFEST
         for parameter in ("weights", "start"):
             weights = getattr(self.parameters, parameter, "")
             if weights and weights not in files:

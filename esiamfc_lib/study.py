@@ -48,6 +48,7 @@ class Study:
         profile: parameters of all stages.
         stream: where to tell what happens.
         only, until: limit the run to one stage, or to one and all before it.
+        without: stages that are left out.
         force: stages to run from nothing even if they are up to date.
         jobs: stages to run side by side.
     """
@@ -58,6 +59,7 @@ class Study:
     until: str = ""
     force: tuple[str, ...] = ()
     jobs: int = 1
+    without: tuple[str, ...] = ()
 
     def __post_init__(self):
         self.stages = graph(self.profile)
@@ -70,6 +72,9 @@ class Study:
         self.display = Display(self.stream)
 
     def _select(self) -> list[str]:
+        if self.without:
+            out = {name for wanted in self.without for name in find(self.stages, wanted)}
+            return [name for name in self.stages if name not in out]
         if self.only:
             return find(self.stages, self.only)
         if self.until:

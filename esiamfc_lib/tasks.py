@@ -4,6 +4,7 @@ Each task owns a whole network and says which of its modules learn. The rest is 
 eval mode, without gradient, its parameters and buffers untouched.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,12 +105,23 @@ class BaselineTask(Task):
 
 
 class BranchTask(Task):
-    """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen."""
+    """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen.
+
+    Args:
+        model: the network to start from.
+        diversity_weight: times the agreement with the start is added to the loss, so that branches
+            of one start drift apart where it costs them nothing: see ``agreement``.
+    """
 
     name = "branch"
 
-    def __init__(self, model: SiamFC, radius: float = 16.0, frozen_norms: bool = False):
+    def __init__(self, model: SiamFC, radius: float = 16.0, frozen_norms: bool = False,
+                 diversity_weight: float = 0.0):
         super().__init__(model, [model.branch], radius, frozen_norms)
+        self.diversity_weight = diversity_weight
+        if diversity_weight:
+            # in eval mode and without gradient, like all that is not a learner
+            self.start = copy.deepcopy(model.branch).requires_grad_(False).eval()
 
     @torch.no_grad()
     def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
@@ -120,6 +132,54 @@ class BranchTask(Task):
         """Stem features → (N, 17, 17)."""
         branch = self.model.branch
         return branch.response(branch(z), branch(x))
+
+    def forward(self, given: tuple[Tensor, ...], tracks: Tensor,
+                positive: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As ``Task.forward``; with a ``diversity_weight`` the sums also hold the agreement."""
+        if not self.diversity_weight:
+            return super().forward(given, tracks, positive)
+        response = self.response(*given)
+        with torch.no_grad():
+            start = self.start.response(*(self.start(part) for part in given))
+        labels = response_labels(response.shape[-1], self.radius).to(response.device)
+        labels = labels * positive[:, None, None]
+        data_loss = balanced_loss(response, labels)
+        alike = agreement(response, start, labels == 0)
+        n = len(response)
+        sums = {"pairs": torch.tensor(float(n), dtype=torch.float64),
+                "loss": data_loss.detach().double().cpu() * n,
+                "agreement": alike.detach().double().cpu() * n}
+        return data_loss + self.diversity_weight * alike, sums
+
+    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+        """Loss without the diversity term; ``agreement`` where there is one."""
+        figures = super().report(sums)
+        if "agreement" in sums:
+            figures["agreement"] = float(sums["agreement"] / sums["pairs"])
+        return figures
+
+
+def agreement(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    """Mean over samples of the correlation of two responses on some of their cells.
+
+    What two trackers see away from the target are their distractors: where these differ, the mean
+    of the responses is more certain than either. At the target both have to agree.
+
+    Args:
+        a, b: (N, H, W).
+        where: (N, H, W) bool, the cells that count; at least two in each sample.
+
+    Returns:
+        A scalar between -1 and 1; 0 where a response is constant.
+    """
+    count = where.sum((1, 2), keepdim=True)
+
+    def standard(response: Tensor) -> Tensor:
+        kept = response.float() * where
+        kept = (kept - kept.sum((1, 2), keepdim=True) / count) * where
+        return kept / kept.square().sum((1, 2), keepdim=True).sqrt().clamp(min=1e-12)
+
+    return (standard(a) * standard(b)).sum((1, 2)).mean()
 
 
 class FusionTask(Task):

@@ -163,6 +163,13 @@ def test_results_of_trackers_are_kept_when_an_arm_joins(project):
     assert boxes.is_file()
 
 
+def test_results_run_again_when_only_the_list_of_arms_changes(project):
+    run()
+    file = project / "notebooks/profiles/tiny.yaml"
+    file.write_text(file.read_text().replace("  random:\n", "  random:\n    test: false\n"))
+    assert run() == ["results"]
+
+
 def test_only_and_until_reach_into_arms(project):
     stages = graph(load_profile("tiny"))
     assert find(stages, "@seeds") == ["branches@seeds/0", "branches@seeds/1", "fusion@seeds"]
@@ -200,7 +207,7 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
 
 def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
     arms = {
-        "again": {"seeds": [1, 2]},
+        "again": {"seeds": [1, 2], "clustering": {"study_inits": 0}},
         "all": {"seeds": [0, 1], "branches": {"start": ""}, "clustering": {"n_clusters": 1}},
     }
     profile = load_profile("tiny", [f"arms={json.dumps(arms)}"])
@@ -225,6 +232,8 @@ def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
         ("{Random: {seeds: [1]}}", "arm 'Random': a name has small letters"),
         ("{main: {seeds: [1]}}", "arm 'main': a name has small letters"),
         ("{r: {}}", "arm 'r' must change some of seeds, clustering, branches, fusion"),
+        ("{r: {test: false}}", "arm 'r' must change some of"),
+        ("{r: {test: 1, seeds: [1]}}", "arms.r.test must be true or false"),
         ("{r: {baseline: {epochs: 1}}}", "arm 'r' must change some of"),
         ("{r: {clustering: 3}}", "arms.r.clustering must hold parameters"),
         ("{r: {clustering: {kpp: 1.0}}}", "arms.r.clustering: unknown parameter 'kpp'"),

@@ -127,6 +127,8 @@ def test_own_kind_takes_easy_kinds_and_good_branches_away():
     assert own["kind"].tolist() == ["ball", "stick"] and own["rank"].tolist() == [1, 1]
     # 0.9 is foreseen as 0.7 (branch) + 0.8 (kind) - 0.65 = 0.85
     np.testing.assert_allclose(own["interaction"], [0.05, 0.05])
+    assert specialists.own_kind(matrix[["stick"]], shares)["branch"].tolist() == names
+    assert specialists.own_kind(matrix[["ball"]], shares)["branch"].tolist() == names[:1]
     none = pd.DataFrame([[0.9, 0.5], [0.8, 0.4]], names, ["ball", "stick"])  # no interaction
     np.testing.assert_allclose(specialists.own_kind(none, shares)["interaction"], 0, atol=1e-12)
 

@@ -20,7 +20,7 @@ from esiamfc_lib.devices import choose_device, choose_precision
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC
 from esiamfc_lib.pairs import PairBatch
-from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask
+from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, agreement
 from esiamfc_lib.training import Run, exponential, fit, fit_together, given_of_all, stepwise
 from esiamfc_lib.training_log import read_log
 
@@ -246,6 +246,47 @@ def test_checkpoint_of_other_parameters_is_refused_with_what_differs(tmp_path):
         fit(BaselineTask(small()), parameters(lr=0.02), Blobs(), tmp_path, info={"data": "xyz"})
     moved = parameters(run_dir="elsewhere", workers=3)
     assert fit(BaselineTask(small()), moved, Blobs(), tmp_path, info={"data": "abc"}).resumed
+
+
+def test_agreement_is_the_correlation_on_the_chosen_cells():
+    rng = np.random.default_rng(0)
+    a, b = (torch.from_numpy(rng.normal(size=(3, 5, 5))) for _ in range(2))
+    where = torch.ones(3, 5, 5, dtype=torch.bool)
+    where[:, 2, 1:4] = False
+    expected = np.mean([np.corrcoef(x[m], y[m])[0, 1]
+                        for x, y, m in zip(a.numpy(), b.numpy(), where.numpy(), strict=True)])
+    assert agreement(a, b, where).item() == pytest.approx(expected, abs=1e-6)
+    assert agreement(a, 3 * a + 1, where).item() == pytest.approx(1, abs=1e-6)
+    assert agreement(a, -a, where).item() == pytest.approx(-1, abs=1e-6)
+    assert agreement(a, torch.ones_like(a), where).item() == 0
+    a[:, 2, 2] += 100  # what is left out does not matter
+    assert agreement(a, b, where).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_diversity_weight_moves_a_branch_away_from_its_start(tmp_path):
+    alike = {}
+    for weight in (0.0, 5.0):
+        start = warm(small())
+        task = BranchTask(start, frozen_norms=True, diversity_weight=weight)
+        fit(task, parameters(TransferParameters, epochs=4, lr=1e-3), Blobs(10, 4),
+            tmp_path / str(weight))
+        judge = BranchTask(warm(small()), frozen_norms=True, diversity_weight=1.0).eval()
+        judge.model.branch.load_state_dict(task.model.branch.state_dict())
+        batch = next(Blobs(1, 8, seed=9).epoch(0))
+        with torch.no_grad():
+            loss, sums = judge(judge.given(*augment(batch)), batch.track, batch.positive)
+        figures = judge.report(sums)
+        assert loss.item() == pytest.approx(figures["loss"] + figures["agreement"], rel=1e-5)
+        alike[weight] = figures["agreement"]
+    assert alike[5.0] < alike[0.0] - 0.01
+
+
+def test_start_of_a_diverse_branch_stays_as_it_was(tmp_path):
+    task = BranchTask(warm(small()), diversity_weight=0.5)
+    before = copy_of(task.start)
+    fit(task, parameters(TransferParameters), Blobs(), tmp_path)
+    assert same(before, copy_of(task.start)) and not task.start.training
+    assert not same(before, copy_of(task.model.branch))
 
 
 def test_branch_of_another_stem_is_not_continued(tmp_path):

@@ -1,0 +1,63 @@
+"""When does specialisation pay? A grid of runs of the chain on the built-in data: amount of data,
+separation of the families, number of clusters. It can be interrupted and started again; points of
+a smaller grid are kept in a larger one with the same clusters and seeds.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import fields
+
+from esiamfc_lib.config import resolve
+from esiamfc_lib.errors import StudyError
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``esiamfc scaling``."""
+    several = {"nargs": "+", "metavar": "N"}
+    parser.add_argument(
+        "--videos", type=int, default=[50, 200, 800, 3200], help="training videos", **several
+    )
+    parser.add_argument(
+        "--separations", type=float, default=[0.0, 0.5, 1.0], help="of the families", **several
+    )
+    parser.add_argument(
+        "--clusters", type=int, default=[3, 6], help="k; the first also with random clusters",
+        **several,
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=[0, 1], help="of notebooks 04-06", **several)
+    parser.add_argument("--profile", default="scaling", metavar="NAME", help="all other parameters")
+    parser.add_argument(
+        "--out", default="data/scaling", metavar="DIR", help="working folder (data/scaling)"
+    )
+    parser.add_argument(
+        "--report", default="reports/scaling", metavar="DIR", help="tables, figures, page"
+    )
+    parser.add_argument("--starts", type=int, default=2, help="of each test sequence (2)")
+    parser.add_argument("--length", type=int, default=40, help="frames of a segment (40)")
+    parser.add_argument("-n", "--jobs", type=int, default=1, help="stages side by side (1)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that track (1)")
+    parser.add_argument(
+        "--collect", action="store_true", help="only write the report of what is done"
+    )
+
+
+def main(args: Namespace) -> int:
+    """Run the grid, then write the report."""
+    from esiamfc_lib import scaling
+    from esiamfc_lib.provenance import environment
+
+    if min(args.jobs, args.workers) < 1:
+        raise StudyError("-n and --workers must be 1 or more")
+    grid = scaling.Grid(**{f.name: tuple(getattr(args, f.name)) for f in fields(scaling.Grid)})
+    out, plan = resolve(args.out), {"starts": args.starts, "length": args.length}
+    done = True
+    if not args.collect:
+        done = scaling.run(grid, out, args.profile, sys.stdout, args.jobs, args.workers, **plan)
+    machine = environment(out)
+    device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
+    report = resolve(args.report)
+    table = scaling.collect(grid, out, args.profile)
+    for sentence in scaling.write_report(grid, table, report, args.profile, plan, device):
+        sys.stdout.write(f"{sentence}\n")
+    sys.stdout.write(f"report in {report}\n")
+    return 0 if done else 1

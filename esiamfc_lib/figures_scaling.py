@@ -1,0 +1,47 @@
+"""The figure of the scaling study; data in, a matplotlib ``Figure`` out."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from esiamfc_lib.figures import style
+
+
+def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:
+    """Gain against the number of training tracks, one panel a separation, one line a k and split.
+
+    Args:
+        table: rows of ``scaling.collect`` for one fusion; bars are 95 % intervals.
+        title: above all.
+    """
+    separations = sorted(table["separation"].unique())
+    ticks = sorted(table["tracks"].unique())
+    with style():
+        figure, axes = plt.subplots(
+            1, len(separations), figsize=(1.2 + 3.0 * len(separations), 3.2), sharey=True,
+            squeeze=False, layout="constrained",
+        )  # fmt: skip
+        for axis, separation in zip(axes.flat, separations, strict=True):
+            rows = table[table["separation"] == separation]
+            groups = list(rows.groupby(["k", "split"], sort=True))
+            # lines beside each other, so that their bars can be told apart
+            shifts = np.linspace(-0.06, 0.06, len(groups)) if len(groups) > 1 else [0.0]
+            for ((k, split), line), shift in zip(groups, shifts, strict=True):
+                line = line.sort_values("tracks")
+                middle = line["difference"]
+                bars = np.abs([middle - line["low"], line["high"] - middle])
+                axis.errorbar(
+                    line["tracks"] * 2.0**shift, middle, yerr=bars, marker="o", markersize=4,
+                    linestyle="--" if split == "random" else "-", capsize=2, linewidth=1.2,
+                    label=f"k = {k}" + ", random split" * (split == "random"),
+                )  # fmt: skip
+            axis.axhline(0, color="0.4", linewidth=0.9)
+            axis.set_xscale("log")
+            axis.set_xticks(ticks, [str(tick) for tick in ticks])
+            axis.minorticks_off()
+            axis.set(title=f"separation {separation:g}", xlabel="training tracks")
+        axes[0, 0].set_ylabel("gain over equal budget, AUC")
+        axes[0, 0].legend()
+        figure.suptitle(title)
+    return figure
