@@ -360,6 +360,17 @@ class ResultsParameters(StageParameters):
     )
     max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0: all")
     published: str = Field("", description="scores of a published SiamFC (JSON), to compare with")
+    starts: NonNegativeInt = Field(
+        0, description="segments of each sequence forward, and as many backward; 0: one pass only"
+    )
+    segment_frames: Annotated[int, Field(ge=2)] = Field(100, description="frames of a segment")
+    perturbations: NonNegativeInt = Field(
+        1, description="perturbed first boxes of a segment; 0: the true one"
+    )
+    perturb: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(
+        0.1, description="largest shift and change of size of such a box, in its sides"
+    )
+    selection: str = Field("", description="file of 'esiamfc select', for its tracking parameters")
     tracking: dict = Field({}, description="changes to TrackingParameters")
     precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the networks")
     device: str = Field("auto", description="auto, cpu, cuda ...")

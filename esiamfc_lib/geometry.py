@@ -45,23 +45,21 @@ def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> 
 
 
 def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") -> None:
-    """Decode into uint8 ``out`` (H, W, 3), contiguous, without a copy where it is a plain JPEG.
+    """Decode into uint8 ``out`` (H, W, 3), contiguous, without a copy where it is a JPEG.
+
+    For crops of the store: an orientation in the file's Exif data is not looked for.
 
     Raises:
         StudyError: as ``decode_image``, or an image of another size.
     """
-    buffer = np.frombuffer(data, dtype=np.uint8)
-    if is_plain_jpeg(buffer):
-        try:
-            image = simplejpeg.decode_jpeg(buffer, "RGB", buffer=out)
-        except ValueError:
-            image = decode_image(data, name)
-    else:
+    try:
+        image = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
+    except ValueError:
         image = decode_image(data, name)
     if image.shape != out.shape:
         raise StudyError(f"{name}: {image.shape[1]}×{image.shape[0]} pixels where "
                          f"{out.shape[1]}×{out.shape[0]} are expected")
-    if not np.shares_memory(image, out):
+    if image.ctypes.data != out.ctypes.data:
         out[:] = image
 
 

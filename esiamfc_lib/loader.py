@@ -45,7 +45,8 @@ class _Slots(Dataset):
         for pixels in (self.exemplars, self.searches):
             of_batch = pixels[slot, :len(numbers)]
             own.append(torch.empty(of_batch.shape, dtype=torch.uint8, pin_memory=pin))
-            own[-1].copy_(of_batch)
+            # Not torch's copy: its threads would spin on, where the workers decode.
+            np.copyto(own[-1].numpy(), of_batch.numpy())
         return batch_of(*own, track, positive, numbers)
 
 

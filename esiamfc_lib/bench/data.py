@@ -153,10 +153,11 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
-    # Batch by batch in turn, because the two differ by a few percent only.
+    # Batch by batch in turn, because the two differ by a few percent only; the same pairs.
     batches = PairLoader(dataset, batch).epoch(0)
+    bare_batches = iter([jpegs[i:i + 2 * batch] for i in range(0, 2 * pairs, 2 * batch)])
     bare, whole = (pairs / batch * each for each in in_turn(
-        [lambda: decode(jpegs[:2 * batch]), lambda: next(batches)], pairs // batch - 2))
+        [lambda: decode(next(bare_batches)), lambda: next(batches)], pairs // batch - 2))
     one, two = (PairLoader(dataset, batch, workers) for workers in (1, 2))
     single, double = in_turn([lambda: load(one), lambda: load(two)], repeats)
     cv2.setNumThreads(threads)
