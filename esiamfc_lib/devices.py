@@ -44,7 +44,7 @@ def choose_precision(precision: str, device: str | torch.device) -> tuple[str, s
         return ("bf16", "the GPU has it") if torch.cuda.is_bf16_supported() else (
             "fp32", "this GPU has no bf16")
     # Without these instructions bf16 is emulated, and slower than fp32.
-    found = sorted({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+    found = sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())
     return ("bf16", f"the processor has {found[0]}") if found else (
         "fp32", "the processor has no bf16 instructions")
 
@@ -113,7 +113,8 @@ def summed(total: Tensor) -> Tensor:
     return total
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """The processor's instruction sets as Linux names them; empty on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
         return set()

@@ -82,6 +82,30 @@ def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
         return diagonals.sum((1, 2))
 
 
+def correlation(z: Tensor, x: Tensor) -> Tensor:
+    """As ``cross_correlation``, for inference: bf16 search features stay bf16.
+
+    All cells of all search regions times the exemplar are then one product of matrices, whose sums
+    over channels are made in float32 and rounded to bf16; their sum along the diagonals is float32.
+
+    Args:
+        z: (1, C, h, w) exemplar features.
+        x: (N, C, H, W) search features, channels last where they are bf16.
+    """
+    if x.dtype == torch.float32:
+        return cross_correlation(z, x)
+    (n, c, height, width), (h, w) = x.shape, z.shape[-2:]
+    rows, columns = height - h + 1, width - w + 1
+    kernel = z.to(x.dtype).permute(0, 2, 3, 1).reshape(h * w, c)
+    cells = x.permute(0, 2, 3, 1).reshape(n * height * width, c)
+    products = (cells @ kernel.T).float()  # (N*H*W, h*w)
+    cell = h * w
+    diagonals = products.as_strided(
+        (n, rows, columns, h, w),
+        (height * width * cell, width * cell, cell, width * cell + w, cell + 1))
+    return diagonals.sum((3, 4))
+
+
 class FirstConv(nn.Conv2d):
     """conv1, stride 2; in bf16 training on a CPU by way of blocks of 2×2 pixels.
 
@@ -266,6 +290,11 @@ class ESiamFC(nn.Module):
         """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → fused response (N, 17, 17)."""
         z = self.stem(exemplar)
         return fuse(self.responses(z, self.stem(search)), self.weights(z))
+
+
+def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:
+    """All branches of a network; a SiamFC has one."""
+    return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
 
 
 def fuse(responses: Tensor, weights: Tensor) -> Tensor:

@@ -13,15 +13,11 @@ from pydantic import Field
 
 from esiamfc_lib import ablation, checkpoints, conversion
 from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.ensemble import BranchTracker, ESiamFCTracker
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import text_digest
-from esiamfc_lib.tracking import (
-    BranchTracker,
-    ESiamFCTracker,
-    IdentityTracker,
-    SequenceTracker,
-    SiamFCTracker,
-)
+from esiamfc_lib.sequence_tracker import IdentityTracker, SequenceTracker
+from esiamfc_lib.tracking import SiamFCTracker
 
 # Modules that a tracker's boxes depend on.
 CODE = ("geometry", "networks", "tracking", "metrics", "supervised")

@@ -6,12 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from esiamfc_lib import ablation, geometry, tracking
+from esiamfc_lib import ablation, geometry, sequence_tracker
 from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.ensemble import BranchTracker, ESiamFCTracker
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC
 from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.tracking import BranchTracker, ESiamFCTracker, IdentityTracker, SiamFCTracker
+from esiamfc_lib.tracking import IdentityTracker, SiamFCTracker
 
 WIDTH = 0.125
 BOX = np.array([60.0, 40, 30, 20])  # centre 74.5, 49.5; s_z = sqrt(55 · 45)
@@ -231,7 +232,7 @@ def test_any_frame_size_grey_or_colour(model, shape):
 def test_grey_frames_become_three_equal_channels(frames):
     grey = frames[0][..., 0]
     for image in (grey, grey[..., None], Image.fromarray(grey)):
-        assert np.array_equal(tracking.rgb(image), np.repeat(grey[..., None], 3, axis=2))
+        assert np.array_equal(sequence_tracker.rgb(image), np.repeat(grey[..., None], 3, axis=2))
 
 
 def test_faults_are_named(model, ensemble, frames):
