@@ -16,7 +16,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC, branches_of, folded
 
 if TYPE_CHECKING:
-    from esiamfc_lib.quantisation import Calibration
+    from esiamfc_lib.quantisation import Quantised
 
 BACKENDS = ("torch", "onnxruntime")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
@@ -71,7 +71,7 @@ def make(
     device: str = "cpu",
     precision: str = "fp32",
     backend: str = "torch",
-    calibration: "Calibration | None" = None,
+    int8: "Quantised | None" = None,
 ) -> Engine:
     """An engine.
 
@@ -80,7 +80,7 @@ def make(
         device: ``cpu``, ``cuda`` ...; int8 and onnxruntime: ``cpu``.
         precision: ``fp32``; ``bf16``: everything but sums; ``int8``: the search regions' network.
         backend: of ``BACKENDS``; onnxruntime has fp32 and int8.
-        calibration: for int8.
+        int8: the network's int8 form, for precision int8.
 
     Raises:
         StudyError: an unknown name, or a combination that does not exist.
@@ -94,32 +94,30 @@ def make(
         raise StudyError(f"{backend} in {precision} runs on the CPU, not on {device!r}")
     if precision == "int8":
         k = model.k if isinstance(model, ESiamFC) else 1
-        if calibration is None:
-            raise StudyError("precision int8 needs a calibration: 'esiamfc quantise' writes it")
-        if len(calibration.branches) != k:
-            raise StudyError(
-                f"the calibration has {len(calibration.branches)} branches, the network {k}"
-            )
+        if int8 is None:
+            raise StudyError("precision int8 needs a int8: 'esiamfc quantise' writes it")
+        if len(int8.branches) != k:
+            raise StudyError(f"the int8 form has {len(int8.branches)} branches, the network {k}")
     if backend == "onnxruntime":
         from esiamfc_lib.engine_onnx import OnnxEngine
 
         if precision == "bf16":
             raise StudyError("onnxruntime computes in fp32 or int8 on a CPU, not in bf16")
-        return OnnxEngine(model, calibration if precision == "int8" else None)
+        return OnnxEngine(model, int8 if precision == "int8" else None)
     if precision == "int8":
         from esiamfc_lib.engine_int8 import Int8Engine
 
-        return Int8Engine(model, calibration)
+        return Int8Engine(model, int8)
     return Engine(model, device, precision)
 
 
-def choose(backend: str, precision: str, device: str, calibrated: bool) -> tuple[str, str, str]:
+def choose(backend: str, precision: str, device: str, has_int8: bool) -> tuple[str, str, str]:
     """Decide what is ``auto``.
 
     Args:
         backend, precision: names, or ``auto``.
         device: as decided.
-        calibrated: whether there is a calibration for int8.
+        has_int8: whether there is an int8 form of the network.
 
     Returns:
         backend, precision, and the reason in half a sentence.
@@ -129,11 +127,11 @@ def choose(backend: str, precision: str, device: str, calibrated: bool) -> tuple
     reason = "as asked for"
     if precision == "auto":
         fast = sorted(INT8_FLAGS & cpu_flags())
-        if torch.device(device).type == "cpu" and calibrated and fast and backend != "onnxruntime":
-            precision, reason = "int8", f"calibrated, and the processor has {fast[0]}"
+        if torch.device(device).type == "cpu" and has_int8 and fast and backend != "onnxruntime":
+            precision, reason = "int8", f"there is an int8 form, and the processor has {fast[0]}"
         elif backend == "onnxruntime":
-            precision = "int8" if calibrated else "fp32"
-            reason = "calibrated" if calibrated else "onnxruntime without a calibration"
+            precision = "int8" if has_int8 else "fp32"
+            reason = "there is an int8 form" if has_int8 else "there is no int8 form"
         else:
             precision, reason = choose_precision("auto", device)
     if backend == "auto":

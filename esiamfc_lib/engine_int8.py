@@ -5,8 +5,6 @@ Measured on one core with AMX (Sapphire Rapids), three search regions: stem 7 ms
 rounding to the next layer's steps happen inside the convolution. The crops are uint8 already.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,54 +13,44 @@ from esiamfc_lib.devices import cpu_flags
 from esiamfc_lib.engine import Engine
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.quantisation import STEPS, Calibration
+from esiamfc_lib.quantisation import Int8Layer, Quantised
 
 
-@dataclass
 class Int8Conv:
-    """A convolution of uint8, and its ReLU unless it is the last one.
+    """A convolution of uint8 and its ReLU, unless it is the last one.
 
-    Attributes:
-        weight: int8 (O, I, h, w); times ``scale`` (O,) it is the real one.
-        bias: float32 (O,).
-        step, next_step: of the input and of the output; 0 where the output is not rounded.
-        output: type of an output that is not rounded.
+    Args:
+        layer: weights and steps.
+        like: the convolution it stands for.
+        step: of the input.
+        output: type of the last one's output.
     """
 
-    weight: Tensor
-    scale: Tensor
-    bias: Tensor
-    stride: list[int]
-    groups: int
-    step: float
-    next_step: float
-    output: torch.dtype
-    packed: dict[tuple, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, layer: nn.Conv2d, step: float, next_step: float, output: torch.dtype) -> "Int8Conv":
-        """Quantise a convolution with folded BatchNorm, every output channel by itself."""
-        weight, scale = int8_weight(layer)
-        bias = layer.bias.detach().float()
-        stride = list(layer.stride)
-        return cls(weight, scale, bias, stride, layer.groups, step, next_step, output)
+    def __init__(self, layer: Int8Layer, like: nn.Conv2d, step: float, output: torch.dtype):
+        self.layer, self.step = layer, step
+        self.stride, self.groups = list(like.stride), like.groups
+        last = layer.step == 0
+        self.ending = (
+            (1.0, 0, output, "none", [], "")
+            if last
+            else (layer.step, 0, torch.uint8, "relu", [], "")
+        )
+        self.zeros = torch.zeros(len(layer.scale), dtype=torch.int64)
+        self.packed: dict[tuple, Tensor] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """uint8 (n, I, H, W), channels last → uint8, or ``output``, (n, O, H', W')."""
-        ops, none, one = torch.ops.onednn, [0, 0], [1, 1]
+        ops, layer = torch.ops.onednn, self.layer
+        shape = self.stride, [0, 0], [1, 1], self.groups
         weight = self.packed.get(x.shape)
         if weight is None:  # oneDNN's order of the weights depends on the size of the input
-            weight = self.packed[x.shape] = ops.qconv_prepack(
-                self.weight, self.scale, self.step, 0, self.stride, none, one, self.groups,
-                list(x.shape),
-            )  # fmt: skip
-            self.zeros = torch.zeros(len(self.scale), dtype=torch.int64)
-        rounded = self.next_step > 0
+            weight = ops.qconv_prepack(
+                layer.weight, layer.scale, self.step, 0, *shape, list(x.shape)
+            )
+            self.packed[x.shape] = weight
         return ops.qconv2d_pointwise(
-            x, self.step, 0, weight, self.scale, self.zeros, self.bias, self.stride, none, one,
-            self.groups, self.next_step if rounded else 1.0, 0,
-            torch.uint8 if rounded else self.output, "relu" if rounded else "none", [], "",
-        )  # fmt: skip
+            x, self.step, 0, weight, layer.scale, self.zeros, layer.bias, *shape, *self.ending
+        )
 
 
 class Int8Engine(Engine):
@@ -72,18 +60,17 @@ class Int8Engine(Engine):
         StudyError: PyTorch was built without oneDNN.
     """
 
-    def __init__(self, model: SiamFC | ESiamFC, calibration: Calibration):
+    def __init__(self, model: SiamFC | ESiamFC, int8: Quantised):
         if not torch.backends.mkldnn.is_available():
             raise StudyError("int8 by PyTorch needs oneDNN; take backend onnxruntime")
         super().__init__(model, "cpu", "int8")
         # Half the memory traffic where the processor multiplies bf16.
         bf16 = {"avx512_bf16", "amx_bf16"} & cpu_flags()
         output = torch.bfloat16 if bf16 else torch.float32
-        conv1, conv2 = (top / STEPS for top in calibration.stem)
-        self.stem_layers = _quantised(self.model.stem.layers, [1.0, conv1, conv2], output)
+        self.stem_layers = _layers(self.model.stem.layers, int8.stem, 1.0, output)
         self.branch_layers = [
-            _quantised(branch.layers, [conv2, *(top / STEPS for top in tops), 0.0], output)
-            for branch, tops in zip(self.branches, calibration.branches, strict=True)
+            _layers(branch.layers, layers, int8.stem[-1].step, output)
+            for branch, layers in zip(self.branches, int8.branches, strict=True)
         ]
 
     def images(self, crops: np.ndarray) -> Tensor:
@@ -99,14 +86,6 @@ class Int8Engine(Engine):
         return _run(self.branch_layers[j], stem)
 
 
-def int8_weight(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """int8 weight and float32 (O,) scale; a channel of zeros gets scale 1."""
-    weight = layer.weight.detach().float()
-    largest = weight.abs().amax((1, 2, 3))
-    scale = torch.where(largest > 0, largest / 127, 1.0)
-    return (weight / scale[:, None, None, None]).round().to(torch.int8), scale
-
-
 def max_pool(x: Tensor) -> Tensor:
     """The stem's pooling, 3×3 with stride 2, of uint8, rows before columns.
 
@@ -120,13 +99,15 @@ def max_pool(x: Tensor) -> Tensor:
     return both.permute(0, 3, 1, 2)
 
 
-def _quantised(layers: nn.Sequential, steps: list[float], output: torch.dtype) -> list:
-    """The layers without ReLUs, which belong to their convolutions; ``steps``: between them."""
-    steps = iter(zip(steps[:-1], steps[1:], strict=True))
-    result = []
+def _layers(
+    layers: nn.Sequential, int8: tuple[Int8Layer, ...], step: float, output: torch.dtype
+) -> list:
+    """The layers without ReLUs, which belong to their convolutions; ``step``: of the input."""
+    int8, result = iter(int8), []
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
-            result.append(Int8Conv.of(layer, *next(steps), output))
+            result.append(Int8Conv(next(int8), layer, step, output))
+            step = result[-1].layer.step
         elif isinstance(layer, nn.MaxPool2d):
             result.append(max_pool)
         elif not isinstance(layer, nn.ReLU | nn.Identity):

@@ -23,8 +23,8 @@ class BranchTracker(SiamFCTracker):
     def __init__(self, model: ESiamFC, branch: int, name: str = "", **options):
         if not 0 <= branch < model.k:
             raise StudyError(f"the ensemble has branches 0 to {model.k - 1}, not {branch}")
-        if options.get("calibration"):
-            options["calibration"] = options["calibration"].of_branch(branch)
+        if options.get("int8"):
+            options["int8"] = options["int8"].of_branch(branch)
         super().__init__(model.base_tracker(branch), name=name or f"Branch {branch}", **options)
 
 
@@ -44,7 +44,7 @@ class ESiamFCTracker(SiamFCTracker):
             0: all.
         threshold: with ``cluster_weight``, only branches of at least this weight run; the one of
             the largest weight always does.
-        parameters, name, device, precision, backend, calibration: as for ``SiamFCTracker``.
+        parameters, name, device, precision, backend, int8: as for ``SiamFCTracker``.
 
     Attributes:
         fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that

@@ -40,7 +40,7 @@ class Exported:
     error: float
 
 
-class _Graph:
+class OnnxGraph:
     """Collects nodes and their constants."""
 
     def __init__(self):
@@ -56,7 +56,7 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
 
-    def layers(self, layers: nn.Module, value: str) -> str:
+    def layers(self, layers: nn.Module, value: str, output: str = "") -> str:
         """Append a sequence of folded layers; returns the name of its output."""
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
@@ -71,7 +71,7 @@ class _Graph:
                                  strides=[layer.stride] * 2)
             elif not isinstance(layer, nn.Identity):
                 raise StudyError(f"no ONNX form is known for the layer {type(layer).__name__}")
-        return value
+        return self.add("Identity", value, output=output) if output else value
 
     def model(self, name: str, inputs: dict[str, list], outputs: dict[str, list]) -> bytes:
         def described(values):
@@ -122,7 +122,7 @@ def _branches(model: SiamFC | ESiamFC) -> list:
 
 
 def _exemplar(model: SiamFC | ESiamFC) -> bytes:
-    graph, branches = _Graph(), _branches(model)
+    graph, branches = OnnxGraph(), _branches(model)
     stem = graph.layers(model.stem.layers, "image")
     if isinstance(model, ESiamFC):
         pooled = graph.add("GlobalAveragePool", graph.layers(model.weights.layers, stem))
@@ -149,7 +149,7 @@ def _exemplar(model: SiamFC | ESiamFC) -> bytes:
 
 
 def _search(model: SiamFC | ESiamFC) -> bytes:
-    graph, branches = _Graph(), _branches(model)
+    graph, branches = OnnxGraph(), _branches(model)
     stem = graph.layers(model.stem.layers, "images")
     features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
     graph.add("Conv", features, "kernel", "bias", output="response")

@@ -28,7 +28,7 @@ from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.engine import Engine
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import STRIDE, SiamFC, correlation
-from esiamfc_lib.quantisation import Calibration
+from esiamfc_lib.quantisation import Quantised
 from esiamfc_lib.sequence_tracker import IdentityTracker, SequenceTracker, checked_box, rgb
 
 __all__ = ["IdentityTracker", "SequenceTracker", "SiamFCTracker"]
@@ -44,7 +44,7 @@ class SiamFCTracker(SequenceTracker):
         model: the network; a copy of it in eval mode with BatchNorm folded is used.
         parameters: of the tracking loop.
         name: as it appears in tables.
-        device, precision, backend, calibration: of the network, see ``engine.make``.
+        device, precision, backend, int8: of the network, see ``engine.make``.
 
     Attributes:
         engine: what computes the features.
@@ -65,7 +65,7 @@ class SiamFCTracker(SequenceTracker):
         device: str = "cpu",
         precision: str = "fp32",
         backend: str = "torch",
-        calibration: Calibration | None = None,
+        int8: Quantised | None = None,
     ):
         super().__init__(name)
         self.parameters = p = parameters or TrackingParameters()
@@ -75,7 +75,7 @@ class SiamFCTracker(SequenceTracker):
             raise StudyError(
                 f"local_scales is odd, so that the peak is its middle, or 0: {p.local_scales}"
             )
-        self.engine = self._engine(model, device, precision, backend, calibration)
+        self.engine = self._engine(model, device, precision, backend, int8)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps
         self.penalties = np.where(steps == 0, 1.0, p.scale_penalty)
