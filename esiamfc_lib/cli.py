@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run the study, or the part of it that changed",
     "store": "build, check, merge and describe crop stores",
     "convert": "convert network weights between formats",
+    "quantise": "make the int8 form of a network",
     "track": "track one object through a video",
     "evaluate": "score trackers on a benchmark",
     "select": "choose a checkpoint or tracking parameters on held-out videos",

@@ -95,7 +95,7 @@ def make(
     if precision == "int8":
         k = model.k if isinstance(model, ESiamFC) else 1
         if int8 is None:
-            raise StudyError("precision int8 needs a int8: 'esiamfc quantise' writes it")
+            raise StudyError("precision int8 needs the int8 form: 'esiamfc quantise' writes it")
         if len(int8.branches) != k:
             raise StudyError(f"the int8 form has {len(int8.branches)} branches, the network {k}")
     if backend == "onnxruntime":

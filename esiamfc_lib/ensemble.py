@@ -125,9 +125,9 @@ class ESiamFCTracker(SiamFCTracker):
             return np.eye(k)[int(np.argmax(self.centroids @ feature))]
         return np.full(k, np.nan if self.fusion == "max" else 1 / k)
 
-    def _respond(self, search: Tensor) -> Tensor:
-        stem = self.engine.stem(search)
-        return self.fused([self.engine.branch(j, stem) for j, _ in self.active])
+    @property
+    def active_branches(self) -> tuple[int, ...]:
+        return tuple(j for j, _ in self.active)
 
     def fused(self, features: list[Tensor]) -> Tensor:
         """Search features (n, C, h, w) of the active branches → fused response (n, h', w')."""

@@ -11,6 +11,7 @@ import functools
 import json
 from collections.abc import Iterable
 from contextlib import contextmanager
+from itertools import chain, groupby
 from pathlib import Path
 
 import joblib
@@ -21,11 +22,14 @@ import torch
 from esiamfc_lib import benchmarks, checkpoints, metrics, scoring, supervised
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import text_digest
+from esiamfc_lib.lockstep import iterate_many
 from esiamfc_lib.parallel import backend
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.specs import TrackerSpec, specs
+from esiamfc_lib.specs import TrackerSpec, code_digest, specs
 from esiamfc_lib.tracking import SequenceTracker
+
+LOCKSTEP_SLOTS = 64  # sequences at once: their frames ahead have to fit into memory
 
 __all__ = ["TrackerSpec", "evaluate", "mean_auc", "run", "specs"]
 
@@ -38,6 +42,7 @@ def evaluate(
     workers: int = 1,
     scheduler: str = "",
     limit: int = 0,
+    lockstep: bool | None = None,
 ) -> pd.DataFrame:
     """Run every tracker on every sequence that has no valid result yet, then score all.
 
@@ -48,6 +53,8 @@ def evaluate(
         workers: processes, one thread each, so that the boxes do not depend on their number.
         scheduler: address of a Dask scheduler whose workers do the tracking instead; they must see
             ``root`` and the model files under the same paths.
+        lockstep: whether a tracker runs on all sequences at once (``lockstep``), in this process;
+            None: where its network is on a GPU. VOT's supervised runs are always one by one.
 
     Returns:
         ``scoring.table``: one row a tracker and sequence, without times, so that two runs give the
@@ -59,7 +66,7 @@ def evaluate(
     """
     trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.sequences(benchmark, root, limit)
-    run(trackers, sequences, benchmark, out, workers, scheduler)
+    run(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
     total = benchmarks.total(
         benchmark, len(sequences), missing, built_in=benchmarks.is_own(benchmark, root)
     )
@@ -76,6 +83,7 @@ def run(
     out: Path,
     workers: int = 1,
     scheduler: str = "",
+    lockstep: bool | None = None,
 ) -> None:
     """Write the boxes of every tracker on every sequence, unless they are there and valid."""
     names = [spec.name for spec in trackers]
@@ -86,9 +94,12 @@ def run(
     chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
 
     data = {sequence.name: benchmarks.fingerprint(sequence) for sequence in sequences}
-    jobs, frames, kept = [], 0, 0
+    jobs, at_once, frames, kept = [], [], 0, 0
     for spec in doers:
         identity = spec.identity() | {"supervised": benchmark.startswith("vot")}
+        together = _in_lockstep(spec, benchmark, lockstep)
+        if together:  # rounding may depend on the batch: these are results of their own
+            identity["lockstep"] = code_digest(("lockstep", "batched"))
         text, key = spec.model_dump_json(), text_digest(json.dumps(identity, sort_keys=True))
         for sequence in sequences:
             result = Result(out, spec.name, sequence.name, identity | {"data": data[sequence.name]})
@@ -96,11 +107,12 @@ def run(
             if result.valid():
                 kept += len(sequence)
             else:
-                jobs.append((text, key, sequence, benchmark, result))
+                (at_once if together else jobs).append((text, key, sequence, benchmark, result))
     jobs.sort(key=lambda job: -len(job[2]))  # long ones first: the last worker ends early
 
     with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
-        for result, text, seconds in _tracked(jobs, workers, scheduler):
+        done = chain(_tracked(jobs, workers, scheduler), _tracked_at_once(at_once))
+        for result, text, seconds in done:
             result.write(text, seconds)
             bar.update(len(seconds))
 
@@ -158,6 +170,22 @@ def _tracked(jobs: list[tuple], workers: int, scheduler: str):
         )
         for i, text, seconds in parallel(calls):
             yield jobs[i][-1], text, seconds
+
+
+def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
+    if spec.kind == "identity" or benchmark.startswith("vot"):
+        return False
+    return spec.engine()[0] != "cpu" if asked is None else asked
+
+
+def _tracked_at_once(jobs: list[tuple]):
+    """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
+    for (spec, key), mine in groupby(jobs, key=lambda job: job[:2]):
+        mine = list(mine)
+        runs = iterate_many(_built(spec, key), [job[2] for job in mine], LOCKSTEP_SLOTS)
+        for i, boxes, seconds in runs:
+            _, _, _, benchmark, result = mine[i]
+            yield result, scoring.to_text(benchmarks.to_file(boxes, benchmark)), seconds
 
 
 def _track(

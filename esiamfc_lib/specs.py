@@ -3,6 +3,7 @@
 import ast
 import functools
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +13,25 @@ import torch
 from pydantic import Field
 
 from esiamfc_lib import ablation, checkpoints, conversion
-from esiamfc_lib.config import NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.config import Fraction, NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.engine import choose
 from esiamfc_lib.ensemble import BranchTracker, ESiamFCTracker
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import text_digest
+from esiamfc_lib.quantisation import Quantised, beside
 from esiamfc_lib.sequence_tracker import IdentityTracker, SequenceTracker
 from esiamfc_lib.tracking import SiamFCTracker
 
 # Modules that a tracker's boxes depend on.
-CODE = ("geometry", "networks", "tracking", "metrics", "supervised")
+CODE = (
+    *("geometry", "networks", "engine", "sequence_tracker", "tracking", "ensemble"),
+    *("metrics", "supervised"),
+)
+ENGINE_CODE = {
+    ("torch", "int8"): ("engine_int8",),
+    ("onnxruntime", "fp32"): ("engine_onnx", "export"),
+    ("onnxruntime", "int8"): ("engine_onnx", "export"),
+}
 
 
 class TrackerSpec(Parameters):
@@ -39,7 +50,11 @@ class TrackerSpec(Parameters):
     centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centres'")
     variant: str = Field("", description="for kind siamfc: a changed loop, see ablation")
     tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
-    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
+    top: NonNegativeInt = Field(0, description="cluster_weight: branches that run; 0: all")
+    threshold: Fraction = Field(0.0, description="cluster_weight: least weight of one that runs")
+    backend: Literal["auto", "torch", "onnxruntime"] = Field("torch", description="see engine")
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field("fp32", description="see engine")
+    int8: str = Field("", description="the network's int8 form; empty: beside the weights")
     device: str = Field("cpu", description="auto, cpu, cuda ...")
 
     def build(self) -> SequenceTracker:
@@ -52,53 +67,69 @@ class TrackerSpec(Parameters):
             return IdentityTracker(self.name)
         if self.kind == "oracle":
             raise StudyError("an oracle chooses among results; it cannot track by itself")
-        device, precision = self._resolved()
+        device, backend, precision, _ = self.engine()
         options = {"parameters": self.tracking, "name": self.name}
-        options |= {"device": device, "precision": precision}
-        if self.kind == "siamfc":
+        options |= {"device": device, "backend": backend, "precision": precision}
+        siamfc = self.kind == "siamfc"
+        load = checkpoints.load_siamfc if siamfc else checkpoints.load_esiamfc
+        model = load(self.weights)
+        if precision == "int8":
+            options["int8"] = Quantised.load(self._int8_file(), model)
+        if siamfc:
             loop = ablation.VARIANTS[self.variant][1] if self.variant else SiamFCTracker
-            return loop(checkpoints.load_siamfc(self.weights), **options)
-        model = checkpoints.load_esiamfc(self.weights)
+            return loop(model, **options)
         if self.kind == "branch":
             return BranchTracker(model, self.branch, **options)
         if self.fusion == "nearest_centroid":
             options["centroids"] = _centroids(self.centroids)
             options["embedder"] = checkpoints.load_siamfc(self.baseline)
+        options |= {"top": self.top, "threshold": self.threshold}
         return ESiamFCTracker(model, self.fusion, **options)
 
     def identity(self) -> dict:
         """What its boxes depend on, but for the data: no names, no paths, digests of files."""
-        facts = {"kind": self.kind, "code": _code_digest(CODE)}
+        facts = {"kind": self.kind, "code": code_digest(CODE)}
         if self.kind == "identity":
             return facts
-        device, precision = self._resolved()
+        device, backend, precision, _ = self.engine()
+        engine_code = ENGINE_CODE.get((backend, precision), ())
         facts |= {
             "weights": checkpoints.file_digest(self.weights),
             "tracking": self.tracking.model_dump(),
+            "backend": backend,
             "precision": precision,
+            "engine_code": code_digest(engine_code),
             "device": device.partition(":")[0],
             "libraries": [torch.__version__, cv2.__version__, np.__version__],
         }
+        if precision == "int8":
+            facts["int8"] = checkpoints.file_digest(self._int8_file())
+        if backend == "onnxruntime":
+            facts["libraries"].append(version("onnxruntime"))
         if self.variant:
-            facts |= {"variant": self.variant, "variant_code": _code_digest(("ablation",))}
+            facts |= {"variant": self.variant, "variant_code": code_digest(("ablation",))}
         if self.kind == "branch":
             facts["branch"] = self.branch
         if self.kind == "ensemble":
-            facts["fusion"] = self.fusion
+            facts |= {"fusion": self.fusion, "top": self.top, "threshold": self.threshold}
             if self.fusion == "nearest_centroid":
                 facts["baseline"] = checkpoints.file_digest(self.baseline)
                 facts["centroids"] = checkpoints.file_digest(self.centroids)
         return facts
 
-    def _resolved(self) -> tuple[str, str]:
-        """Device and precision with ``auto`` decided."""
-        if self.device == "cpu" and self.precision != "auto":
-            return self.device, self.precision
-        # Only here: it imports Lightning, which would cost every worker process seconds.
-        from esiamfc_lib.devices import choose_device, choose_precision
+    def engine(self) -> tuple[str, str, str, str]:
+        """Device, backend and precision with ``auto`` decided, and why, in half a sentence."""
+        if self.device == "cpu" and "auto" not in (self.backend, self.precision):
+            return self.device, self.backend, self.precision, "as asked for"
+        # Only here: it would cost every worker process the import of torch.distributed.
+        from esiamfc_lib.devices import choose_device
 
-        device = choose_device(self.device)
-        return str(device), choose_precision(self.precision, device)[0]
+        device = str(choose_device(self.device))
+        has_int8 = Path(self._int8_file()).is_file()
+        return device, *choose(self.backend, self.precision, device, has_int8)
+
+    def _int8_file(self) -> str:
+        return self.int8 or str(beside(self.weights))
 
 
 TITLES = {
@@ -125,12 +156,14 @@ def specs(
         esiamfc: model file of the ensemble.
         centroids: for ``nearest_centroid``, as in ``TrackerSpec``.
         prefix: of the names, to tell two ensembles apart.
-        options: ``tracking``, ``precision``, ``device`` of all of them.
+        options: ``tracking``, ``backend``, ``precision``, ``device`` of all of them; ``top`` and
+            ``threshold`` of ``cluster_weight``.
 
     Raises:
         StudyError: an unknown name; a model file that is needed and not given, or not readable.
     """
     found, siamfc, esiamfc = [], str(siamfc), str(esiamfc)
+    sparse = {name: options.pop(name) for name in ("top", "threshold") if name in options}
     for name in trackers:
         if name in ("siamfc", "nearest_centroid") and not siamfc:
             raise StudyError(f"tracker {name!r} needs the baseline's model file")
@@ -149,7 +182,7 @@ def specs(
             found.append({"name": f"{prefix}Oracle", "kind": "oracle", "weights": esiamfc})
         elif name in TITLES:
             one = {"name": prefix + TITLES[name], "kind": "ensemble", "fusion": name}
-            one |= {"weights": esiamfc}
+            one |= {"weights": esiamfc} | (sparse if name == "cluster_weight" else {})
             if name == "nearest_centroid":
                 one |= {"baseline": siamfc, "centroids": str(centroids)}
             found.append(one)
@@ -194,7 +227,7 @@ def _centroids(path: str) -> np.ndarray:
 
 
 @functools.cache
-def _code_digest(modules: tuple[str, ...]) -> str:
+def code_digest(modules: tuple[str, ...]) -> str:
     """Of the code as it is run: comments and layout do not count."""
     sources = [Path(__file__).with_name(f"{module}.py").read_text("utf-8") for module in modules]
     return text_digest("".join(ast.dump(ast.parse(source)) for source in sources))

@@ -172,9 +172,18 @@ class SiamFCTracker(SequenceTracker):
 
     def _respond(self, search: Tensor) -> Tensor:
         """Search regions (n, 3, S, S) as the engine takes them → responses (n, R, R)."""
-        features = self.engine.branch(0, self.engine.stem(search))
+        stem = self.engine.stem(search)
+        return self.fused([self.engine.branch(j, stem) for j in self.active_branches])
+
+    @property
+    def active_branches(self) -> tuple[int, ...]:
+        """The branches that take part."""
+        return (0,)
+
+    def fused(self, features: list[Tensor]) -> Tensor:
+        """Search features (n, C, h, w) of the active branches → response (n, h', w')."""
         branch = self.engine.model.branch
-        return branch.scale * correlation(self.kernel, features) + branch.bias
+        return branch.scale * correlation(self.kernel, features[0]) + branch.bias
 
     def _floor(self) -> float:
         """The response of no agreement at all; the scale penalty counts from here.

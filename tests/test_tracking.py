@@ -8,7 +8,7 @@ from PIL import Image
 
 from esiamfc_lib import ablation, geometry, sequence_tracker
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.ensemble import BranchTracker, ESiamFCTracker
+from esiamfc_lib.ensemble import BranchTracker, ESiamFCTracker, sparse
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC
 from esiamfc_lib.sequence import Sequence
@@ -424,3 +424,90 @@ def test_published_weights_follow_a_real_target(shared):
     start = Sequence("Crossing", crossing.frames[:16], crossing.boxes[:16])
     boxes, _ = SiamFCTracker(checkpoints.load_siamfc(weights)).track_sequence(start)
     assert metrics.score(boxes, start.boxes).average_overlap > 0.75
+
+
+def test_local_scales_are_the_whole_search_around_the_peak(model, frames):
+    """Responses there are those of the whole search region; elsewhere those of the middle scale."""
+    asked = []
+
+    class Asking(SiamFCTracker):
+        def _upsampled(self, responses):
+            asked.append(responses.copy())
+            return super()._upsampled(responses)
+
+    whole, local = Asking(model), Asking(model, TrackingParameters(local_scales=5))
+    for tracker in (whole, local):
+        tracker.init(frames[0], BOX)
+        tracker.update(frames[1])
+    full, part = asked
+    np.testing.assert_allclose(part[1], full[1], rtol=1e-4, atol=1e-4 * np.abs(full).max())
+    row, column = (np.clip(i - 2, 0, 12) for i in np.unravel_index(full[1].argmax(), full[1].shape))
+    inside = np.zeros((17, 17), bool)
+    inside[row : row + 5, column : column + 5] = True
+    for scale in (0, 2):
+        np.testing.assert_array_equal(part[scale][~inside], part[1][~inside])
+        # The crops' own rounding to whole grey levels is all that can differ.
+        spread = np.ptp(full[scale])
+        np.testing.assert_allclose(part[scale][inside], full[scale][inside], atol=0.02 * spread)
+        assert np.abs(part[scale] - part[1])[inside].max() > 0.05 * spread
+    with pytest.raises(StudyError, match="local_scales is odd"):
+        SiamFCTracker(model, TrackingParameters(local_scales=4))
+
+
+def test_sparse_weights_by_hand():
+    weights = np.array([0.1, 0.4, 0.3, 0.2])
+    assert sparse(weights) is weights
+    assert sparse(weights, top=4) is weights
+    np.testing.assert_allclose(sparse(weights, top=1), [0, 1, 0, 0])
+    np.testing.assert_allclose(sparse(weights, top=2), [0, 4 / 7, 3 / 7, 0])
+    np.testing.assert_allclose(sparse(weights, threshold=0.2), [0, 4 / 9, 3 / 9, 2 / 9])
+    np.testing.assert_allclose(sparse(weights, threshold=0.9), [0, 1, 0, 0])
+    np.testing.assert_allclose(sparse(weights, top=2, threshold=0.35), [0, 1, 0, 0])
+    np.testing.assert_allclose(sparse(np.full(3, 1 / 3), top=2), [0.5, 0.5, 0])
+
+
+def test_sparse_fusion_cuts_nothing_or_runs_less(ensemble, frames):
+    trackers = {
+        "all": ESiamFCTracker(ensemble),
+        "top 3": ESiamFCTracker(ensemble, top=3),
+        "low": ESiamFCTracker(ensemble, threshold=1e-9),
+        "one": ESiamFCTracker(ensemble, top=1),
+    }
+    for tracker in trackers.values():
+        tracker.init(frames[0], BOX)
+    best = int(np.argmax(trackers["all"].fusion_weights))
+    alone = BranchTracker(ensemble, best)
+    alone.init(frames[0], BOX)
+    assert trackers["one"].active_branches == (best,)
+    for frame in frames[1:]:
+        boxes = {name: tracker.update(frame) for name, tracker in trackers.items()}
+        np.testing.assert_array_equal(boxes["top 3"], boxes["all"])
+        np.testing.assert_array_equal(boxes["low"], boxes["all"])
+        np.testing.assert_allclose(boxes["one"], alone.update(frame), atol=1e-6)
+    for wrong in ({"top": -1}, {"threshold": 1.5}):
+        with pytest.raises(StudyError, match="top is 0 or more"):
+            ESiamFCTracker(ensemble, **wrong)
+    with pytest.raises(StudyError, match="not with 'uniform'"):
+        ESiamFCTracker(ensemble, "uniform", top=1)
+
+
+def test_scaling_the_weights_moves_no_box(ensemble, frames):
+    """Why it is free to make the weights that are left sum to 1."""
+
+    class Shrunk(ESiamFCTracker):
+        def _weights(self, exemplar, stem):
+            return 0.6 * super()._weights(exemplar, stem)
+
+    plain, shrunk = ESiamFCTracker(ensemble), Shrunk(ensemble)
+    for tracker in (plain, shrunk):
+        tracker.init(frames[0], BOX)
+    for frame in frames[1:]:
+        np.testing.assert_allclose(shrunk.update(frame), plain.update(frame), atol=1e-6)
+
+
+def test_upsampling_is_opencv_s(model):
+    responses = np.random.default_rng(0).normal(size=(3, 17, 17)).astype(np.float32)
+    ours = SiamFCTracker(model)._upsampled(responses)
+    for one, response in zip(ours, responses, strict=True):
+        theirs = cv2.resize(response, (272, 272), interpolation=cv2.INTER_CUBIC)
+        np.testing.assert_allclose(one, theirs, atol=2e-6)

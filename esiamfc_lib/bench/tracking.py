@@ -1,26 +1,56 @@
-"""Trackers, in frames a second, against the plain graph: BatchNorm apart, no channels last."""
+"""Trackers, in frames a second, against the plain loop: NCHW, BatchNorm apart, branch by branch.
+
+Speed is measured at width 1 on noise of 640×480, where it does not depend on the weights: the
+ensemble is made of copies of one network. With --real and --weights, accuracy is measured beside
+it, on sequences in OTB layout; boxes are kept in --out, so that a second call goes on.
+"""
 
 import time
 from argparse import ArgumentParser, Namespace
+from contextlib import contextmanager
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
-from esiamfc_lib.bench import Row, row
+from esiamfc_lib import benchmarks, evaluation, geometry, scoring
+from esiamfc_lib.bench import Row, row, seconds
+from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.engine import Engine
+from esiamfc_lib.ensemble import ESiamFCTracker
 from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.tracking import ESiamFCTracker, SiamFCTracker
+from esiamfc_lib.quantisation import Quantised, beside, quantised
+from esiamfc_lib.specs import TrackerSpec, is_ensemble
+from esiamfc_lib.tracking import SiamFCTracker
 
-BOX = np.array([140.0, 100, 40, 40])
+BOX = np.array([280.0, 200, 80, 80])
+LOCAL = TrackingParameters(local_scales=5)
+ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("torch", "int8"),
+           ("onnxruntime", "fp32"), ("onnxruntime", "int8")]  # fmt: skip
+
+
+class PlainEngine(Engine):
+    """The network as it is trained."""
+
+    def prepared(self, model):
+        return model.eval().requires_grad_(False)
+
+    def exemplar(self, crops):
+        return super().exemplar(crops).contiguous()
 
 
 class PlainTracker(SiamFCTracker):
-    """The same loop on the network as it is trained."""
+    """The loop of the public trackers on that network."""
 
-    def _prepared(self, model):
-        return model.eval().requires_grad_(False)
+    def _engine(self, model, *options):
+        return PlainEngine(model)
 
-    def _tensor(self, crops):
-        return super()._tensor(crops).contiguous()
+    def _upsampled(self, responses):
+        side = responses.shape[1] * self.parameters.response_up
+        return np.stack(
+            [cv2.resize(r, (side, side), interpolation=cv2.INTER_CUBIC) for r in responses]
+        )
 
 
 class PlainEnsembleTracker(PlainTracker):
@@ -28,11 +58,10 @@ class PlainEnsembleTracker(PlainTracker):
 
     def _remember(self, exemplar, rate=1.0):
         with torch.inference_mode():
-            self.exemplar = self.model.stem(exemplar)
+            self.exemplar = self.engine.model.stem(exemplar)
 
     def _respond(self, search):
-        responses = self.model.responses(self.exemplar, self.model.stem(search))
-        return responses.mean(1)
+        return self.engine.model.responses(self.exemplar, self.engine.stem(search)).mean(1)
 
     def _floor(self):
         return 0.0
@@ -40,33 +69,164 @@ class PlainEnsembleTracker(PlainTracker):
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the options of ``esiamfc bench tracking``."""
-    parser.add_argument("--width", type=float, default=1.0, help="of the networks (default: 1)")
-    parser.add_argument("--branches", type=int, default=6, metavar="K", help="default: 6")
-    parser.add_argument("--frames", type=int, default=15, metavar="N", help="timed (default: 15)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    add = parser.add_argument
+    add("--width", type=float, default=1.0, help="of the networks (default: 1)")
+    add("--branches", type=int, default=6, metavar="K", help="default: 6")
+    add("--frames", type=int, default=12, metavar="N", help="timed (default: 12)")
+    add("--threads", type=int, nargs="+", default=[1], metavar="N", help="default: 1")
+    add("--real", type=Path, metavar="DIR", help="sequences in OTB layout, for accuracy")
+    add("--weights", type=Path, nargs="*", default=[], metavar="FILE",
+        help="SiamFC or ESiamFC for accuracy; its int8 form lies beside it")  # fmt: skip
+    add("--limit", type=int, default=0, metavar="N", help="sequences for accuracy; 0: all")
+    add("--out", type=Path, default=Path("bench-tracking"), metavar="DIR", help="boxes are kept")
 
 
 def rows(args: Namespace) -> list[Row]:
-    """SiamFC and the ensemble, fp32 and bf16."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(args.threads)
-    frames = np.random.default_rng(0).integers(0, 256, (args.frames + 3, 240, 320, 3), np.uint8)
-    single, ensemble = SiamFC(args.width), ESiamFC(args.branches, args.width)
-    try:
-        plain = _fps(PlainTracker(single), frames)
-        plain_ensemble = _fps(PlainEnsembleTracker(ensemble), frames)
-        results = []
-        for precision in ("fp32", "bf16"):
-            ours = _fps(SiamFCTracker(single, precision=precision), frames)
-            results.append(row(f"SiamFC, {precision}", ours, plain, "frames/s"))
-        for precision in ("fp32", "bf16"):
-            # Uniform: untrained weights would leave most branches out, and flatter the figure.
-            ours = _fps(ESiamFCTracker(ensemble, "uniform", precision=precision), frames)
-            name = f"ESiamFC of {args.branches} branches, {precision}"
-            results.append(row(name, ours, plain_ensemble, "frames/s"))
-    finally:
-        torch.set_num_threads(before)
+    """Speed, then what is outside the network, then accuracy."""
+    single = SiamFC(args.width)
+    ensemble = ESiamFC.assembled([single] * args.branches)
+    frames = np.random.default_rng(0).integers(0, 256, (args.frames + 3, 480, 640, 3), np.uint8)
+    int8 = quantised(single, np.ascontiguousarray(frames[:2, :255, :255]))
+    several = Quantised(int8.weights, int8.crops, int8.count, int8.stem,
+                        int8.branches * args.branches)  # fmt: skip
+    results = []
+    for threads in args.threads:
+        with _threads(threads):
+            results += _siamfc(single, int8, frames, threads)
+            results += _esiamfc(ensemble, several, frames, threads)
+            if threads == 1:
+                results += _outside(single, int8, frames)
+    if args.real:
+        results += _accuracy(args)
     return results
+
+
+def _siamfc(single: SiamFC, int8: Quantised, frames: np.ndarray, threads: int) -> list[Row]:
+    plain, results = _fps(PlainTracker(single), frames), []
+    for backend, precision in ENGINES:
+        for local in (False, True) if precision == "int8" else (False,):
+            tracker = SiamFCTracker(single, LOCAL if local else None, precision=precision,
+                                    backend=backend, int8=int8)  # fmt: skip
+            best = threads == 1 and (backend, precision) == ("torch", "int8")
+            target = "33 frames/s, aim 60" if best else ""
+            name = f"SiamFC, {backend} {precision}{', local scales' * local}, {threads} thread"
+            results.append(row(name, _fps(tracker, frames), plain, "frames/s", target))
+    return results
+
+
+def _esiamfc(ensemble: ESiamFC, int8: Quantised, frames: np.ndarray, threads: int) -> list[Row]:
+    plain, results, k = _fps(PlainEnsembleTracker(ensemble), frames), [], ensemble.k
+
+    def measure(backend: str, precision: str, m: int, local: bool, target: str = "") -> None:
+        # Uniform runs all branches, whatever untrained cluster weights say.
+        chosen = {"fusion": "uniform"} if m == k else {"fusion": "cluster_weight", "top": m}
+        tracker = ESiamFCTracker(ensemble, **chosen, parameters=LOCAL if local else None,
+                                 precision=precision, backend=backend, int8=int8)  # fmt: skip
+        name = f"ESiamFC k = {k}, {m} run, {backend} {precision}{', local scales' * local}"
+        fps = _fps(tracker, frames)
+        results.append(row(f"{name}, {threads} thread", fps, plain, "frames/s", target))
+
+    one = threads == 1
+    for backend, precision in ENGINES:
+        target = {("torch", "fp32"): "ratio 1.4", ("torch", "int8"): "13 frames/s, ratio 4.5"}
+        measure(backend, precision, k, False, target.get((backend, precision), "") * one)
+    for m in sorted({m for m in (1, 2, 3) if m < k}):
+        measure("torch", "int8", m, False, "30 frames/s, ratio 10" * one)
+        measure("torch", "int8", m, True, "aim 60 frames/s" * one)
+    measure("torch", "int8", k, True)
+    return results
+
+
+def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
+    """Milliseconds of a frame of 640×480 that are not the network's; and of its decoding."""
+    results = []
+    for name, tracker in (
+        ("int8", SiamFCTracker(single, precision="int8", int8=int8)),
+        ("int8, local scales", SiamFCTracker(single, LOCAL, precision="int8", int8=int8)),
+    ):
+        spent, total = [], []
+        respond = tracker.respond
+
+        def timed(crops, respond=respond, spent=spent):
+            start = time.perf_counter()
+            responses = respond(crops)
+            spent[-1] += time.perf_counter() - start
+            return responses
+
+        tracker.respond = timed
+        tracker.init(frames[0], BOX)
+        for frame in frames[1:]:
+            spent.append(0.0)
+            start = time.perf_counter()
+            tracker.update(frame)
+            total.append(time.perf_counter() - start)
+        rest = 1e3 * float(np.median(np.subtract(total, spent)[2:]))
+        title = f"outside the network at 640×480, {name}; reference: 3 ms"
+        results.append(row(title, rest, 3.0, "ms", "3 ms", less_is_better=True))
+    smooth = cv2.resize(frames[0][:48, :64], (640, 480), interpolation=cv2.INTER_CUBIC)
+    jpeg = geometry.encode_jpeg(smooth)
+    decoding = 1e3 * seconds(lambda: geometry.decode_image(jpeg))
+    update = 1e3 / _fps(SiamFCTracker(single, precision="int8", int8=int8), frames)
+    title = "a frame with decoding, SiamFC int8; reference: without"
+    results.append(row(title, update + decoding, update, "ms", "", less_is_better=True))
+    return results
+
+
+def _accuracy(args: Namespace) -> list[Row]:
+    """Mean success AUC, and mean IoU with the boxes in fp32, of each weights file."""
+    sequences, _ = benchmarks.sequences("otb2015", args.real, args.limit)
+    results = []
+    for weights in args.weights:
+        for name, spec in _specs(weights).items():
+            with _threads(1):
+                scores = evaluation.evaluate(
+                    [spec], "otb2015", args.real, args.out / spec.name, limit=args.limit
+                )
+            boxes = {
+                s.name: scoring.read_boxes(args.out / spec.name, spec.name, s, "otb2015")
+                for s in sequences
+            }
+            auc = float(scores["success"].mean())
+            if name == "fp32":
+                exact, exact_auc = boxes, auc
+            agreement = np.mean([geometry.iou(boxes[n], exact[n]).mean() for n in exact])
+            where = f"{spec.name} on {len(sequences)} real OTB sequences"
+            target = "within .01" if "top" in name or "local" in name else "within .005"
+            results += [
+                row(f"success AUC, {where}; reference: fp32", auc, exact_auc, "AUC", target),
+                row(f"IoU with the fp32 boxes, {where}", float(agreement), 1.0, "IoU"),
+            ]
+    return results
+
+
+def _specs(weights: Path) -> dict[str, TrackerSpec]:
+    """What is compared for a weights file: fp32 first."""
+    ensemble = is_ensemble(weights)
+    changes: dict[str, dict] = {"fp32": {}, "bf16": {"precision": "bf16"}}
+    if beside(weights).is_file():
+        changes["int8"] = {"precision": "int8"}
+        changes["int8 local scales"] = changes["int8"] | {"tracking": LOCAL}
+        for m in (1, 2) if ensemble else ():
+            changes[f"int8 top {m}"] = changes["int8"] | {"top": m}
+            changes[f"int8 top {m} local scales"] = changes["int8 local scales"] | {"top": m}
+    kind = "ensemble" if ensemble else "siamfc"
+    return {
+        name: TrackerSpec(name=f"{weights.stem} {name}", kind=kind, weights=str(weights), **change)
+        for name, change in changes.items()
+    }
+
+
+@contextmanager
+def _threads(count: int):
+    """PyTorch and OpenCV with so many threads."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def _fps(tracker: SiamFCTracker, frames: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from esiamfc_lib import (
     statistics,
 )
 from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.engine import BACKENDS, PRECISIONS
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.specs import TrackerSpec, is_ensemble, specs, variants
 
@@ -49,6 +50,12 @@ def arguments(parser: ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the perturbed first boxes")
     add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
+    add(
+        "--lockstep",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="all sequences at once, in one process (default: on a GPU)",
+    )
     add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
     add(
         "--figures",
@@ -85,7 +92,24 @@ def tracker_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
     )
-    add("--precision", default="fp32", choices=("auto", "fp32", "bf16"), help="of the networks")
+    add("--backend", default="torch", choices=("auto", *BACKENDS), help="of the networks")
+    add(
+        "--precision",
+        default="fp32",
+        choices=("auto", *PRECISIONS),
+        help="of the networks; int8 needs the file that 'quantise' writes",
+    )
+    add("--top", type=int, default=0, metavar="M", help="run the M heaviest branches; 0: all")
+    add("--threshold", type=float, default=0.0, metavar="W", help="run branches of this weight")
+    add(
+        "--local-scales",
+        type=int,
+        nargs="?",
+        const=5,
+        default=0,
+        metavar="CELLS",
+        help="search other scales only around the middle one's peak (default side: 5)",
+    )
     add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
 
 
@@ -144,6 +168,10 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
                 prefix=f"{path.stem} ",
                 **options,
             )
+    for spec in found:
+        if "auto" in (args.backend, args.precision):
+            device, backend, precision, reason = spec.engine()
+            sys.stderr.write(f"{spec.name}: {backend}, {precision}, {device} ({reason})\n")
     return found
 
 
@@ -160,7 +188,14 @@ def main(args: Namespace) -> int:
     if args.benchmark == multistart.VALIDATION:
         raise StudyError(f"{multistart.VALIDATION} has no protocol of its own: give --starts N")
     scores = evaluation.evaluate(
-        trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit
+        trackers,
+        args.benchmark,
+        args.root,
+        args.out,
+        args.workers,
+        args.scheduler,
+        args.limit,
+        args.lockstep,
     )
     summary = pd.read_csv(args.out / "summary.csv")
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
@@ -202,7 +237,10 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
 def _variants(args: Namespace) -> list[TrackerSpec]:
     if len(args.weights) != 1 or is_ensemble(args.weights[0]):
         raise StudyError("--ablation takes the weights of one SiamFC")
-    return variants(args.weights[0], **_options(args))
+    options = _options(args)
+    if options.pop("top") or options.pop("threshold"):
+        raise StudyError("--ablation is of one SiamFC, which has no branches to choose from")
+    return variants(args.weights[0], **options)
 
 
 def _draw(
@@ -243,8 +281,11 @@ def _draw(
 
 def _options(args: Namespace) -> dict:
     return {
-        "tracking": _tracking(args.set),
+        "tracking": _tracking([f"local_scales={args.local_scales}", *args.set]),
+        "backend": args.backend,
         "precision": args.precision,
+        "top": args.top,
+        "threshold": args.threshold,
         "device": args.device,
     }
 

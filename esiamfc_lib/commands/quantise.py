@@ -1,0 +1,40 @@
+"""Make the int8 form of a network, on crops that it was trained on; written beside its weights."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from esiamfc_lib import checkpoints, quantisation
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.progress import progress
+from esiamfc_lib.specs import is_ensemble
+from esiamfc_lib.store import CropStore
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``esiamfc quantise``."""
+    parser.add_argument("weights", type=Path, help="a SiamFC or an ESiamFC, any known format")
+    parser.add_argument(
+        "--store", required=True, type=Path, metavar="DIR", help="crop store of the training"
+    )
+    parser.add_argument("--crops", type=int, default=24, metavar="N", help="default: 24")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: beside the weights, *.int8.safetensors"
+    )
+
+
+def main(args: Namespace) -> int:
+    """Quantise and say what was written."""
+    if args.crops < 1:
+        raise StudyError(f"--crops {args.crops}: at least one is needed")
+    ensemble = is_ensemble(args.weights)
+    load = checkpoints.load_esiamfc if ensemble else checkpoints.load_siamfc
+    model = load(args.weights)
+    crops = quantisation.training_crops(CropStore(args.store), args.crops)
+    parts = 1 + (model.k if ensemble else 1)
+    steps = quantisation.quantise(model, crops)
+    *_, result = progress(steps, "int8", total=parts + 1, unit="part")
+    path = args.out or quantisation.beside(args.weights)
+    result.save(path)
+    sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}\n")
+    return 0
