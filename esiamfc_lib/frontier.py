@@ -1,0 +1,88 @@
+"""Accuracy against speed of an ensemble: what running fewer branches costs and gives."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from esiamfc_lib import metrics
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.sequence import Sequence
+from esiamfc_lib.specs import TrackerSpec
+
+
+def frontier(
+    spec: TrackerSpec,
+    sequences: Iterable[Sequence],
+    tops: Iterable[int] = (),
+    thresholds: Iterable[float] = (),
+    local_scales: Iterable[int] = (0, 5),
+) -> pd.DataFrame:
+    """Track with all branches, with the ``top`` heaviest, and with those above each threshold.
+
+    The choice of an operating point belongs on validation sequences; on test sequences the table
+    only shows what was chosen.
+
+    Args:
+        spec: of kind ensemble with fusion cluster_weight; everything else as it says.
+        sequences: what is tracked, in this process, one by one.
+        tops, thresholds: besides all branches.
+        local_scales: as in ``TrackingParameters``, each with each of them.
+
+    Returns:
+        one row a setting: ``cut`` (all, top or threshold), ``value``, ``local_scales``, ``success``
+        (mean AUC), ``branches`` (run, mean over sequences), ``fps`` (frames over seconds of all
+        updates, without decoding).
+
+    Raises:
+        StudyError: another kind of tracker, or no sequences.
+    """
+    sequences = list(sequences)
+    if spec.kind != "ensemble" or spec.fusion != "cluster_weight" or not sequences:
+        raise StudyError("a frontier is of an ensemble with cluster weights, on some sequences")
+    cuts = [("all", 0.0, {"top": 0, "threshold": 0.0})]
+    cuts += [("top", float(m), {"top": m, "threshold": 0.0}) for m in tops]
+    cuts += [("threshold", t, {"top": 0, "threshold": t}) for t in thresholds]
+    rows = []
+    for cells in local_scales:
+        tracking = spec.tracking.model_copy(update={"local_scales": cells})
+        for cut, value, change in cuts:
+            tracker = spec.model_copy(update=change | {"tracking": tracking}).build()
+            successes, branches, spent, frames = [], [], 0.0, 0
+            for sequence in sequences:
+                boxes, seconds = tracker.track_sequence(sequence)
+                successes.append(metrics.score(boxes, sequence.boxes).success)
+                branches.append(len(tracker.active_branches))
+                spent, frames = spent + float(seconds[1:].sum()), frames + len(seconds) - 1
+            rows.append(
+                {
+                    "cut": cut,
+                    "value": value,
+                    "local_scales": cells,
+                    "success": float(np.mean(successes)),
+                    "branches": float(np.mean(branches)),
+                    "fps": frames / spent if spent else float("nan"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def frontier_figure(table: pd.DataFrame) -> Figure:
+    """``frontier`` as a plot: frames a second to the right, success upwards."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    shown = table.assign(
+        scales=np.where(table["local_scales"] > 0, "around the peak", "everywhere"),
+    )
+    sns.scatterplot(shown, x="fps", y="success", hue="cut", style="scales", s=60, ax=axis)
+    for _, point in shown.iterrows():
+        text = {"all": "all", "top": f"{point['value']:.0f}"}.get(
+            point["cut"], f"≥ {point['value']:g}"
+        )
+        axis.annotate(text, (point["fps"], point["success"]), (4, 4), textcoords="offset points",
+                      fontsize=8)  # fmt: skip
+    axis.set(xlabel="frames a second", ylabel="success AUC")
+    axis.set_xlim(left=0)
+    return figure
