@@ -15,10 +15,6 @@ The modules, in the order of the method; the ones in brackets are their parts:
   ``engine`` (``engine_int8``, ``engine_onnx``, ``quantisation``, ``rounding``), ``lockstep``
   (``batched``), ``benchmarks``, ``supervised``, ``metrics``, ``specs``, ``evaluation``,
   ``scoring``, ``multistart``, ``statistics`` (``pairing``), ``selection``, ``paper_table``,
-- 07 results: ``tracking`` (``sequence_tracker``, ``ensemble``, ``ablation``, ``video``, ``trax``),
-  ``engine`` (``engine_int8``, ``engine_onnx``, ``quantisation``, ``rounding``), ``lockstep``
-  (``batched``), ``benchmarks``, ``supervised``, ``metrics``, ``specs``, ``evaluation``,
-  ``scoring``, ``multistart``, ``statistics`` (``pairing``), ``selection``, ``paper_table``,
   ``frontier``, ``controls``, ``specialists``
 - the scaling study: ``scaling``
 - figures: ``figures``, ``figures_clusters``, ``figures_tracking``, ``figures_specialists``,

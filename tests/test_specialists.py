@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from esiamfc_lib import benchmarks, figures_specialists, scoring, specialists, synthetic
+from esiamfc_lib.ensemble import ESiamFCTracker
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC, balanced_loss, response_labels
 from esiamfc_lib.pairs import PairBatch
 from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.tracking import ESiamFCTracker
 
 K, WIDTH = 3, 0.125
 
