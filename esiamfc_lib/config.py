@@ -315,6 +315,16 @@ class TransferParameters(TrainingParameters):
         "", description="start from this file, or a control arm's branch; empty: from the baseline"
     )
     train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
+    negative_fraction: Fraction = Field(0.0, description="share of pairs from two different videos")
+    hard_negatives: bool = Field(
+        False, description="take those from videos of the same class where there are some"
+    )
+    diversity_weight: NonNegative = Field(
+        0.0, description="punishes agreement with the start away from the target"
+    )
+    average_epochs: Count = Field(
+        1, description="the branch is the mean of the networks of so many last epochs; 1: the best"
+    )
     epochs: Count = Field(3, description="passes of pairs_per_epoch")
     pairs_per_epoch: Count = Field(1200, description="pairs an epoch")
     lr: Positive = Field(1.0e-3, description="learning rate of the first epoch")
