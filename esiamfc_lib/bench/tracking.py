@@ -1,26 +1,31 @@
 """Trackers, in frames a second, against the plain loop: NCHW, BatchNorm apart, branch by branch.
 
 Speed is measured at width 1 on noise of 640×480, where it does not depend on the weights: the
-ensemble is made of copies of one network. With --real and --weights, accuracy is measured beside
-it, on sequences in OTB layout; boxes are kept in --out, so that a second call goes on.
+ensemble is made of copies of one network. With --on, accuracy is measured beside it, on sequences
+in OTB layout; boxes are kept in --out, so that a second call goes on.
 """
 
+import os
+import tempfile
 import time
 from argparse import ArgumentParser, Namespace
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 import torch
 
-from esiamfc_lib import benchmarks, evaluation, geometry, scoring
+from esiamfc_lib import benchmarks, checkpoints, evaluation, geometry, scoring
 from esiamfc_lib.bench import Row, row, seconds
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.engine import Engine
 from esiamfc_lib.ensemble import ESiamFCTracker
+from esiamfc_lib.lockstep import track_many
 from esiamfc_lib.networks import ESiamFC, SiamFC
 from esiamfc_lib.quantisation import Quantised, beside, quantised
+from esiamfc_lib.sequence import Sequence
 from esiamfc_lib.specs import TrackerSpec, is_ensemble
 from esiamfc_lib.tracking import SiamFCTracker
 
@@ -74,10 +79,13 @@ def arguments(parser: ArgumentParser) -> None:
     add("--branches", type=int, default=6, metavar="K", help="default: 6")
     add("--frames", type=int, default=12, metavar="N", help="timed (default: 12)")
     add("--threads", type=int, nargs="+", default=[1], metavar="N", help="default: 1")
-    add("--real", type=Path, metavar="DIR", help="sequences in OTB layout, for accuracy")
-    add("--weights", type=Path, nargs="*", default=[], metavar="FILE",
-        help="SiamFC or ESiamFC for accuracy; its int8 form lies beside it")  # fmt: skip
+    add("--on", type=Path, nargs="+", action="append", default=[], metavar="PATH",
+        help="accuracy: sequences in OTB layout, then SiamFC or ESiamFC files, with their int8 "
+        "forms beside them; may be repeated")  # fmt: skip
     add("--limit", type=int, default=0, metavar="N", help="sequences for accuracy; 0: all")
+    add("--exact", type=int, default=12, metavar="N",
+        help="frames of each sequence in which boxes are compared with the plain loop's")
+    add("--no-speed", action="store_true", help="accuracy alone")
     add("--out", type=Path, default=Path("bench-tracking"), metavar="DIR", help="boxes are kept")
 
 
@@ -90,14 +98,17 @@ def rows(args: Namespace) -> list[Row]:
     several = Quantised(int8.weights, int8.crops, int8.count, int8.stem,
                         int8.branches * args.branches)  # fmt: skip
     results = []
-    for threads in args.threads:
+    for threads in () if args.no_speed else args.threads:
         with _threads(threads):
             results += _siamfc(single, int8, frames, threads)
             results += _esiamfc(ensemble, several, frames, threads)
             if threads == 1:
                 results += _outside(single, int8, frames)
-    if args.real:
-        results += _accuracy(args)
+    if not args.no_speed:
+        results += _lockstep(single, int8, frames)
+    for root, *files in args.on:
+        for weights in files:
+            results += _exactness(args, root, weights) + _accuracy(args, root, weights)
     return results
 
 
@@ -172,30 +183,74 @@ def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
     return results
 
 
-def _accuracy(args: Namespace) -> list[Row]:
-    """Mean success AUC, and mean IoU with the boxes in fp32, of each weights file."""
-    sequences, _ = benchmarks.sequences("otb2015", args.real, args.limit)
+def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
+    """Whole sequences, decoding included: in lock-step against one process a core."""
+    cores = len(os.sched_getaffinity(0))
+    smooth = [cv2.GaussianBlur(frame, (0, 0), 4) for frame in frames]
+    with tempfile.TemporaryDirectory() as name:
+        files = [Path(name) / f"{i:04d}.jpg" for i in range(len(smooth))]
+        for file, frame in zip(files, smooth, strict=True):
+            geometry.write_image(file, frame)
+        one = Sequence("noise", tuple(files * 2), np.tile(BOX, (2 * len(files), 1)))
+        sequences = [one] * (4 * cores)
+        tracker = SiamFCTracker(single, precision="int8", int8=int8)
+        total = sum(len(sequence) for sequence in sequences)
+        with joblib.Parallel(n_jobs=cores) as parallel:
+            parallel(joblib.delayed(_alone)(tracker, one) for _ in range(cores))  # starts them
+            apart = seconds(
+                lambda: parallel(joblib.delayed(_alone)(tracker, each) for each in sequences), 3, 0
+            )
+        together = seconds(lambda: track_many(tracker, sequences), 3, 0)
+    title = f"track_many, SiamFC int8, {cores} cores; reference: one process a core"
+    return [row(title, total / together, total / apart, "frames/s", "ratio 1")]
+
+
+def _alone(tracker: SiamFCTracker, sequence: Sequence) -> np.ndarray:
+    with _threads(1):
+        return tracker.track_sequence(sequence)[0]
+
+
+def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
+    """Largest difference between boxes in fp32 and those of the plain loop, all branches."""
+    sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
+    if is_ensemble(weights):
+        model = checkpoints.load_esiamfc(weights)
+        pair = PlainEnsembleTracker(model), ESiamFCTracker(model, "uniform")
+    else:
+        model = checkpoints.load_siamfc(weights)
+        pair = PlainTracker(model), SiamFCTracker(model)
+    worst = 0.0
+    with _threads(1):
+        for sequence in sequences:
+            n = min(args.exact, len(sequence))
+            short = Sequence(sequence.name, sequence.frames[:n], sequence.boxes[:n])
+            plain, ours = (tracker.track_sequence(short)[0] for tracker in pair)
+            worst = max(worst, float(np.abs(plain - ours).max()))
+    title = f"largest difference from the plain loop's boxes, fp32, {weights.stem}"
+    title += f", {len(sequences)} sequences × {args.exact} frames; reference: the limit"
+    return [row(title, worst, 0.01, "px", "0.01 px", less_is_better=True)]
+
+
+def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
+    """Mean success AUC, and mean IoU with the boxes in fp32, of a weights file."""
+    sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
+    kind = "built-in" if benchmarks.is_own("otb2015", root) else "OTB"
     results = []
-    for weights in args.weights:
-        for name, spec in _specs(weights).items():
-            with _threads(1):
-                scores = evaluation.evaluate(
-                    [spec], "otb2015", args.real, args.out / spec.name, limit=args.limit
-                )
-            boxes = {
-                s.name: scoring.read_boxes(args.out / spec.name, spec.name, s, "otb2015")
-                for s in sequences
-            }
-            auc = float(scores["success"].mean())
-            if name == "fp32":
-                exact, exact_auc = boxes, auc
-            agreement = np.mean([geometry.iou(boxes[n], exact[n]).mean() for n in exact])
-            where = f"{spec.name} on {len(sequences)} real OTB sequences"
-            target = "within .01" if "top" in name or "local" in name else "within .005"
-            results += [
-                row(f"success AUC, {where}; reference: fp32", auc, exact_auc, "AUC", target),
-                row(f"IoU with the fp32 boxes, {where}", float(agreement), 1.0, "IoU"),
-            ]
+    for name, spec in _specs(weights).items():
+        out = args.out / f"{root.name}-{spec.name}"
+        with _threads(1):
+            scores = evaluation.evaluate([spec], "otb2015", root, out, limit=args.limit)
+        boxes = {s.name: scoring.read_boxes(out, spec.name, s, "otb2015") for s in sequences}
+        auc = float(scores["success"].mean())
+        if name == "fp32":
+            exact, exact_auc = boxes, auc
+        agreement = np.mean([geometry.iou(boxes[n], exact[n]).mean() for n in exact])
+        where = f"{spec.name} on {len(sequences)} {kind} sequences"
+        target = "within .01" if "top" in name or "local" in name else "within .005"
+        results += [
+            row(f"success AUC, {where}; reference: fp32", auc, exact_auc, "AUC", target),
+            row(f"IoU with the fp32 boxes, {where}", float(agreement), 1.0, "IoU"),
+        ]
     return results
 
 
