@@ -64,6 +64,18 @@ def show(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def markdown(rows: list[dict]) -> str:
+    """The rows, as of the JSON file, as a table for a document."""
+    lines = ["| measured | ours | reference | unit | ratio | target |"]
+    lines += ["|---|---:|---:|---|---:|---|"]
+    lines += [
+        f"| {r['name']} | {r['ours']:.4g} | {r['reference']:.4g} | {r['unit']} "
+        f"| {r['ratio']:.2f} | {r['target']} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
 def write_json(rows: list[Row], path: Path) -> None:
     """Write the rows as a JSON list."""
     path.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n", encoding="utf-8")

@@ -4,16 +4,12 @@ Sizes of the set are those of its publication: 3,862 training and 555 validation
 1,122,397 and 176,126 frames, of at most 1280×720 for nearly all.
 """
 
-import json
-from pathlib import Path
-
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.bench import markdown
 
 FRAMES = 1_122_397 + 176_126
 CROPS = {"1.1 million crops": 1.1e6, "2.0 million crops": 2.0e6}
 CORES = (1, 2, 8, 16, 32)
 PAIRS_AN_EPOCH, EPOCHS = 53_200, 50
-BEGIN, END = "<!-- figures: made by esiamfc bench data -->", "<!-- end of figures -->"
 
 
 def figures(rows: list[dict]) -> str:
@@ -26,10 +22,7 @@ def figures(rows: list[dict]) -> str:
     frames = row("curation and store, one process, 1280×720")["ours"]
     crop_bytes = row("bytes of a stored crop")["ours"]
     loader = row("loader on one core")["ours"]
-    lines = ["| measured | ours | reference | unit | ratio | target |",
-             "|---|---:|---:|---|---:|---|"]
-    lines += [f"| {r['name']} | {r['ours']:.4g} | {r['reference']:.4g} | {r['unit']} "
-              f"| {r['ratio']:.2f} | {r['target']} |" for r in rows]
+    lines = [markdown(rows)]
     lines += ["", f"Curation of all {FRAMES:,} frames at {frames:.3g} frames a second and core "
                   "(1280×720, two objects a frame):", "",
               "| cores | " + " | ".join(map(str, CORES)) + " |",
@@ -43,24 +36,3 @@ def figures(rows: list[dict]) -> str:
                   f"{PAIRS_AN_EPOCH * EPOCHS / loader / 3600:.2g} hours. A GPU that trains on n "
                   f"pairs a second is kept busy by n / {loader:.0f} loader processes."]
     return "\n".join(lines)
-
-
-def rewrite(document: Path, results: Path) -> None:
-    """Put the figures of a JSON file between the document's two marks.
-
-    Raises:
-        StudyError: a file is missing, or the document lacks the marks.
-    """
-    try:
-        text, rows = document.read_text(encoding="utf-8"), json.loads(results.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"cannot read {document} or {results}: {error}") from error
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise StudyError(f"{document} lacks the lines {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{figures(rows)}\n\n{END}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    rewrite(Path("docs/full_scale.md"), Path("reports/bench/data.json"))
