@@ -38,7 +38,7 @@ test: $(READY) ## run the tests
 lint: $(READY) ## check style, and that no notebook holds outputs
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m nbstripout --verify notebooks/*.ipynb
+	@$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb
 
 format: $(READY) ## format the code and strip the notebooks
 	@$(PY) -m ruff check --fix .

@@ -17,8 +17,11 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.sources import CHUNK_FRAMES, Name, chunked
 from esiamfc_lib.vid import TRAIN_GROUP
 
-MEMBER = re.compile(r"(?:^|/)(Data|Annotations)/VID/(train|val)/(?:" + TRAIN_GROUP
-                    + r"\d+/)?([^/]+)/(\d+)\.(?:JPEG|xml)$")
+MEMBER = re.compile(
+    r"(?:^|/)(Data|Annotations)/VID/(train|val)/(?:"
+    + TRAIN_GROUP
+    + r"\d+/)?([^/]+)/(\d+)\.(?:JPEG|xml)$"
+)
 
 
 class Image(NamedTuple):
@@ -54,7 +57,7 @@ class Annotations:
         for frames, lengths, packed in self._packed:
             block, start = zlib.decompress(packed), 0
             for frame, length in zip(frames, lengths, strict=True):
-                files[frame] = block[start:start + length]
+                files[frame] = block[start : start + length]
                 start += length
         return files
 
@@ -112,12 +115,19 @@ class ArchiveSource:
             files = annotations[name].files()
             yield from chunked(*name, [FrameFiles(n, files[n], None) for n in sorted(files)])
 
-    def _video(self, name: Name, run: Iterator[Image], annotations: dict[Name, Annotations],
-               finished: set[Name]) -> Iterator[Chunk]:
+    def _video(
+        self,
+        name: Name,
+        run: Iterator[Image],
+        annotations: dict[Name, Annotations],
+        finished: set[Name],
+    ) -> Iterator[Chunk]:
         """One video's images with their annotations, then the annotations without an image."""
         if name in finished:
-            raise StudyError(f"{self._path}: the images of {name[1]} are scattered over the "
-                             "archive; unpack it and give the folder")
+            raise StudyError(
+                f"{self._path}: the images of {name[1]} are scattered over the "
+                "archive; unpack it and give the folder"
+            )
         finished.add(name)
         files = annotations.pop(name).files() if name in annotations else {}
         batch: list[FrameFiles] = []
@@ -132,8 +142,10 @@ class ArchiveSource:
     def _images(self, annotations: dict[Name, Annotations] | None) -> Iterator[Image]:
         """The images in the archive's order; annotations on the way are collected, if wanted."""
         previous: Name | None = None
-        with (self._path.open("rb") as file,
-              tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive):
+        with (
+            self._path.open("rb") as file,
+            tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive,
+        ):
             while (member := archive.next()) is not None:
                 archive.members.clear()  # tarfile would keep millions of headers
                 self.position = file.tell()

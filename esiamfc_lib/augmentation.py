@@ -55,8 +55,9 @@ PAPER = Augmentation(search_size=239, translation=8.0, stretch=0.05, grey=0.25)
 AUGMENTATIONS = {"none": Augmentation(), "paper": PAPER}
 
 
-def augment(batch: PairBatch, augmentation: Augmentation | None = None,
-            seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(
+    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a batch of uint8 pixels into the network's input.
 
     Args:
@@ -81,8 +82,9 @@ def augment(batch: PairBatch, augmentation: Augmentation | None = None,
     changed = []
     for image, v in ((exemplar, u[:, 5:11]), (search, u[:, 11:17])):
         if a.brightness or a.contrast or a.colour:
-            image = relight(image, a.brightness * v[:, 0], a.contrast * v[:, 1],
-                            a.colour * v[:, 2:5])
+            image = relight(
+                image, a.brightness * v[:, 0], a.contrast * v[:, 1], a.colour * v[:, 2:5]
+            )
         if a.blur:
             width = (v[:, 5] + 1) / 2  # below ``blur``: blurred, the less the smaller
             image = blur(image, torch.where(width < a.blur, width / a.blur * a.blur_sigma, 0.0))
@@ -90,8 +92,9 @@ def augment(batch: PairBatch, augmentation: Augmentation | None = None,
     return changed[0], changed[1]
 
 
-def resample(images: torch.Tensor, size: int, stretch: torch.Tensor,
-             shift: torch.Tensor) -> torch.Tensor:
+def resample(
+    images: torch.Tensor, size: int, stretch: torch.Tensor, shift: torch.Tensor
+) -> torch.Tensor:
     """The central ``size`` pixels of images (B, 3, S, S), stretched and shifted one by one.
 
     Args:
@@ -101,7 +104,7 @@ def resample(images: torch.Tensor, size: int, stretch: torch.Tensor,
     side = images.shape[-1]
     if not (stretch.any() or shift.any()):
         start = (side - size) // 2
-        return images[..., start:start + size, start:start + size]
+        return images[..., start : start + size, start : start + size]
     scale = size / side * (1 + stretch)
     theta = torch.zeros(len(images), 2, 3, device=images.device)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
@@ -116,8 +119,9 @@ def grey(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return torch.where(chosen.view(-1, 1, 1, 1), (images * weights).sum(1, keepdim=True), images)
 
 
-def relight(images: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor,
-            colour: torch.Tensor) -> torch.Tensor:
+def relight(
+    images: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, colour: torch.Tensor
+) -> torch.Tensor:
     """Images with changed level (B,), contrast (B,) and channels (B, 3), kept within 0..255."""
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     gain = (1 + brightness.view(-1, 1, 1, 1)) * (1 + colour.view(-1, 3, 1, 1))

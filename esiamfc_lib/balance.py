@@ -96,8 +96,10 @@ def _queues(margins, members, moves) -> list[list[tuple[float, int]]]:
         margins, members = np.take_along_axis(margins, chosen, axis=1), members[chosen]
     else:
         members = np.broadcast_to(members, margins.shape)
-    queues = [list(zip(*pair, strict=True))
-              for pair in zip(margins.tolist(), members.tolist(), strict=True)]
+    queues = [
+        list(zip(*pair, strict=True))
+        for pair in zip(margins.tolist(), members.tolist(), strict=True)
+    ]
     for queue in queues:
         heapq.heapify(queue)
     return queues

@@ -137,10 +137,16 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None
     """
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}"
-              for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
-    faults = ([f"lacks {', '.join(missing)}"] * bool(missing)
-              + [f"has unknown {', '.join(unknown)}"] * bool(unknown) + sorted(shapes))
+    shapes = [
+        f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}"
+        for n in own.keys() & state.keys()
+        if own[n].shape != state[n].shape
+    ]
+    faults = (
+        [f"lacks {', '.join(missing)}"] * bool(missing)
+        + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
+        + sorted(shapes)
+    )
     if faults:
         raise StudyError(f"{where} does not fit a {type(model).__name__}: {'; '.join(faults)}")
     model.load_state_dict(dict(state))
@@ -169,8 +175,10 @@ def read_torch(path: str | Path) -> Any:
     try:
         return torch.load(_existing(path), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, OSError, KeyError, _UNPICKLING) as error:
-        raise StudyError(f"{path} cannot be read as a PyTorch file of plain tensors: "
-                         f"{str(error).splitlines()[0]}") from None
+        raise StudyError(
+            f"{path} cannot be read as a PyTorch file of plain tensors: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
 
 
 _UNPICKLING = torch.serialization.pickle.UnpicklingError
@@ -178,8 +186,12 @@ _UNPICKLING = torch.serialization.pickle.UnpicklingError
 
 def _network(model: SiamFC | ESiamFC) -> dict[str, Any]:
     if isinstance(model, ESiamFC):
-        return {"network": "esiamfc", "width": model.width, "k": model.k,
-                "temperature": model.weights.temperature}
+        return {
+            "network": "esiamfc",
+            "width": model.width,
+            "k": model.k,
+            "temperature": model.weights.temperature,
+        }
     return {"network": "siamfc", "width": model.width}
 
 

@@ -77,8 +77,15 @@ class Study:
         StudyError: rows that are not finite or not of unit length.
     """
 
-    def __init__(self, features: np.ndarray, *, kp: float = 0.005, ki: float = 0.005,
-                 tol_balance: float = 0.02, max_iter: int = 500):
+    def __init__(
+        self,
+        features: np.ndarray,
+        *,
+        kp: float = 0.005,
+        ki: float = 0.005,
+        tol_balance: float = 0.02,
+        max_iter: int = 500,
+    ):
         check_unit_rows(features)
         self.features = features
         self.gram = gram(features)
@@ -101,8 +108,9 @@ class Study:
             warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say which converged
             return estimator.fit(self.features, gram_matrix=self.gram)
 
-    def runs(self, k: int, n_runs: int = 20,
-             methods: Iterable[str] = COMPARED) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    def runs(
+        self, k: int, n_runs: int = 20, methods: Iterable[str] = COMPARED
+    ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """Every method from ``n_runs`` initialisations.
 
         Returns:
@@ -117,14 +125,21 @@ class Study:
                 for seed in range(n_runs):
                     start = time.perf_counter()
                     fitted = self.fit(method, k, seed)
-                    rows.append({"method": method, "run": seed, **summary(fitted),
-                                 "seconds": time.perf_counter() - start})
+                    rows.append(
+                        {
+                            "method": method,
+                            "run": seed,
+                            **summary(fitted),
+                            "seconds": time.perf_counter() - start,
+                        }
+                    )
                     labels[method].append(fitted.labels_)
                     bar.update()
         return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
 
-    def histories(self, k: int, seed: int = 0,
-                  methods: Iterable[str] = COMPARED) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def histories(
+        self, k: int, seed: int = 0, methods: Iterable[str] = COMPARED
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """How one run of each method went.
 
         Returns:
@@ -136,36 +151,61 @@ class Study:
             history = self.fit(method, k, seed).history_
             t = np.arange(1, len(history["loss"]) + 1)
             sizes = history["sizes"]
-            whole.append(pd.DataFrame({
-                "method": method, "iteration": t, "loss": history["loss"],
-                "changes": history["changes"],
-                "spread": sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1)}))
-            single.append(pd.DataFrame({
-                "method": method, "iteration": np.repeat(t, k),
-                "cluster": np.tile(np.arange(k), len(t)), "size": sizes.ravel(),
-                "control": history["control"].ravel()}))
+            whole.append(
+                pd.DataFrame(
+                    {
+                        "method": method,
+                        "iteration": t,
+                        "loss": history["loss"],
+                        "changes": history["changes"],
+                        "spread": sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1),
+                    }
+                )
+            )
+            single.append(
+                pd.DataFrame(
+                    {
+                        "method": method,
+                        "iteration": np.repeat(t, k),
+                        "cluster": np.tile(np.arange(k), len(t)),
+                        "size": sizes.ravel(),
+                        "control": history["control"].ravel(),
+                    }
+                )
+            )
         return pd.concat(whole, ignore_index=True), pd.concat(single, ignore_index=True)
 
-    def elbow(self, ks: Iterable[int] = range(2, 13), n_runs: int = 20,
-              methods: Iterable[str] = ("k-means", "PIk-means, balanced")) -> pd.DataFrame:
+    def elbow(
+        self,
+        ks: Iterable[int] = range(2, 13),
+        n_runs: int = 20,
+        methods: Iterable[str] = ("k-means", "PIk-means, balanced"),
+    ) -> pd.DataFrame:
         """Loss, spread and stability against k: the tables of :meth:`runs` with a column ``k`` and
         ``agreement``, the mean Fowlkes–Mallows score of a run with the others."""
         tables = []
         for k in ks:
             table, labels = self.runs(k, n_runs, methods)
-            agree = pd.concat([pairwise_agreement(found).assign(method=name)
-                               for name, found in labels.items()])
+            agree = pd.concat(
+                [pairwise_agreement(found).assign(method=name) for name, found in labels.items()]
+            )
             both = pd.concat([agree, agree.rename(columns={"run_a": "run_b", "run_b": "run_a"})])
             mean = both.groupby(["method", "run_a"])["fowlkes_mallows"].mean().rename("agreement")
             tables.append(table.join(mean, on=["method", "run"]).assign(k=k))
         return pd.concat(tables, ignore_index=True)
 
-    def sensitivity(self, k: int, gains: Iterable[float] = (5e-4, 5e-3, 5e-2, 5e-1),
-                    n_runs: int = 5) -> pd.DataFrame:
+    def sensitivity(
+        self, k: int, gains: Iterable[float] = (5e-4, 5e-3, 5e-2, 5e-1), n_runs: int = 5
+    ) -> pd.DataFrame:
         """Both stopping rules under every pair of gains: ``stop, kp, ki, run`` and as above."""
         gains = list(gains)
-        cases = [(method, kp, ki, seed) for method in list(METHODS)[1:] for kp in gains
-                 for ki in gains for seed in range(n_runs)]
+        cases = [
+            (method, kp, ki, seed)
+            for method in list(METHODS)[1:]
+            for kp in gains
+            for ki in gains
+            for seed in range(n_runs)
+        ]
         rows = []
         with Progress(cases, desc="gains", unit="run") as bar:
             for method, kp, ki, seed in bar:
@@ -177,9 +217,15 @@ class Study:
 def summary(fitted: PIKMeans) -> dict:
     """What the tables say of one run."""
     smallest, largest = int(fitted.sizes_.min()), int(fitted.sizes_.max())
-    return {"loss": fitted.loss_, "smallest": smallest, "largest": largest,
-            "spread": largest / smallest, "iterations": fitted.n_iter_,
-            "converged": fitted.converged_, "reason": fitted.stop_reason_}
+    return {
+        "loss": fitted.loss_,
+        "smallest": smallest,
+        "largest": largest,
+        "spread": largest / smallest,
+        "iterations": fitted.n_iter_,
+        "converged": fitted.converged_,
+        "reason": fitted.stop_reason_,
+    }
 
 
 def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
@@ -195,9 +241,15 @@ def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
     for a, b in combinations(range(len(labels)), 2):
         (_, only_b), (only_a, both) = pair_confusion_matrix(labels[a], labels[b])
         together = both + only_a + only_b
-        rows.append({"run_a": a, "run_b": b, "jaccard": both / together if together else 1.0,
-                     "fowlkes_mallows": fowlkes_mallows_score(labels[a], labels[b]),
-                     "rand": rand_score(labels[a], labels[b])})
+        rows.append(
+            {
+                "run_a": a,
+                "run_b": b,
+                "jaccard": both / together if together else 1.0,
+                "fowlkes_mallows": fowlkes_mallows_score(labels[a], labels[b]),
+                "rand": rand_score(labels[a], labels[b]),
+            }
+        )
     return pd.DataFrame(rows, columns=["run_a", "run_b", "jaccard", "fowlkes_mallows", "rand"])
 
 
@@ -222,7 +274,16 @@ def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.
     families = np.asarray(families)
     known = families != ""
     return pd.DataFrame(
-        [{"method": method, "run": i, "ari": adjusted_rand_score(families[known], run_[known]),
-          "nmi": normalized_mutual_info_score(families[known], run_[known])}
-         for method, found in labels.items() for i, run_ in enumerate(found) if known.any()],
-        columns=["method", "run", "ari", "nmi"])
+        [
+            {
+                "method": method,
+                "run": i,
+                "ari": adjusted_rand_score(families[known], run_[known]),
+                "nmi": normalized_mutual_info_score(families[known], run_[known]),
+            }
+            for method, found in labels.items()
+            for i, run_ in enumerate(found)
+            if known.any()
+        ],
+        columns=["method", "run", "ari", "nmi"],
+    )

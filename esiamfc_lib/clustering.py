@@ -70,9 +70,20 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             different samples, a parameter out of range.
     """
 
-    def __init__(self, n_clusters=6, *, kp=0.005, ki=0.005, init="stratified", n_init=10,
-                 max_iter=500, stop="balanced", tol_balance=0.02, random_state=None,
-                 normalise=True):
+    def __init__(
+        self,
+        n_clusters=6,
+        *,
+        kp=0.005,
+        ki=0.005,
+        init="stratified",
+        n_init=10,
+        max_iter=500,
+        stop="balanced",
+        tol_balance=0.02,
+        random_state=None,
+        normalise=True,
+    ):
         self.n_clusters = n_clusters
         self.kp = kp
         self.ki = ki
@@ -99,8 +110,9 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         if n < k:
             raise ClusteringError(f"n_samples={n} must be at least n_clusters={k}")
         if _distinct(x, k) < k:
-            raise ClusteringError(f"only {_distinct(x, k)} of {n} samples differ, too few for "
-                                  f"n_clusters={k}")
+            raise ClusteringError(
+                f"only {_distinct(x, k)} of {n} samples differ, too few for n_clusters={k}"
+            )
         runs = 1 if not isinstance(self.init, str) else self.n_init
         if gram_matrix is None and runs >= GRAM_RUNS and n <= x.shape[1]:
             gram_matrix = gram(x)
@@ -123,8 +135,9 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.converged_, self.stop_reason_ = best.converged, best.reason
         self._n_features_out = k
         if not best.converged:
-            warnings.warn(f"PIKMeans did not converge: {best.reason}", ConvergenceWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f"PIKMeans did not converge: {best.reason}", ConvergenceWarning, stacklevel=2
+            )
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -143,32 +156,49 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         return to_numpy(distances(samples.products()))
 
     def _check_parameters(self) -> None:
-        for name, low in (("n_clusters", 1), ("n_init", 1), ("max_iter", 1), ("kp", 0), ("ki", 0),
-                          ("tol_balance", 0)):
+        for name, low in (
+            ("n_clusters", 1),
+            ("n_init", 1),
+            ("max_iter", 1),
+            ("kp", 0),
+            ("ki", 0),
+            ("tol_balance", 0),
+        ):
             if not getattr(self, name) >= low:
                 raise ClusteringError(f"{name}={getattr(self, name)!r} must be at least {low}")
         if self.stop not in ("balanced", "labels"):
             raise ClusteringError(f"stop={self.stop!r} must be 'balanced' or 'labels'")
         if isinstance(self.init, str) and self.init not in ("stratified", "k-means++"):
-            raise ClusteringError(f"init={self.init!r} must be 'stratified', 'k-means++' or an "
-                                  f"array of centres")
+            raise ClusteringError(
+                f"init={self.init!r} must be 'stratified', 'k-means++' or an array of centres"
+            )
 
     def _validated(self, X, reset: bool):
         """Finite rows of unit length, of the array type and device they came in."""
         if namespace(X) is np:
-            x = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset,
-                              ensure_all_finite=True)
+            x = validate_data(
+                self,
+                X,
+                dtype=[np.float64, np.float32],
+                order="C",
+                reset=reset,
+                ensure_all_finite=True,
+            )
         else:
             if X.ndim != 2 or not X.is_floating_point():
-                raise ClusteringError("features must be a floating-point (n, d) tensor, not "
-                                      f"{X.dtype} of shape {tuple(X.shape)}")
+                raise ClusteringError(
+                    "features must be a floating-point (n, d) tensor, not "
+                    f"{X.dtype} of shape {tuple(X.shape)}"
+                )
             if reset:
                 self.n_features_in_ = X.shape[1]
             x = X
         norms = row_norms(x)
         if not np.isfinite(norms).all():
-            raise ClusteringError(f"row {int((~np.isfinite(norms)).argmax())} of the features "
-                                  f"holds NaN or infinite values")
+            raise ClusteringError(
+                f"row {int((~np.isfinite(norms)).argmax())} of the features "
+                f"holds NaN or infinite values"
+            )
         if np.abs(norms - 1).max() <= UNIT_TOLERANCE:
             return x
         if not self.normalise:
@@ -181,8 +211,9 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         """Begin a run at its first centres."""
         n, k = samples.n, self.n_clusters
         if isinstance(self.init, str):
-            chosen = stratified(n, k, rng) if self.init == "stratified" else plus_plus(
-                samples, k, rng)
+            chosen = (
+                stratified(n, k, rng) if self.init == "stratified" else plus_plus(samples, k, rng)
+            )
             samples.start_at(chosen)
             return
         centres, expected = np.asarray(self.init, np.float64), (k, samples.x.shape[1])
@@ -195,8 +226,14 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
     def _control(self, n: int) -> PublishedControl | BalancedControl:
         if self.stop == "labels" or self.kp == self.ki == 0:
             return PublishedControl(self.kp, self.ki, self.n_clusters)
-        return BalancedControl(self.kp, self.ki, n, self.n_clusters, self.tol_balance,
-                               easing=min(EASING, self.max_iter // 2))
+        return BalancedControl(
+            self.kp,
+            self.ki,
+            n,
+            self.n_clusters,
+            self.tol_balance,
+            easing=min(EASING, self.max_iter // 2),
+        )
 
 
 def _distinct(x, enough: int) -> int:

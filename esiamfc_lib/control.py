@@ -181,8 +181,7 @@ class BalancedControl:
         """One step of ``kp·e + ki·Σe``, with its length adapted to each cluster."""
         error = sizes / sizes.mean() - 1
         trend = error * self._before
-        self._length = self._length * np.where(trend > 0, LONGER,
-                                                np.where(trend < 0, SHORTER, 1.0))
+        self._length = self._length * np.where(trend > 0, LONGER, np.where(trend < 0, SHORTER, 1.0))
         change = self.ki * error + self.kp * (error - self._before)
         self.value = self.value + self._length * change
         self._before = error
@@ -207,8 +206,12 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
             samples.move(labels, sizes)
             table = distances(samples.products())
         loss = _loss(table, labels)
-        for name, value in (("loss", loss), ("sizes", sizes), ("control", control.value),
-                            ("changes", changes)):
+        for name, value in (
+            ("loss", loss),
+            ("sizes", sizes),
+            ("control", control.value),
+            ("changes", changes),
+        ):
             history[name].append(value)
         if loss < least or changes == 0 or not (balanced and control.settled):
             best, least, least_at = (labels, control.value, loss), loss, iteration
@@ -225,8 +228,14 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
     else:
         reason = f"max_iter={max_iter} reached while {changes} labels changed"
     labels, value, loss = best
-    return Run(to_numpy(labels).astype(np.int64), value, loss,
-               {name: np.array(values) for name, values in history.items()}, changes == 0, reason)
+    return Run(
+        to_numpy(labels).astype(np.int64),
+        value,
+        loss,
+        {name: np.array(values) for name, values in history.items()},
+        changes == 0,
+        reason,
+    )
 
 
 def _nearest(table, value: np.ndarray):

@@ -36,11 +36,28 @@ from esiamfc_lib.networks import RESPONSE_SCALE, ESiamFC, SiamFC
 PUBLISHED_BIAS = -2.148  # of the network of 2016-08-17, whose folded export does not hold it
 NORM_EPS = 1e-5  # of our BatchNorm layers
 # Where conv1–5 and bn1–4 stand in the PyTorch namings' one sequence of layers, and in ours.
-SEQUENCE = {0: "conv1", 1: "bn1", 4: "conv2", 5: "bn2", 8: "conv3", 9: "bn3", 11: "conv4",
-            12: "bn4", 14: "conv5"}
-OURS = {"conv1": "stem.layers.0", "bn1": "stem.layers.1", "conv2": "stem.layers.4",
-        "bn2": "stem.layers.5", "conv3": "branch.layers.0", "bn3": "branch.layers.1",
-        "conv4": "branch.layers.3", "bn4": "branch.layers.4", "conv5": "branch.layers.6"}
+SEQUENCE = {
+    0: "conv1",
+    1: "bn1",
+    4: "conv2",
+    5: "bn2",
+    8: "conv3",
+    9: "bn3",
+    11: "conv4",
+    12: "bn4",
+    14: "conv5",
+}
+OURS = {
+    "conv1": "stem.layers.0",
+    "bn1": "stem.layers.1",
+    "conv2": "stem.layers.4",
+    "bn2": "stem.layers.5",
+    "conv3": "branch.layers.0",
+    "bn3": "branch.layers.1",
+    "conv4": "branch.layers.3",
+    "bn4": "branch.layers.4",
+    "conv5": "branch.layers.6",
+}
 Layers = dict[str, Tensor]  # "conv1.weight", "bn1.running_mean", ..., "bias": the common tongue
 
 
@@ -59,8 +76,10 @@ def read(path: str | Path) -> SiamFC | ESiamFC:
         return siamfc(_matconvnet(path), str(path))
     if path.suffix in {".pth", ".pt", ".tar", ".model"}:
         return _from_state_dict(path)
-    raise StudyError(f"{path}: unknown kind of network file {path.suffix!r} "
-                     "(.safetensors, .npz, .mat and .pth are known)")
+    raise StudyError(
+        f"{path}: unknown kind of network file {path.suffix!r} "
+        "(.safetensors, .npz, .mat and .pth are known)"
+    )
 
 
 def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
@@ -121,8 +140,13 @@ def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
 
     def watch(layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].double().transpose(0, 1).flatten(1).cpu()
-        sums[layer] += torch.stack([torch.full_like(values[:, 0], values.shape[1]),
-                                    values.sum(1), (values * values).sum(1)])
+        sums[layer] += torch.stack(
+            [
+                torch.full_like(values[:, 0], values.shape[1]),
+                values.sum(1),
+                (values * values).sum(1),
+            ]
+        )
 
     handles = [layer.register_forward_pre_hook(watch) for layer in norms]
     training = model.training
@@ -150,8 +174,12 @@ def _with_identity_norms(layers: Layers) -> Layers:
     for i in range(1, 5):
         if not any(name.startswith(f"bn{i}.") for name in layers) and f"conv{i}.bias" in layers:
             ones = torch.ones_like(layers[f"conv{i}.bias"], dtype=torch.float64)
-            norms |= {f"bn{i}.weight": ones, f"bn{i}.bias": 0 * ones,
-                      f"bn{i}.running_mean": 0 * ones, f"bn{i}.running_var": ones - NORM_EPS}
+            norms |= {
+                f"bn{i}.weight": ones,
+                f"bn{i}.bias": 0 * ones,
+                f"bn{i}.running_mean": 0 * ones,
+                f"bn{i}.running_var": ones - NORM_EPS,
+            }
     return norms
 
 
@@ -167,8 +195,9 @@ def _npz(path: Path) -> Layers:
 def _matconvnet(path: Path) -> Layers:
     try:
         params = scipy.io.loadmat(path)["net"]["params"][0, 0].reshape(-1)
-        values = {str(p["name"][0]): torch.from_numpy(np.asarray(p["value"], np.float64))
-                  for p in params}
+        values = {
+            str(p["name"][0]): torch.from_numpy(np.asarray(p["value"], np.float64)) for p in params
+        }
     except (KeyError, IndexError, ValueError, TypeError, OSError, NotImplementedError) as error:
         raise StudyError(f"{path} is no MatConvNet network: {error}") from None
     layers = {}
@@ -194,8 +223,11 @@ def _adjustment(values: Mapping[str, Tensor]) -> Layers:
         mean, deviation = values["fin_adjust_bnx"].reshape(2)
         scale = values["fin_adjust_bnm"].reshape(()) / deviation
         return {"scale": scale, "bias": values["fin_adjust_bnb"].reshape(1) - scale * mean}
-    return {ours: values[theirs].reshape(1)
-            for ours, theirs in (("scale", "adjust_f"), ("bias", "adjust_b")) if theirs in values}
+    return {
+        ours: values[theirs].reshape(1)
+        for ours, theirs in (("scale", "adjust_f"), ("bias", "adjust_b"))
+        if theirs in values
+    }
 
 
 def _from_state_dict(path: Path) -> SiamFC | ESiamFC:
@@ -228,8 +260,11 @@ def _common_names(state: Mapping[str, Tensor]) -> Layers:
         else:
             continue
         layers[f"{layer}.{field}"] = value.double() if value.is_floating_point() else value
-    for theirs, ours in {"corr_bias": "bias", "adjust.bias": "bias",
-                         "adjust.weight": "scale"}.items():
+    for theirs, ours in {
+        "corr_bias": "bias",
+        "adjust.bias": "bias",
+        "adjust.weight": "scale",
+    }.items():
         if theirs in state:
             layers[ours] = state[theirs].double().reshape(1)
     return layers

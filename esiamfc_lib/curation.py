@@ -22,10 +22,20 @@ from esiamfc_lib.store_index import Index
 from esiamfc_lib.store_writer import SHARD_BYTES, StoreWriter
 
 
-def curate(vid_root: str | Path, store_path: str | Path, *, splits: tuple[str, ...] = ("train",),
-           jpeg_quality: int = 95, workers: int = 1, scheduler: str = "",
-           max_bad_fraction: float = 0.05, part: tuple[int, int] = (0, 1), force: bool = False,
-           families: str | Path | None = None, shard_bytes: int = SHARD_BYTES) -> dict:
+def curate(
+    vid_root: str | Path,
+    store_path: str | Path,
+    *,
+    splits: tuple[str, ...] = ("train",),
+    jpeg_quality: int = 95,
+    workers: int = 1,
+    scheduler: str = "",
+    max_bad_fraction: float = 0.05,
+    part: tuple[int, int] = (0, 1),
+    force: bool = False,
+    families: str | Path | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> dict:
     """Fill a crop store, or continue one that was interrupted.
 
     Args:
@@ -52,17 +62,30 @@ def curate(vid_root: str | Path, store_path: str | Path, *, splits: tuple[str, .
     """
     root, store = Path(vid_root), Path(store_path)
     source = open_source(root, splits, part)
-    parameters = {"splits": sorted(splits), "jpeg_quality": jpeg_quality, "context": CONTEXT,
-                  "exemplar_size": EXEMPLAR_SIZE, "search_size": SEARCH_SIZE}
+    parameters = {
+        "splits": sorted(splits),
+        "jpeg_quality": jpeg_quality,
+        "context": CONTEXT,
+        "exemplar_size": EXEMPLAR_SIZE,
+        "search_size": SEARCH_SIZE,
+    }
     labels = read_families(families) if families else {}
-    with closing(StoreWriter(store, parameters, source.signatures, source.content, labels, force,
-                             shard_bytes)) as writer:
+    with closing(
+        StoreWriter(
+            store, parameters, source.signatures, source.content, labels, force, shard_bytes
+        )
+    ) as writer:
         _fill(writer, source, jpeg_quality, workers, scheduler, max_bad_fraction)
         write_problems(store / "problems.csv", writer.records)
         _check_bad(writer, max_bad_fraction, 0)
         frames, bad = count_bad(writer.records)
-        return writer.complete({"frames": frames, "bad_frames": bad,
-                                "problems": sum(len(r.problem) for r in writer.records)})
+        return writer.complete(
+            {
+                "frames": frames,
+                "bad_frames": bad,
+                "problems": sum(len(r.problem) for r in writer.records),
+            }
+        )
 
 
 def open_source(root: Path, splits: tuple[str, ...], part: tuple[int, int]):
@@ -78,30 +101,43 @@ def read_families(path: str | Path) -> dict[tuple[str, int], str]:
     """Known labels by (video, track_id), from a table ``video, track_id, family``."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            return {(row["video"], int(row["track_id"])): row["family"]
-                    for row in csv.DictReader(file) if row["track_id"]}
+            return {
+                (row["video"], int(row["track_id"])): row["family"]
+                for row in csv.DictReader(file)
+                if row["track_id"]
+            }
     except (OSError, KeyError, ValueError) as error:
         raise StudyError(f"{path}: no table with video, track_id, family ({error})") from error
 
 
-def _fill(writer: StoreWriter, source, jpeg_quality: int, workers: int, scheduler: str,
-          max_bad_fraction: float) -> None:
+def _fill(
+    writer: StoreWriter,
+    source,
+    jpeg_quality: int,
+    workers: int,
+    scheduler: str,
+    max_bad_fraction: float,
+) -> None:
     """Cut and write every video that the store does not have yet."""
     folder = isinstance(source, FolderSource)
     at = sum(int(r.n_frames[0]) for r in writer.records) if folder else 0
-    results = spread(partial(cut, jpeg_quality=jpeg_quality), source.chunks(writer.finished),
-                     workers, scheduler)
+    results = spread(
+        partial(cut, jpeg_quality=jpeg_quality), source.chunks(writer.finished), workers, scheduler
+    )
     started, crops, problems, checked = time.monotonic(), 0, 0, 0
-    with Progress(total=source.total, initial=at, desc="curation", unit=source.unit,
-                  unit_scale=not folder) as bar:
+    with Progress(
+        total=source.total, initial=at, desc="curation", unit=source.unit, unit_scale=not folder
+    ) as bar:
         for result in results:
             try:
                 writer.add(result)
             except DiskFullError as error:
                 raise still_needed(error, writer.records, bar.n, source.total) from error
             crops, problems = crops + len(result.crops), problems + len(result.problems)
-            bar.set_postfix_str(f"{crops / (time.monotonic() - started):.0f} crops/s, "
-                                f"{problems} problems", refresh=False)
+            bar.set_postfix_str(
+                f"{crops / (time.monotonic() - started):.0f} crops/s, {problems} problems",
+                refresh=False,
+            )
             bar.update(len(result.digests) if folder else source.position - bar.n)
             if folder and result.last and problems > checked:
                 _check_bad(writer, max_bad_fraction, source.total)
@@ -120,8 +156,10 @@ def _check_bad(writer: StoreWriter, max_bad_fraction: float, total: int) -> None
     frames, bad = count_bad(writer.records)
     if bad > max_bad_fraction * max(total, frames):
         table = write_problems(writer.path / "problems.csv", writer.records)
-        raise StudyError(f"{bad} of the first {frames} frames are bad, more than max_bad_fraction "
-                         f"= {max_bad_fraction} of all allows: see {table}")
+        raise StudyError(
+            f"{bad} of the first {frames} frames are bad, more than max_bad_fraction "
+            f"= {max_bad_fraction} of all allows: see {table}"
+        )
 
 
 def still_needed(error: DiskFullError, records: list[Index], at: int, total: int) -> StudyError:
@@ -130,12 +168,21 @@ def still_needed(error: DiskFullError, records: list[Index], at: int, total: int
     if not at or not written:
         return error
     rest = written * (total - at) / at
-    return DiskFullError(f"{error}: about {rest / 1e9:.3g} GB more are needed; the {len(records)} "
-                         "videos finished so far are kept, start again when there is space")
+    return DiskFullError(
+        f"{error}: about {rest / 1e9:.3g} GB more are needed; the {len(records)} "
+        "videos finished so far are kept, start again when there is space"
+    )
 
 
-def estimate(vid_root: str | Path, *, splits: tuple[str, ...] = ("train",), jpeg_quality: int = 95,
-             workers: int = 1, sample_videos: int = 12, sample_frames: int = 8) -> dict:
+def estimate(
+    vid_root: str | Path,
+    *,
+    splits: tuple[str, ...] = ("train",),
+    jpeg_quality: int = 95,
+    workers: int = 1,
+    sample_videos: int = 12,
+    sample_frames: int = 8,
+) -> dict:
     """What curation will take, from a few frames of a few videos, without writing anything.
 
     Args:
@@ -157,6 +204,11 @@ def estimate(vid_root: str | Path, *, splits: tuple[str, ...] = ("train",), jpeg
     crops = sum(len(c.crops) for c in cuts)
     size = sum(len(crop.jpeg) for c in cuts for crop in c.crops)
     share = source.total / max(frames, 1)
-    return {"videos": len(source.names), "frames": source.total, "crops": round(crops * share),
-            "gigabytes": size * share / 1e9, "hours": taken * share / workers / 3600,
-            "seconds_per_crop": taken / max(crops, 1)}
+    return {
+        "videos": len(source.names),
+        "frames": source.total,
+        "crops": round(crops * share),
+        "gigabytes": size * share / 1e9,
+        "hours": taken * share / workers / 3600,
+        "seconds_per_crop": taken / max(crops, 1),
+    }

@@ -137,8 +137,7 @@ def usable(frame: int, annotation, result: Cut) -> list[Object]:
         if item.track_id in chosen:
             fault = "track appears twice in the frame"
         if fault:
-            result.problems.append(
-                Problem(result.split, result.video, frame, item.track_id, fault))
+            result.problems.append(Problem(result.split, result.video, frame, item.track_id, fault))
         else:
             chosen[item.track_id] = item
     return list(chosen.values())
@@ -152,8 +151,9 @@ def check_size(image, annotation) -> None:
     """
     height, width = image.shape[:2]
     if (width, height) != (annotation.width, annotation.height):
-        raise StudyError(f"size differs: XML {annotation.width}×{annotation.height}, "
-                         f"image {width}×{height}")
+        raise StudyError(
+            f"size differs: XML {annotation.width}×{annotation.height}, image {width}×{height}"
+        )
 
 
 def search_crop(image, box, border=None):

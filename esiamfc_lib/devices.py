@@ -41,12 +41,18 @@ def choose_precision(precision: str, device: str | torch.device) -> tuple[str, s
     if precision != "auto":
         return precision, "as the parameter says"
     if torch.device(device).type == "cuda":
-        return ("bf16", "the GPU has it") if torch.cuda.is_bf16_supported() else (
-            "fp32", "this GPU has no bf16")
+        return (
+            ("bf16", "the GPU has it")
+            if torch.cuda.is_bf16_supported()
+            else ("fp32", "this GPU has no bf16")
+        )
     # Without these instructions bf16 is emulated, and slower than fp32.
     found = sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())
-    return ("bf16", f"the processor has {found[0]}") if found else (
-        "fp32", "the processor has no bf16 instructions")
+    return (
+        ("bf16", f"the processor has {found[0]}")
+        if found
+        else ("fp32", "the processor has no bf16 instructions")
+    )
 
 
 def make_fabric(device: torch.device, precision: str) -> "Fabric":
@@ -62,8 +68,13 @@ def make_fabric(device: torch.device, precision: str) -> "Fabric":
         devices = [device.index or 0] if accelerator == "cuda" else 1
         strategy = "auto"
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1")) if several else 1
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, num_nodes=nodes,
-                    precision="bf16-mixed" if precision == "bf16" else "32-true")
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        num_nodes=nodes,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
     fabric.launch()
     return fabric
 

@@ -57,9 +57,17 @@ class VideoFeatures:
     def save(self, path: str | Path) -> None:
         """Write everything into one ``.npz``; the same content gives the same bytes."""
         columns = {f"table_{name}": _plain(self.table[name]) for name in self.table}
-        write_atomically(path, lambda file: np.savez(
-            file, format=FORMAT, features=self.features, tracks=np.asarray(self.tracks, str),
-            weights_digest=self.weights_digest, **columns))
+        write_atomically(
+            path,
+            lambda file: np.savez(
+                file,
+                format=FORMAT,
+                features=self.features,
+                tracks=np.asarray(self.tracks, str),
+                weights_digest=self.weights_digest,
+                **columns,
+            ),
+        )
 
     @classmethod
     def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
@@ -76,25 +84,46 @@ class VideoFeatures:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-            table = pd.DataFrame({name.removeprefix("table_"): found[name]
-                                  for name in found if name.startswith("table_")})
-            loaded = cls(found["features"], found["tracks"].astype(object), table,
-                         str(found["weights_digest"]))
+            table = pd.DataFrame(
+                {
+                    name.removeprefix("table_"): found[name]
+                    for name in found
+                    if name.startswith("table_")
+                }
+            )
+            loaded = cls(
+                found["features"],
+                found["tracks"].astype(object),
+                table,
+                str(found["weights_digest"]),
+            )
         except FileNotFoundError:
             raise StudyError(f"no video features at {path}: run notebook 03 first") from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise StudyError(f"{path} is not a file of video features: {error}") from error
         if weights_digest is not None and loaded.weights_digest != weights_digest:
-            raise StudyError(f"{path} holds features of weights {loaded.weights_digest[:12] or '?'}"
-                             f", not of {weights_digest[:12]}: run notebook 03 again")
+            raise StudyError(
+                f"{path} holds features of weights {loaded.weights_digest[:12] or '?'}"
+                f", not of {weights_digest[:12]}: run notebook 03 again"
+            )
         check_unit_rows(loaded.features, str(path))
         return loaded
 
 
-def embed(store: CropStore, model: SiamFC, *, frames_per_track: int = 40, min_frames: int = 4,
-          keep_fraction: float = 0.95, batch_size: int = 64, device: str = "auto",
-          precision: str = "fp32", weights_digest: str = "", workers: int = 1,
-          scheduler: str = "") -> VideoFeatures:
+def embed(
+    store: CropStore,
+    model: SiamFC,
+    *,
+    frames_per_track: int = 40,
+    min_frames: int = 4,
+    keep_fraction: float = 0.95,
+    batch_size: int = 64,
+    device: str = "auto",
+    precision: str = "fp32",
+    weights_digest: str = "",
+    workers: int = 1,
+    scheduler: str = "",
+) -> VideoFeatures:
     """Video features of all tracks of a store.
 
     Crops stream through the network: beside the result, one batch and one track are in memory.
@@ -113,19 +142,32 @@ def embed(store: CropStore, model: SiamFC, *, frames_per_track: int = 40, min_fr
         StudyError: no track has enough frames, the network gives zeros or NaN, no such device.
     """
     tracks = store.tracks
-    table = pd.DataFrame({
-        "track": tracks["track"].astype(str), "frames": tracks["frames"], "sampled": 0, "kept": 0,
-        "agreement": np.nan, "screened_frames": "", "reason": ""})
+    table = pd.DataFrame(
+        {
+            "track": tracks["track"].astype(str),
+            "frames": tracks["frames"],
+            "sampled": 0,
+            "kept": 0,
+            "agreement": np.nan,
+            "screened_frames": "",
+            "reason": "",
+        }
+    )
     long_enough = np.flatnonzero(tracks["frames"] >= min_frames)
     table.loc[tracks["frames"] < min_frames, "reason"] = f"fewer than {min_frames} frames"
     if not len(long_enough):
         raise StudyError(f"{store.path}: none of {len(tracks)} tracks has {min_frames} frames")
     target = choose_device(device)
-    work = partial(_embed_tracks, store=store, model=folded(model).to(
-        target, memory_format=torch.channels_last), frames_per_track=frames_per_track,
-        keep_fraction=keep_fraction, batch_size=batch_size,
-        bf16=choose_precision(precision, target)[0] == "bf16")
-    jobs = [long_enough[i:i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
+    work = partial(
+        _embed_tracks,
+        store=store,
+        model=folded(model).to(target, memory_format=torch.channels_last),
+        frames_per_track=frames_per_track,
+        keep_fraction=keep_fraction,
+        batch_size=batch_size,
+        bf16=choose_precision(precision, target)[0] == "bf16",
+    )
+    jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
     features = None
     with Progress(total=len(long_enough), desc="embedding", unit="track") as bar:
         done = (result for part in spread(work, jobs, workers, scheduler) for result in part)
@@ -135,19 +177,32 @@ def embed(store: CropStore, model: SiamFC, *, frames_per_track: int = 40, min_fr
             features[row] = feature
             screened = " ".join(str(frame) for frame in frames[~kept])
             table.loc[track, ["sampled", "kept", "agreement", "screened_frames", "reason"]] = [
-                len(kept), int(kept.sum()), float(agreement[kept].mean()), screened,
-                "" if kept.all() else "the screened frames agree least with the others"]
+                len(kept),
+                int(kept.sum()),
+                float(agreement[kept].mean()),
+                screened,
+                "" if kept.all() else "the screened frames agree least with the others",
+            ]
             bar.update()
     return VideoFeatures(features, tracks["track"].to_numpy()[long_enough], table, weights_digest)
 
 
-def _embed_tracks(tracks: np.ndarray, store: CropStore, model: torch.nn.Module,
-                  frames_per_track: int, keep_fraction: float, batch_size: int,
-                  bf16: bool) -> list[tuple]:
+def _embed_tracks(
+    tracks: np.ndarray,
+    store: CropStore,
+    model: torch.nn.Module,
+    frames_per_track: int,
+    keep_fraction: float,
+    batch_size: int,
+    bf16: bool,
+) -> list[tuple]:
     """Per track: its index, video feature, frames kept, agreement of the frames, their numbers."""
     chosen = [evenly_spaced(len(store.frames(track)), frames_per_track) for track in tracks]
-    exemplars = (exemplar(store, track, i) for track, frames in zip(tracks, chosen, strict=True)
-                 for i in frames)
+    exemplars = (
+        exemplar(store, track, i)
+        for track, frames in zip(tracks, chosen, strict=True)
+        for i in frames
+    )
     vectors = frame_features(exemplars, model, batch_size, bf16)
     results = []
     for track, frames in zip(tracks, chosen, strict=True):
@@ -156,8 +211,9 @@ def _embed_tracks(tracks: np.ndarray, store: CropStore, model: torch.nn.Module,
         feature = own[kept].mean(axis=0, dtype=np.float64)
         length = np.linalg.norm(feature)
         if not length > 0:
-            raise StudyError(f"track {store.tracks['track'][track]!r}: the network's features are "
-                             "zero or NaN")
+            raise StudyError(
+                f"track {store.tracks['track'][track]!r}: the network's features are zero or NaN"
+            )
         results.append((track, feature / length, kept, agreement, store.frames(track)[frames]))
     return results
 
@@ -168,8 +224,9 @@ def exemplar(store: CropStore, track: int, i: int) -> np.ndarray:
     return store.read(track, i)[middle, middle]
 
 
-def frame_features(exemplars: Iterable[np.ndarray], model: torch.nn.Module, batch_size: int,
-                   bf16: bool = False) -> Iterator[np.ndarray]:
+def frame_features(
+    exemplars: Iterable[np.ndarray], model: torch.nn.Module, batch_size: int, bf16: bool = False
+) -> Iterator[np.ndarray]:
     """Unit-length feature vectors of a stream of exemplars, (36·channels,) float32 each.
 
     Args:
@@ -207,7 +264,7 @@ def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.n
     agreement = (features @ features.sum(axis=0) - 1.0) / max(m - 1, 1)
     order = np.argsort(-agreement, kind="stable")
     kept = np.zeros(m, bool)
-    kept[order[:int(np.ceil(keep_fraction * m - 1e-9))]] = True
+    kept[order[: int(np.ceil(keep_fraction * m - 1e-9))]] = True
     return kept, agreement
 
 
@@ -273,4 +330,3 @@ def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.nd
 def _plain(column: pd.Series) -> np.ndarray:
     """A column as an array that needs no pickle."""
     return column.to_numpy(str) if column.dtype.kind not in "biuf" else column.to_numpy()
-

@@ -60,28 +60,47 @@ class OnnxGraph:
         """Append a sequence of folded layers; returns the name of its output."""
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
-                weight, bias = (self.constant(t.detach().numpy())
-                                for t in (layer.weight, layer.bias))
-                value = self.add("Conv", value, weight, bias, group=layer.groups,
-                                 strides=list(layer.stride), pads=[*layer.padding] * 2)
+                weight, bias = (
+                    self.constant(t.detach().numpy()) for t in (layer.weight, layer.bias)
+                )
+                value = self.add(
+                    "Conv",
+                    value,
+                    weight,
+                    bias,
+                    group=layer.groups,
+                    strides=list(layer.stride),
+                    pads=[*layer.padding] * 2,
+                )
             elif isinstance(layer, nn.ReLU):
                 value = self.add("Relu", value)
             elif isinstance(layer, nn.MaxPool2d):
-                value = self.add("MaxPool", value, kernel_shape=[layer.kernel_size] * 2,
-                                 strides=[layer.stride] * 2)
+                value = self.add(
+                    "MaxPool",
+                    value,
+                    kernel_shape=[layer.kernel_size] * 2,
+                    strides=[layer.stride] * 2,
+                )
             elif not isinstance(layer, nn.Identity):
                 raise StudyError(f"no ONNX form is known for the layer {type(layer).__name__}")
         return self.add("Identity", value, output=output) if output else value
 
     def model(self, name: str, inputs: dict[str, list], outputs: dict[str, list]) -> bytes:
         def described(values):
-            return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-                    for name, shape in values.items()]
+            return [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                for name, shape in values.items()
+            ]
 
-        graph = helper.make_graph(self.nodes, name, described(inputs), described(outputs),
-                                  self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)],
-                                  ir_version=IR_VERSION, producer_name="esiamfc")
+        graph = helper.make_graph(
+            self.nodes, name, described(inputs), described(outputs), self.constants
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="esiamfc",
+        )
         onnx.checker.check_model(model, full_check=True)
         return model.SerializeToString(deterministic=True)
 
@@ -98,18 +117,24 @@ def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> Exported:
         write_atomically(path, lambda file, data=data: file.write(data))
     error = difference(model, *files)
     if error > TOLERANCE:
-        raise StudyError(f"{files[1]}: the response differs from the network's by {error:.1e} of "
-                         f"its range, more than {TOLERANCE:.0e}")
+        raise StudyError(
+            f"{files[1]}: the response differs from the network's by {error:.1e} of "
+            f"its range, more than {TOLERANCE:.0e}"
+        )
     return Exported(*files, error)
 
 
 def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:
     """Largest difference of the graphs' response on noise, divided by the response's range."""
     rng = np.random.default_rng(0)
-    z, x = (rng.uniform(0, 255, (n, 3, size, size)).astype(np.float32)
-            for n, size in ((1, EXEMPLAR_SIZE), (2, SEARCH_SIZE)))
-    first, later = (onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
-                    for p in (exemplar, search))
+    z, x = (
+        rng.uniform(0, 255, (n, 3, size, size)).astype(np.float32)
+        for n, size in ((1, EXEMPLAR_SIZE), (2, SEARCH_SIZE))
+    )
+    first, later = (
+        onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
+        for p in (exemplar, search)
+    )
     kernel, bias = first.run(["kernel", "bias"], {"image": z})
     response = later.run(["response"], {"images": x, "kernel": kernel, "bias": bias})[0][:, 0]
     with torch.no_grad():
@@ -126,26 +151,47 @@ def _exemplar(model: SiamFC | ESiamFC) -> bytes:
     stem = graph.layers(model.stem.layers, "image")
     if isinstance(model, ESiamFC):
         pooled = graph.add("GlobalAveragePool", graph.layers(model.weights.layers, stem))
-        logits = graph.add("MatMul", graph.add("Flatten", pooled), graph.constant(
-            model.weights.linear.weight.detach().numpy().T / model.weights.temperature))
+        logits = graph.add(
+            "MatMul",
+            graph.add("Flatten", pooled),
+            graph.constant(
+                model.weights.linear.weight.detach().numpy().T / model.weights.temperature
+            ),
+        )
         weights = graph.add("Softmax", logits, output="weights", axis=1)
     else:
-        weights = graph.add("Identity", graph.constant(np.ones((1, 1), np.float32)),
-                            output="weights")
+        weights = graph.add(
+            "Identity", graph.constant(np.ones((1, 1), np.float32)), output="weights"
+        )
     # (1, k) weights as one factor a channel: (1, k, 1, 1, 1) times (1, k, C, 6, 6).
     features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
     k, c = len(branches), branches[0].channels
     split = graph.add("Reshape", features, graph.constant(np.array([1, k, c, 6, 6])))
-    factors = graph.add("Reshape", graph.add("Mul", weights, graph.constant(
-        np.array([[b.scale for b in branches]], np.float32))), graph.constant(
-        np.array([1, k, 1, 1, 1])))
-    graph.add("Reshape", graph.add("Mul", split, factors), graph.constant(
-        np.array([1, k * c, 6, 6])), output="kernel")
+    factors = graph.add(
+        "Reshape",
+        graph.add(
+            "Mul", weights, graph.constant(np.array([[b.scale for b in branches]], np.float32))
+        ),
+        graph.constant(np.array([1, k, 1, 1, 1])),
+    )
+    graph.add(
+        "Reshape",
+        graph.add("Mul", split, factors),
+        graph.constant(np.array([1, k * c, 6, 6])),
+        output="kernel",
+    )
     biases = np.array([[b.bias.item()] for b in branches], np.float32)
-    graph.add("Reshape", graph.add("MatMul", weights, graph.constant(biases)),
-              graph.constant(np.array([1])), output="bias")
-    return graph.model("exemplar", {"image": [1, 3, EXEMPLAR_SIZE, EXEMPLAR_SIZE]},
-                       {"kernel": [1, k * c, 6, 6], "bias": [1], "weights": [1, k]})
+    graph.add(
+        "Reshape",
+        graph.add("MatMul", weights, graph.constant(biases)),
+        graph.constant(np.array([1])),
+        output="bias",
+    )
+    return graph.model(
+        "exemplar",
+        {"image": [1, 3, EXEMPLAR_SIZE, EXEMPLAR_SIZE]},
+        {"kernel": [1, k * c, 6, 6], "bias": [1], "weights": [1, k]},
+    )
 
 
 def _search(model: SiamFC | ESiamFC) -> bytes:
@@ -154,6 +200,8 @@ def _search(model: SiamFC | ESiamFC) -> bytes:
     features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
     graph.add("Conv", features, "kernel", "bias", output="response")
     channels = len(branches) * branches[0].channels
-    return graph.model("search", {"images": ["n", 3, "height", "width"],
-                                  "kernel": [1, channels, 6, 6], "bias": [1]},
-                       {"response": ["n", 1, "rows", "columns"]})
+    return graph.model(
+        "search",
+        {"images": ["n", 3, "height", "width"], "kernel": [1, channels, 6, 6], "bias": [1]},
+        {"response": ["n", 1, "rows", "columns"]},
+    )

@@ -57,8 +57,10 @@ def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") 
     except ValueError:
         image = decode_image(data, name)
     if image.shape != out.shape:
-        raise StudyError(f"{name}: {image.shape[1]}×{image.shape[0]} pixels where "
-                         f"{out.shape[1]}×{out.shape[0]} are expected")
+        raise StudyError(
+            f"{name}: {image.shape[1]}×{image.shape[0]} pixels where "
+            f"{out.shape[1]}×{out.shape[0]} are expected"
+        )
     if image.ctypes.data != out.ctypes.data:
         out[:] = image
 
@@ -104,8 +106,9 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """JPEG bytes of a uint8 (H, W, 3) RGB image."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
-                              [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
     if not done:
         raise StudyError(f"an image of shape {image.shape} cannot be encoded as JPEG")
     return data.tobytes()
@@ -190,8 +193,9 @@ def context_side(w: float, h: float, context: float = CONTEXT) -> float:
     return np.sqrt((w + margin) * (h + margin))
 
 
-def search_side(s_z: float, exemplar_size: int = EXEMPLAR_SIZE,
-                search_size: int = SEARCH_SIZE) -> float:
+def search_side(
+    s_z: float, exemplar_size: int = EXEMPLAR_SIZE, search_size: int = SEARCH_SIZE
+) -> float:
     """Side ``s_x`` of the search square, in frame pixels: it maps to ``search_size`` pixels."""
     return s_z * search_size / exemplar_size
 
@@ -206,8 +210,13 @@ def four_channels(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
 
 
-def crop(image: np.ndarray, center_xy: np.ndarray, side: float, size: int,
-         border: tuple[float, float, float] | None = None) -> np.ndarray:
+def crop(
+    image: np.ndarray,
+    center_xy: np.ndarray,
+    side: float,
+    size: int,
+    border: tuple[float, float, float] | None = None,
+) -> np.ndarray:
     """Cut a square out of a frame and resample it, in one bilinear step.
 
     Output pixel ``u`` looks at frame coordinate ``cx + (u - (size - 1) / 2) * side / size``.
@@ -230,14 +239,24 @@ def crop(image: np.ndarray, center_xy: np.ndarray, side: float, size: int,
     # Rounded, as the mean of a frame is no whole number and OpenCV would cut it off.
     border = tuple(float(round(value)) for value in border)
     to_frame = np.array([[step, 0.0, offset[0]], [0.0, step, offset[1]]])
-    square = cv2.warpAffine(image, to_frame, (size, size), borderValue=border,
-                            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                            borderMode=cv2.BORDER_CONSTANT)
+    square = cv2.warpAffine(
+        image,
+        to_frame,
+        (size, size),
+        borderValue=border,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
     return cv2.cvtColor(square, cv2.COLOR_RGBA2RGB)
 
 
-def crop_many(image: np.ndarray, center_xy: np.ndarray, sides: np.ndarray, size: int,
-              border: tuple[float, float, float] | None = None) -> np.ndarray:
+def crop_many(
+    image: np.ndarray,
+    center_xy: np.ndarray,
+    sides: np.ndarray,
+    size: int,
+    border: tuple[float, float, float] | None = None,
+) -> np.ndarray:
     """Crops of one frame about one centre at several scales: uint8 (n, size, size, 3)."""
     border = mean_colour(image) if border is None else border
     image = four_channels(image)

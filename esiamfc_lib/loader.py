@@ -25,7 +25,8 @@ class _Slots(Dataset):
     def __init__(self, dataset: PairDataset, batch: int, workers: int, prefetch: int):
         self.dataset, self.each, self._turn = dataset, prefetch + 2, 0
         self.exemplars, self.searches = (
-            pixels.share_memory_() for pixels in dataset.room(workers * self.each, batch))
+            pixels.share_memory_() for pixels in dataset.room(workers * self.each, batch)
+        )
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -43,7 +44,7 @@ class _Slots(Dataset):
         slot, track, positive, numbers = item
         own = []
         for pixels in (self.exemplars, self.searches):
-            of_batch = pixels[slot, :len(numbers)]
+            of_batch = pixels[slot, : len(numbers)]
             own.append(torch.empty(of_batch.shape, dtype=torch.uint8, pin_memory=pin))
             # Not torch's copy: its threads would spin on, where the workers decode.
             np.copyto(own[-1].numpy(), of_batch.numpy())
@@ -66,8 +67,17 @@ class PairLoader:
         prefetch: batches that each worker prepares ahead.
     """
 
-    def __init__(self, dataset: PairDataset, batch_size: int, workers: int = 0, *,
-                 pin_memory: bool = False, rank: int = 0, world: int = 1, prefetch: int = 2):
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batch_size: int,
+        workers: int = 0,
+        *,
+        pin_memory: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = 2,
+    ):
         if batch_size < world or batch_size % world:
             raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
         self.dataset, self.batch_size = dataset, batch_size
@@ -77,12 +87,16 @@ class PairLoader:
         self._from: tuple[int, int] = (0, 0)
         # "fork" shares the store's index and mapping, and the slots, with the workers at no cost.
         self._loader = DataLoader(
-            self._slots or dataset, batch_sampler=_Numbers(self), num_workers=workers,
+            self._slots or dataset,
+            batch_sampler=_Numbers(self),
+            num_workers=workers,
             pin_memory=pin_memory and not workers,  # the slots see to it themselves
-            collate_fn=_as_it_is, persistent_workers=workers > 0,
+            collate_fn=_as_it_is,
+            persistent_workers=workers > 0,
             prefetch_factor=prefetch if workers else None,
             worker_init_fn=_one_thread if workers else None,
-            multiprocessing_context="fork" if workers else None)
+            multiprocessing_context="fork" if workers else None,
+        )
 
     def __len__(self) -> int:
         """Batches an epoch."""

@@ -34,8 +34,14 @@ def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return pca.fit_transform(features), pca.explained_variance_ratio_
 
 
-def umap_map(features: np.ndarray, *, neighbors: int = 15, min_dist: float = 0.1, seed: int = 0,
-             n_jobs: int = 1) -> np.ndarray:
+def umap_map(
+    features: np.ndarray,
+    *,
+    neighbors: int = 15,
+    min_dist: float = 0.1,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> np.ndarray:
     """UMAP under the cosine distance.
 
     Args:
@@ -53,13 +59,25 @@ def umap_map(features: np.ndarray, *, neighbors: int = 15, min_dist: float = 0.1
     _check(features, 4, "UMAP")
     from umap import UMAP  # compiles itself on import, which takes many seconds
 
-    return UMAP(n_neighbors=min(neighbors, len(features) - 1), min_dist=min_dist, metric="cosine",
-                init="pca", random_state=seed, n_jobs=n_jobs).fit_transform(features)
+    return UMAP(
+        n_neighbors=min(neighbors, len(features) - 1),
+        min_dist=min_dist,
+        metric="cosine",
+        init="pca",
+        random_state=seed,
+        n_jobs=n_jobs,
+    ).fit_transform(features)
 
 
-def write_page(path: str | Path, coordinates: np.ndarray, images: np.ndarray,
-               tracks: Sequence[str], clusters: Sequence[int] | None = None,
-               names: Sequence[str] | None = None, title: str = "Map of the tracks") -> None:
+def write_page(
+    path: str | Path,
+    coordinates: np.ndarray,
+    images: np.ndarray,
+    tracks: Sequence[str],
+    clusters: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    title: str = "Map of the tracks",
+) -> None:
     """Write an interactive map: one HTML file that needs no network.
 
     Moving the pointer shows the nearest track's exemplar, id, cluster and name; the wheel zooms,
@@ -78,19 +96,30 @@ def write_page(path: str | Path, coordinates: np.ndarray, images: np.ndarray,
     clusters = [0] * n if clusters is None else [int(c) for c in clusters]
     names = [""] * n if names is None else [str(name) for name in names]
     if not len(images) == len(tracks) == len(clusters) == len(names) == n:
-        raise StudyError(f"{path}: {n} coordinates, {len(images)} images, {len(tracks)} tracks, "
-                         f"{len(clusters)} clusters and {len(names)} names do not fit together")
+        raise StudyError(
+            f"{path}: {n} coordinates, {len(images)} images, {len(tracks)} tracks, "
+            f"{len(clusters)} clusters and {len(names)} names do not fit together"
+        )
     if not np.isfinite(coordinates).all():
         raise StudyError(f"{path}: coordinates of the map are not finite")
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     unit = (coordinates - low) / np.maximum(high - low, 1e-12).max()
-    points = [{"x": round(float(x), 5), "y": round(float(1 - y), 5), "track": str(track),
-               "cluster": cluster, "name": name,
-               "image": base64.b64encode(encode_jpeg(image, JPEG_QUALITY)).decode()}
-              for (x, y), image, track, cluster, name
-              in zip(unit, images, tracks, clusters, names, strict=True)]
-    colours = sns.color_palette("colorblind" if max(clusters) < 10 else "husl",
-                                max(clusters) + 1).as_hex()
+    points = [
+        {
+            "x": round(float(x), 5),
+            "y": round(float(1 - y), 5),
+            "track": str(track),
+            "cluster": cluster,
+            "name": name,
+            "image": base64.b64encode(encode_jpeg(image, JPEG_QUALITY)).decode(),
+        }
+        for (x, y), image, track, cluster, name in zip(
+            unit, images, tracks, clusters, names, strict=True
+        )
+    ]
+    colours = sns.color_palette(
+        "colorblind" if max(clusters) < 10 else "husl", max(clusters) + 1
+    ).as_hex()
     # "<" cannot close the script element early, whatever a track is called.
     data = json.dumps({"title": title, "points": points, "colours": list(colours)})
     page = PAGE.replace("__DATA__", data.replace("<", "\\u003c"))

@@ -29,10 +29,14 @@ def channels(full: int, width: float) -> int:
     return full if width == 1 else max(8, 8 * round(full * width / 8))
 
 
-def _block(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1,
-           padding: int = 0) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups),
-            nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+def _block(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
@@ -43,8 +47,9 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu",
-                                    generator=generator)
+            nn.init.kaiming_normal_(
+                layer.weight, mode="fan_in", nonlinearity="relu", generator=generator
+            )
             nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
@@ -77,8 +82,8 @@ def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
         products = (kernel @ cells.transpose(1, 2)).contiguous()  # (N, h*w, H*W)
         per_sample, per_cell = h * w * height * width, height * width
         diagonals = products.as_strided(
-            (n, h, w, rows, columns),
-            (per_sample, w * per_cell + width, per_cell + 1, width, 1))
+            (n, h, w, rows, columns), (per_sample, w * per_cell + width, per_cell + 1, width, 1)
+        )
         return diagonals.sum((1, 2))
 
 
@@ -102,7 +107,8 @@ def correlation(z: Tensor, x: Tensor) -> Tensor:
     cell = h * w
     diagonals = products.as_strided(
         (n, rows, columns, h, w),
-        (height * width * cell, width * cell, cell, width * cell + w, cell + 1))
+        (height * width * cell, width * cell, cell, width * cell + w, cell + 1),
+    )
     return diagonals.sum((3, 4))
 
 
@@ -141,9 +147,13 @@ class Stem(nn.Module):
         super().__init__()
         first, second = channels(96, width), channels(256, width)
         self.layers = nn.Sequential(
-            FirstConv(3, first, 11, 2), nn.BatchNorm2d(first), nn.ReLU(inplace=True),
+            FirstConv(3, first, 11, 2),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2),
-            *_block(first, second, 5, groups=2), nn.MaxPool2d(3, 2))
+            *_block(first, second, 5, groups=2),
+            nn.MaxPool2d(3, 2),
+        )
         self.channels = second
 
     def forward(self, images: Tensor) -> Tensor:
@@ -164,8 +174,10 @@ class Branch(nn.Module):
         super().__init__()
         inputs, middle, outputs = (channels(n, width) for n in (256, 384, 256))
         self.layers = nn.Sequential(
-            *_block(inputs, middle, 3), *_block(middle, middle, 3, groups=2),
-            nn.Conv2d(middle, outputs, 3, groups=2))
+            *_block(inputs, middle, 3),
+            *_block(middle, middle, 3, groups=2),
+            nn.Conv2d(middle, outputs, 3, groups=2),
+        )
         self.bias = nn.Parameter(torch.zeros(1))
         self.scale = RESPONSE_SCALE * 256 / outputs
         self.channels = outputs
@@ -223,7 +235,9 @@ class ClusterWeights(nn.Module):
         self.layers = nn.Sequential(
             *_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
             *_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
-            nn.Conv2d(sizes[2], sizes[3], 3), nn.ReLU(inplace=True))  # → 1×1
+            nn.Conv2d(sizes[2], sizes[3], 3),
+            nn.ReLU(inplace=True),
+        )  # → 1×1
         self.linear = nn.Linear(sizes[3], k, bias=False)
         self.temperature = 1.0
 
@@ -265,8 +279,10 @@ class ESiamFC(nn.Module):
         for j, tracker in enumerate(base_trackers):
             own = tracker.stem.state_dict()
             if not all(torch.equal(stem[name], own[name]) for name in stem):
-                raise StudyError(f"base trackers 0 and {j} have different stems: all branches of "
-                                 "an ensemble must come from one baseline")
+                raise StudyError(
+                    f"base trackers 0 and {j} have different stems: all branches of "
+                    "an ensemble must come from one baseline"
+                )
             model.branches[j].load_state_dict(tracker.branch.state_dict())
         model.stem.load_state_dict(stem)
         return model
@@ -355,14 +371,22 @@ def summary(model: SiamFC) -> pd.DataFrame:
     for layer in layers:
         count = sum(parameter.numel() for parameter in layer.parameters())
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
-            kernel, stride = (v[0] if isinstance(v, tuple) else v
-                              for v in (layer.kernel_size, layer.stride))
+            kernel, stride = (
+                v[0] if isinstance(v, tuple) else v for v in (layer.kernel_size, layer.stride)
+            )
             sizes = [(size - kernel) // stride + 1 for size in sizes]
         if isinstance(layer, nn.Conv2d):
-            rows.append({"layer": f"conv{len(rows) + 1}",
-                         "part": "stem" if len(rows) < 2 else "branch",
-                         "kernel": kernel, "stride": stride, "groups": layer.groups,
-                         "channels": layer.out_channels, "parameters": count})
+            rows.append(
+                {
+                    "layer": f"conv{len(rows) + 1}",
+                    "part": "stem" if len(rows) < 2 else "branch",
+                    "kernel": kernel,
+                    "stride": stride,
+                    "groups": layer.groups,
+                    "channels": layer.out_channels,
+                    "parameters": count,
+                }
+            )
         elif count:
             rows[-1]["parameters"] += count
         rows[-1] |= {"exemplar": sizes[0], "search": sizes[1]}

@@ -78,15 +78,18 @@ def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set
     names = sorted(set(videos))
     count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
     if count >= len(names):
-        raise StudyError(f"{len(names)} videos cannot be divided with validation_fraction = "
-                         f"{fraction}: nothing is left for training")
+        raise StudyError(
+            f"{len(names)} videos cannot be divided with validation_fraction = "
+            f"{fraction}: nothing is left for training"
+        )
     kept = np.random.default_rng([seed, len(names)]).permutation(len(names))[:count]
     validation = {names[i] for i in kept}
     return set(names) - validation, validation
 
 
-def split_tracks(store: CropStore, fraction: float, seed: int,
-                 members: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def split_tracks(
+    store: CropStore, fraction: float, seed: int, members: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide tracks into training and validation, by video: see ``split_videos``.
 
     The training videos of the whole store are divided, whatever the members: all stages of a study
@@ -129,19 +132,33 @@ class PairDataset(Dataset):
         StudyError: no track, or a parameter out of range.
     """
 
-    def __init__(self, store: CropStore, tracks: np.ndarray | None = None, *, length: int,
-                 seed: int = 0, frame_range: int = 100, weights: str = "video",
-                 negative_fraction: float = 0.0, hard_negatives: bool = False, margin: int = 0):
+    def __init__(
+        self,
+        store: CropStore,
+        tracks: np.ndarray | None = None,
+        *,
+        length: int,
+        seed: int = 0,
+        frame_range: int = 100,
+        weights: str = "video",
+        negative_fraction: float = 0.0,
+        hard_negatives: bool = False,
+        margin: int = 0,
+    ):
         self.store, self.length, self.seed, self.frame_range = store, length, seed, frame_range
         self.negative_fraction, self.hard_negatives = negative_fraction, hard_negatives
         if weights not in WEIGHTS:
             raise StudyError(f"weights are {', '.join(WEIGHTS)}, not {weights!r}")
         if length < 1 or frame_range < 1 or not 0 <= negative_fraction <= 1:
-            raise StudyError(f"length = {length} and frame_range = {frame_range} must be at least "
-                             f"1, negative_fraction = {negative_fraction} between 0 and 1")
+            raise StudyError(
+                f"length = {length} and frame_range = {frame_range} must be at least "
+                f"1, negative_fraction = {negative_fraction} between 0 and 1"
+            )
         if not 0 <= margin <= (SEARCH_SIZE - EXEMPLAR_SIZE) // 2:
-            raise StudyError(f"margin = {margin}: the crop has "
-                             f"{(SEARCH_SIZE - EXEMPLAR_SIZE) // 2} pixels around the exemplar")
+            raise StudyError(
+                f"margin = {margin}: the crop has "
+                f"{(SEARCH_SIZE - EXEMPLAR_SIZE) // 2} pixels around the exemplar"
+            )
         index = store.index
         if tracks is None:
             tracks = np.arange(len(index.track_id))
@@ -193,13 +210,18 @@ class PairDataset(Dataset):
         positive = draws[:, 3] >= self.negative_fraction
         other = track.copy()
         for i in np.flatnonzero(~positive):
-            other[i], search[i], positive[i] = self._negative(place[i], track[i], search[i],
-                                                              draws[i, 4])
-        return {"track": track, "exemplar": exemplar, "other": other, "search": search,
-                "positive": positive}
+            other[i], search[i], positive[i] = self._negative(
+                place[i], track[i], search[i], draws[i, 4]
+            )
+        return {
+            "track": track,
+            "exemplar": exemplar,
+            "other": other,
+            "search": search,
+            "positive": positive,
+        }
 
-    def _negative(self, place: int, track: int, search: int,
-                  draw: float) -> tuple[int, int, bool]:
+    def _negative(self, place: int, track: int, search: int, draw: float) -> tuple[int, int, bool]:
         """Track and row of a crop from another video; the positive one where there is no other."""
         allowed = self._video != self._video[place]
         if self.hard_negatives and (allowed & (self._name == self._name[place])).any():
@@ -227,8 +249,9 @@ class PairDataset(Dataset):
         sides = EXEMPLAR_SIZE + 2 * self.margin, SEARCH_SIZE
         return tuple(torch.empty((*shape, side, side, 3), dtype=torch.uint8) for side in sides)
 
-    def fill(self, exemplars: np.ndarray, searches: np.ndarray,
-             numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    def fill(
+        self, exemplars: np.ndarray, searches: np.ndarray, numbers: list[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Decode the pairs ``numbers`` into memory as of ``room``.
 
         Returns:
@@ -245,9 +268,18 @@ class PairDataset(Dataset):
         return pairs["track"], pairs["positive"]
 
 
-def batch_of(exemplars: torch.Tensor, searches: torch.Tensor, track: np.ndarray,
-             positive: np.ndarray, numbers: list[int]) -> PairBatch:
+def batch_of(
+    exemplars: torch.Tensor,
+    searches: torch.Tensor,
+    track: np.ndarray,
+    positive: np.ndarray,
+    numbers: list[int],
+) -> PairBatch:
     """A batch from memory as of ``PairDataset.room`` and what ``fill`` says of it."""
-    return PairBatch(exemplars.permute(0, 3, 1, 2), searches.permute(0, 3, 1, 2),
-                     torch.from_numpy(track), torch.from_numpy(positive),
-                     torch.tensor(numbers, dtype=torch.int64))
+    return PairBatch(
+        exemplars.permute(0, 3, 1, 2),
+        searches.permute(0, 3, 1, 2),
+        torch.from_numpy(track),
+        torch.from_numpy(positive),
+        torch.tensor(numbers, dtype=torch.int64),
+    )

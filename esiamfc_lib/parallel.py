@@ -24,8 +24,10 @@ def spread(function: Callable, jobs: Iterable, workers: int, scheduler: str = ""
     if workers == 1 and not scheduler:
         yield from map(function, jobs)
         return
-    with backend(workers, scheduler) as size, joblib.Parallel(
-            n_jobs=size, batch_size=1, return_as="generator") as parallel:
+    with (
+        backend(workers, scheduler) as size,
+        joblib.Parallel(n_jobs=size, batch_size=1, return_as="generator") as parallel,
+    ):
         for first in jobs:
             these = chain([first], islice(jobs, ROUND * size - 1))
             yield from parallel(joblib.delayed(function)(job) for job in these)
@@ -35,8 +37,9 @@ def spread(function: Callable, jobs: Iterable, workers: int, scheduler: str = ""
 def backend(workers: int, scheduler: str) -> Iterator[int]:
     """Choose joblib's backend; gives the number of processes."""
     if not scheduler:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1,
-                                    initializer=end_with, initargs=(os.getpid(),)):
+        with joblib.parallel_config(
+            backend="loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)
+        ):
             yield workers
         return
     from distributed import Client

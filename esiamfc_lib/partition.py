@@ -67,7 +67,8 @@ class Partition:
             raise StudyError(f"cluster_id = {cluster}: there are clusters 0 to {self.k - 1}")
         if membership not in MEMBERSHIPS:
             raise StudyError(
-                f"membership = {membership!r}: must be one of {', '.join(MEMBERSHIPS)}")
+                f"membership = {membership!r}: must be one of {', '.join(MEMBERSHIPS)}"
+            )
         if membership == "all":
             return self.table["track"].tolist()
         chosen = self.table["cluster"] == cluster
@@ -76,10 +77,20 @@ class Partition:
         return self.table.loc[chosen, "track"].tolist()
 
 
-def partition(features: VideoFeatures, method: str = "pikmeans", *, n_clusters: int = 6,
-              kp: float = 0.005, ki: float = 0.005, tol_balance: float = 0.02, n_init: int = 10,
-              max_iter: int = 500, stop: str = "balanced", init="stratified",
-              seed: int = 0) -> Partition:
+def partition(
+    features: VideoFeatures,
+    method: str = "pikmeans",
+    *,
+    n_clusters: int = 6,
+    kp: float = 0.005,
+    ki: float = 0.005,
+    tol_balance: float = 0.02,
+    n_init: int = 10,
+    max_iter: int = 500,
+    stop: str = "balanced",
+    init="stratified",
+    seed: int = 0,
+) -> Partition:
     """Split the tracks into clusters.
 
     Args:
@@ -101,20 +112,37 @@ def partition(features: VideoFeatures, method: str = "pikmeans", *, n_clusters: 
     estimator = None
     if method == "random" or n_clusters == 1:
         labels = np.random.default_rng(seed).permutation(np.arange(n) % n_clusters)
-        centres = np.stack([features.features[labels == j].mean(axis=0, dtype=np.float64)
-                            for j in range(n_clusters)])
+        centres = np.stack(
+            [
+                features.features[labels == j].mean(axis=0, dtype=np.float64)
+                for j in range(n_clusters)
+            ]
+        )
     else:
         gains = {"kp": kp, "ki": ki} if method == "pikmeans" else {"kp": 0.0, "ki": 0.0}
-        estimator = PIKMeans(n_clusters, **gains, tol_balance=tol_balance, n_init=n_init,
-                             max_iter=max_iter, stop=stop, init=init, random_state=seed,
-                             normalise=False).fit(features.features)
+        estimator = PIKMeans(
+            n_clusters,
+            **gains,
+            tol_balance=tol_balance,
+            n_init=n_init,
+            max_iter=max_iter,
+            stop=stop,
+            init=init,
+            random_state=seed,
+            normalise=False,
+        ).fit(features.features)
         labels, centres = estimator.labels_, estimator.cluster_centers_
-    return Partition(memberships(features.tracks, features.features, labels, centres),
-                     centres.astype(np.float32), method, estimator)
+    return Partition(
+        memberships(features.tracks, features.features, labels, centres),
+        centres.astype(np.float32),
+        method,
+        estimator,
+    )
 
 
-def memberships(tracks: Sequence[str], features: np.ndarray, labels: np.ndarray,
-                centres: np.ndarray) -> pd.DataFrame:
+def memberships(
+    tracks: Sequence[str], features: np.ndarray, labels: np.ndarray, centres: np.ndarray
+) -> pd.DataFrame:
     """The table of a :class:`Partition`: every track's cluster and the nearest other one.
 
     Where there is no other one, the second choice is the only cluster.
@@ -127,9 +155,15 @@ def memberships(tracks: Sequence[str], features: np.ndarray, labels: np.ndarray,
     if len(centres) > 1:
         others[rows, labels] = np.inf
     second = others.argmin(axis=1)
-    return pd.DataFrame({"track": tracks, "cluster": labels, "second": second,
-                         "distance": table[rows, labels].round(6),
-                         "second_distance": table[rows, second].round(6)})
+    return pd.DataFrame(
+        {
+            "track": tracks,
+            "cluster": labels,
+            "second": second,
+            "distance": table[rows, labels].round(6),
+            "second_distance": table[rows, second].round(6),
+        }
+    )
 
 
 def save(result: Partition, folder: str | Path) -> None:
@@ -137,8 +171,9 @@ def save(result: Partition, folder: str | Path) -> None:
     folder = Path(folder)
     text = result.table.to_csv(index=False, lineterminator="\n")
     write_atomically(folder / TABLE, lambda file: file.write(text.encode()))
-    write_atomically(folder / CENTRES, lambda file: np.savez(
-        file, centres=result.centres, method=result.method))
+    write_atomically(
+        folder / CENTRES, lambda file: np.savez(file, centres=result.centres, method=result.method)
+    )
 
 
 def load(folder: str | Path) -> Partition:
@@ -151,11 +186,16 @@ def load(folder: str | Path) -> Partition:
     try:
         table = pd.read_csv(io.BytesIO((folder / TABLE).read_bytes()), dtype={"track": str})
         with np.load(folder / CENTRES, allow_pickle=False) as file:
-            result = Partition(table[["track", "cluster", "second", "distance", "second_distance"]],
-                               file["centres"], str(file["method"]))
+            result = Partition(
+                table[["track", "cluster", "second", "distance", "second_distance"]],
+                file["centres"],
+                str(file["method"]),
+            )
     except FileNotFoundError as error:
-        raise StudyError(f"no partition in {folder} ({Path(error.filename).name} is missing): run "
-                         "notebook 04 first") from None
+        raise StudyError(
+            f"no partition in {folder} ({Path(error.filename).name} is missing): run "
+            "notebook 04 first"
+        ) from None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise StudyError(f"{folder}: damaged partition: {error}") from error
     if len(table) and not table["cluster"].between(0, result.k - 1).all():

@@ -64,23 +64,33 @@ class RunFolder:
         """Keep the model of an epoch, and drop those of old ones."""
         self._save(self.path / f"epoch-{entry['epoch']:03d}.safetensors", model, entry)
         if self.enabled:
-            for old in sorted(self.path.glob("epoch-*.safetensors"))[:-self.keep]:
+            for old in sorted(self.path.glob("epoch-*.safetensors"))[: -self.keep]:
                 old.unlink()
 
     def _save(self, path: Path, model: nn.Module, entry: dict[str, Any]) -> None:
         if self.enabled:
             checkpoints.save(path, model, training=self.identity, result=entry)
 
-    def save_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer,
-                   at: Position) -> None:
+    def save_state(
+        self, learners: nn.Module, optimizer: torch.optim.Optimizer, at: Position
+    ) -> None:
         """Write everything that a killed training needs to go on."""
         if self.enabled:
-            checkpoints.save_state(self.path / STATE, {
-                "identity": json.dumps(self.identity), "optimizer": optimizer.state_dict(),
-                "learners": {n: t.detach().cpu() for n, t in learners.state_dict().items()},
-                "epoch": at.epoch, "step": at.step, "sums": at.sums, "log_bytes": at.log_bytes,
-                "history": json.dumps(at.history), "best": json.dumps(at.best),
-                "random": random_state()})
+            checkpoints.save_state(
+                self.path / STATE,
+                {
+                    "identity": json.dumps(self.identity),
+                    "optimizer": optimizer.state_dict(),
+                    "learners": {n: t.detach().cpu() for n, t in learners.state_dict().items()},
+                    "epoch": at.epoch,
+                    "step": at.step,
+                    "sums": at.sums,
+                    "log_bytes": at.log_bytes,
+                    "history": json.dumps(at.history),
+                    "best": json.dumps(at.best),
+                    "random": random_state(),
+                },
+            )
 
     def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
         """Put a saved state into the modules; None if there is none.
@@ -96,18 +106,27 @@ class RunFolder:
         learners.load_state_dict(state["learners"])
         optimizer.load_state_dict(state["optimizer"])
         restore_random_state(state["random"])
-        return Position(state["epoch"], state["step"], state["sums"],
-                        json.loads(state["history"]), json.loads(state["best"]),
-                        state["log_bytes"])
+        return Position(
+            state["epoch"],
+            state["step"],
+            state["sums"],
+            json.loads(state["history"]),
+            json.loads(state["best"]),
+            state["log_bytes"],
+        )
 
     def _refuse_other(self, theirs: dict[str, Any], path: Path) -> None:
         ours = self.identity
-        differing = [f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
-                     for name in sorted(ours.keys() | theirs.keys())
-                     if ours.get(name) != theirs.get(name)]
+        differing = [
+            f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]
         if differing:
-            raise StudyError(f"{path} belongs to a training with other parameters: "
-                             f"{'; '.join(differing)}; remove {self.path} to train anew")
+            raise StudyError(
+                f"{path} belongs to a training with other parameters: "
+                f"{'; '.join(differing)}; remove {self.path} to train anew"
+            )
 
     def save_nonfinite(self, batch: dict[str, Any]) -> Path:
         """Keep the batch whose loss was not finite."""
@@ -119,9 +138,12 @@ def random_state() -> dict[str, Any]:
     """All global generators: this project uses none of them, but a callback might."""
     _, keys, position, has_gauss, gauss = np.random.get_state()
     version, words, gauss_next = random.getstate()
-    return {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(),
-            "numpy": [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
-            "python": [version, list(words), gauss_next]}
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+        "numpy": [torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "python": [version, list(words), gauss_next],
+    }
 
 
 def restore_random_state(state: dict[str, Any]) -> None:

@@ -69,8 +69,9 @@ def check_unit_rows(features, where: str = "features") -> None:
     bad = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
     if bad.any():
         row = int(bad.argmax())
-        raise ClusteringError(f"{where}: row {row} has length {norms[row]:.6g}, "
-                              "but rows must be finite unit vectors")
+        raise ClusteringError(
+            f"{where}: row {row} has length {norms[row]:.6g}, but rows must be finite unit vectors"
+        )
 
 
 def gram(x):
@@ -107,8 +108,10 @@ class Samples:
         self.xp = namespace(self.x)
         self.n = len(x)
         if gram_matrix is not None and tuple(gram_matrix.shape) != (self.n, self.n):
-            raise ClusteringError(f"the Gram matrix has shape {tuple(gram_matrix.shape)}, made "
-                                  f"from other data: there are {self.n} samples")
+            raise ClusteringError(
+                f"the Gram matrix has shape {tuple(gram_matrix.shape)}, made "
+                f"from other data: there are {self.n} samples"
+            )
         self.gram = None if gram_matrix is None else _prepared(gram_matrix, like=self.x)
         self._sums = None
 
@@ -138,8 +141,12 @@ class Samples:
         if self.gram is not None and self._sums is not None:
             table = (self._sums / self._sizes[:, None]).T
         else:
-            table = xp.concatenate([xp.asarray(self.x[rows] @ self._centres.T, dtype=xp.float64)
-                                    for rows in _chunks(self.x)])
+            table = xp.concatenate(
+                [
+                    xp.asarray(self.x[rows] @ self._centres.T, dtype=xp.float64)
+                    for rows in _chunks(self.x)
+                ]
+            )
         return np.asfortranarray(to_numpy(table)) if _on_host(table) else table
 
     def move(self, labels, sizes) -> None:
@@ -186,8 +193,9 @@ class Samples:
         first = torch.searchsorted(clusters, torch.arange(self.k, device=clusters.device))
         signs = matrix.new_ones(len(order))
         signs[order >= len(rows)] = -1
-        return embedding_bag(rows.repeat(2)[order], matrix, first, mode="sum",
-                             per_sample_weights=signs).double()
+        return embedding_bag(
+            rows.repeat(2)[order], matrix, first, mode="sum", per_sample_weights=signs
+        ).double()
 
 
 def _prepared(x, like=None):

@@ -41,13 +41,15 @@ class FolderSource:
             raise StudyError(f"{root}: the video {twice[0]} is in two splits")
         if not videos:
             raise StudyError(f"{root} holds no videos in {', '.join(splits)}")
-        self.names: list[Name] = names[part[0]::part[1]]
+        self.names: list[Name] = names[part[0] :: part[1]]
         # Threads, because on a network file system listing is waiting.
         with ThreadPoolExecutor(8) as threads:
             listed = list(threads.map(self._list, self.names))
         self.n_frames = {name: count for name, (count, _) in zip(self.names, listed, strict=True)}
-        self.signatures = {"/".join(name): signature
-                           for name, (_, signature) in zip(self.names, listed, strict=True)}
+        self.signatures = {
+            "/".join(name): signature
+            for name, (_, signature) in zip(self.names, listed, strict=True)
+        }
 
     @property
     def total(self) -> int:
@@ -87,13 +89,23 @@ class FolderSource:
         images, annotations = map(set, vid.frames(video))
         numbers = sorted(images | annotations)
         if most and len(numbers) > most:
-            numbers = numbers[::len(numbers) // most][:most]
-        return [FrameFiles(n, vid.annotation_path(video, n) if n in annotations else None,
-                           vid.frame_path(video, n) if n in images else None) for n in numbers]
+            numbers = numbers[:: len(numbers) // most][:most]
+        return [
+            FrameFiles(
+                n,
+                vid.annotation_path(video, n) if n in annotations else None,
+                vid.frame_path(video, n) if n in images else None,
+            )
+            for n in numbers
+        ]
 
 
 def chunked(split: str, video: str, frames: list[FrameFiles]) -> Iterator[Chunk]:
     """A video's frames in chunks of at most ``CHUNK_FRAMES``; an empty video is one empty chunk."""
     for start in range(0, max(len(frames), 1), CHUNK_FRAMES):
-        yield Chunk(split, video, tuple(frames[start:start + CHUNK_FRAMES]),
-                    last=start + CHUNK_FRAMES >= len(frames))
+        yield Chunk(
+            split,
+            video,
+            tuple(frames[start : start + CHUNK_FRAMES]),
+            last=start + CHUNK_FRAMES >= len(frames),
+        )

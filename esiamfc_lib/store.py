@@ -56,8 +56,9 @@ def open_shard(file: Path) -> lmdb.Environment:
     environment = _environments.get(key)
     if environment is None:
         try:
-            environment = lmdb.open(key, subdir=False, readonly=True, lock=False,
-                                    readahead=False, max_readers=1)
+            environment = lmdb.open(
+                key, subdir=False, readonly=True, lock=False, readahead=False, max_readers=1
+            )
         except lmdb.Error as error:
             raise StudyError(f"cannot open the shard {file}: {error}") from error
         _environments[key] = environment
@@ -112,8 +113,9 @@ class CropStore:
             raise StudyError(f"{self.path} is no crop store: manifest.json is missing")
         self.manifest: dict = read_json(manifest)
         if self.manifest.get("format") != FORMAT:
-            raise StudyError(f"{manifest}: format {self.manifest.get('format')!r}, "
-                             f"this version reads {FORMAT}")
+            raise StudyError(
+                f"{manifest}: format {self.manifest.get('format')!r}, this version reads {FORMAT}"
+            )
         files = shard_files(self.path)
         if self.complete:
             files = [self.path / shard["file"] for shard in self.manifest["shards"]]
@@ -155,12 +157,19 @@ class CropStore:
         """
         index, of = self.index, self.index.track_video
         video = pd.Series(index.video[of], dtype=object)
-        return pd.DataFrame({
-            "track": video + "/" + pd.Series(index.track_id).astype(str).astype(object),
-            "video": video, "track_id": index.track_id, "name": index.track_name.astype(object),
-            "split": index.split[of].astype(object), "frames": np.diff(index.offset),
-            "family": index.track_family.astype(object), "width": index.size[of, 0],
-            "height": index.size[of, 1]})
+        return pd.DataFrame(
+            {
+                "track": video + "/" + pd.Series(index.track_id).astype(str).astype(object),
+                "video": video,
+                "track_id": index.track_id,
+                "name": index.track_name.astype(object),
+                "split": index.split[of].astype(object),
+                "frames": np.diff(index.offset),
+                "family": index.track_family.astype(object),
+                "width": index.size[of, 0],
+                "height": index.size[of, 1],
+            }
+        )
 
     @property
     def problems(self) -> pd.DataFrame:
@@ -211,6 +220,7 @@ class CropStore:
         with self._open[self.index.shard[video]].begin(buffers=True) as transaction:
             data = transaction.get(key)
             if data is None:
-                raise StudyError(f"{self.path}: the crop {key.decode('utf-8', 'replace')} "
-                                 "is missing")
+                raise StudyError(
+                    f"{self.path}: the crop {key.decode('utf-8', 'replace')} is missing"
+                )
             return convert(data)

@@ -23,18 +23,30 @@ def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> di
     """What a finished store says about itself."""
     digests = np.array(index.digests())
     crop_shard = index.shard[index.track_video].repeat(np.diff(index.offset))
-    shards = [{"file": file.name, "videos": int((index.shard == n).sum()),
-               "crops": int((crop_shard == n).sum()),
-               "bytes": int(index.n_bytes[crop_shard == n].sum()),
-               "digest": digest_of(d.encode() for d in digests[index.shard == n])}
-              for n, file in enumerate(shard_files(path))]
-    return {"format": FORMAT, "complete": True, "parameters": parameters, **summary,
-            "videos": len(index.video), "tracks": len(index.track_id),
-            "crops": len(index.frame), "bytes": int(index.n_bytes.sum()),
-            "source": digest_of(content.encode() for content in index.content),
-            "digest": store_digest(index), "shards": shards,
-            "made_with": {"opencv": cv2.__version__, "lmdb": lmdb.__version__,
-                          "numpy": np.__version__}}
+    shards = [
+        {
+            "file": file.name,
+            "videos": int((index.shard == n).sum()),
+            "crops": int((crop_shard == n).sum()),
+            "bytes": int(index.n_bytes[crop_shard == n].sum()),
+            "digest": digest_of(d.encode() for d in digests[index.shard == n]),
+        }
+        for n, file in enumerate(shard_files(path))
+    ]
+    return {
+        "format": FORMAT,
+        "complete": True,
+        "parameters": parameters,
+        **summary,
+        "videos": len(index.video),
+        "tracks": len(index.track_id),
+        "crops": len(index.frame),
+        "bytes": int(index.n_bytes.sum()),
+        "source": digest_of(content.encode() for content in index.content),
+        "digest": store_digest(index),
+        "shards": shards,
+        "made_with": {"opencv": cv2.__version__, "lmdb": lmdb.__version__, "numpy": np.__version__},
+    }
 
 
 def lock(path: Path):
@@ -58,8 +70,11 @@ def lock(path: Path):
 
 def differences(old: dict, new: dict) -> list[str]:
     """Which parameters differ, in words."""
-    return [f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
-            for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return [
+        f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
 
 
 def write_problems(path: Path, records: list[Index]) -> Path:

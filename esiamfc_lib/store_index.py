@@ -71,8 +71,9 @@ class Index:
             StudyError: damaged, or not an index.
         """
         try:
-            with np.load(data if isinstance(data, Path) else io.BytesIO(data),
-                         allow_pickle=False) as arrays:
+            with np.load(
+                data if isinstance(data, Path) else io.BytesIO(data), allow_pickle=False
+            ) as arrays:
                 return cls(**{f.name: arrays[f.name] for f in fields(cls)})
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise StudyError(f"{name} is damaged: {error}") from error
@@ -84,11 +85,19 @@ class Index:
         for v, name in enumerate(self.video):
             tracks = slice(firsts[v], firsts[v + 1])
             crops = slice(self.offset[firsts[v]], self.offset[firsts[v + 1]])
-            parts = (np.array([f"{self.split[v]}/{name}"]), self.track_id[tracks],
-                     self.track_name[tracks], np.diff(self.offset[firsts[v]:firsts[v + 1] + 1]),
-                     self.frame[crops], self.box[crops], self.n_bytes[crops], self.crc[crops])
-            digests.append(digest_of(text_bytes(p) if p.dtype.kind == "U" else p.tobytes()
-                                     for p in parts))
+            parts = (
+                np.array([f"{self.split[v]}/{name}"]),
+                self.track_id[tracks],
+                self.track_name[tracks],
+                np.diff(self.offset[firsts[v] : firsts[v + 1] + 1]),
+                self.frame[crops],
+                self.box[crops],
+                self.n_bytes[crops],
+                self.crc[crops],
+            )
+            digests.append(
+                digest_of(text_bytes(p) if p.dtype.kind == "U" else p.tobytes() for p in parts)
+            )
         return digests
 
 
@@ -112,8 +121,11 @@ def join(parts: list[Index], shards: list[int]) -> Index:
     Raises:
         StudyError: a video is in two parts.
     """
-    singles = [(single, shard) for part, shard in zip(parts, shards, strict=True)
-               for single in ([part] if len(part.video) == 1 else split_videos(part))]
+    singles = [
+        (single, shard)
+        for part, shard in zip(parts, shards, strict=True)
+        for single in ([part] if len(part.video) == 1 else split_videos(part))
+    ]
     singles.sort(key=lambda pair: (pair[0].split[0], pair[0].video[0]))
     names = [str(single.video[0]) for single, _ in singles]
     if len(set(names)) < len(names):
@@ -121,13 +133,20 @@ def join(parts: list[Index], shards: list[int]) -> Index:
         raise StudyError(f"the video {twice} is there twice")
     if not singles:
         return empty()
-    columns = {f.name: np.concatenate([getattr(single, f.name) for single, _ in singles])
-               for f in fields(Index) if f.name not in ("track_video", "offset", "shard")}
+    columns = {
+        f.name: np.concatenate([getattr(single, f.name) for single, _ in singles])
+        for f in fields(Index)
+        if f.name not in ("track_video", "offset", "shard")
+    }
     counts = [np.diff(single.offset) for single, _ in singles]
-    return Index(**columns, shard=np.array([shard for _, shard in singles], dtype=np.int32),
-                 track_video=np.repeat(np.arange(len(singles), dtype=np.int32),
-                                       [len(count) for count in counts]),
-                 offset=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64))
+    return Index(
+        **columns,
+        shard=np.array([shard for _, shard in singles], dtype=np.int32),
+        track_video=np.repeat(
+            np.arange(len(singles), dtype=np.int32), [len(count) for count in counts]
+        ),
+        offset=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
+    )
 
 
 def split_videos(index: Index) -> list[Index]:
@@ -141,14 +160,14 @@ def split_videos(index: Index) -> list[Index]:
         for field in fields(Index):
             array = getattr(index, field.name)
             if field.name in ("video", "split", "shard", "size", "n_frames", "content"):
-                values[field.name] = array[v:v + 1]
+                values[field.name] = array[v : v + 1]
             elif field.name.startswith("track_"):
                 values[field.name] = array[tracks]
             elif field.name == "problem":
                 values[field.name] = array[array[:, 0] == index.video[v]]
             else:
                 values[field.name] = array[crops]
-        values["offset"] = index.offset[firsts[v]:firsts[v + 1] + 1] - index.offset[firsts[v]]
+        values["offset"] = index.offset[firsts[v] : firsts[v + 1] + 1] - index.offset[firsts[v]]
         values["track_video"] = np.zeros(len(values["track_id"]), dtype=np.int32)
         records.append(Index(**values))
     return records
@@ -158,8 +177,23 @@ def empty() -> Index:
     """An index of nothing."""
     text, integer = np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32)
     flag = np.zeros(0, dtype=bool)
-    return Index(video=text, split=text, shard=integer, size=np.zeros((0, 2), np.int32),
-                 n_frames=integer, content=text, track_video=integer, track_id=integer,
-                 track_name=text, track_family=text, offset=np.zeros(1, np.int64), frame=integer,
-                 box=np.zeros((0, 4), np.float32), occluded=flag, generated=flag,
-                 n_bytes=integer, crc=np.zeros(0, np.uint32), problem=np.zeros((0, 4), "U1"))
+    return Index(
+        video=text,
+        split=text,
+        shard=integer,
+        size=np.zeros((0, 2), np.int32),
+        n_frames=integer,
+        content=text,
+        track_video=integer,
+        track_id=integer,
+        track_name=text,
+        track_family=text,
+        offset=np.zeros(1, np.int64),
+        frame=integer,
+        box=np.zeros((0, 4), np.float32),
+        occluded=flag,
+        generated=flag,
+        n_bytes=integer,
+        crc=np.zeros(0, np.uint32),
+        problem=np.zeros((0, 4), "U1"),
+    )

@@ -58,10 +58,16 @@ class StoreWriter:
         StudyError: another process writes the store, or parameters or source differ.
     """
 
-    def __init__(self, path: Path, parameters: dict, signatures: dict[str, str],
-                 content: Callable[[str], str] | None = None,
-                 families: dict[tuple[str, int], str] | None = None, force: bool = False,
-                 shard_bytes: int = SHARD_BYTES):
+    def __init__(
+        self,
+        path: Path,
+        parameters: dict,
+        signatures: dict[str, str],
+        content: Callable[[str], str] | None = None,
+        families: dict[tuple[str, int], str] | None = None,
+        force: bool = False,
+        shard_bytes: int = SHARD_BYTES,
+    ):
         self.path, self._parameters, self._signatures = path, parameters, signatures
         self._families, self._shard_bytes = families or {}, shard_bytes
         self._content = content
@@ -88,17 +94,24 @@ class StoreWriter:
         manifest, source = self.path / "manifest.json", self.path / "source.json"
         if not (manifest.is_file() and source.is_file()):
             if shard_files(self.path) and not force:
-                raise StudyError(f"{self.path} has shards but lacks manifest.json or source.json: "
-                                 "force to start it again")
+                raise StudyError(
+                    f"{self.path} has shards but lacks manifest.json or source.json: "
+                    "force to start it again"
+                )
             return False
-        records = [(record, shard) for shard, file in enumerate(shard_files(self.path))
-                   for record in read_records(file)]
+        records = [
+            (record, shard)
+            for shard, file in enumerate(shard_files(self.path))
+            for record in read_records(file)
+        ]
         known = {f"{record.split[0]}/{record.video[0]}": record.content[0] for record, _ in records}
         difference = differences(read_json(manifest).get("parameters", {}), self._parameters)
         difference += self._source_differences(read_json(source), known)
         if difference and not force:
-            raise StudyError(f"{self.path} was made differently ({'; '.join(difference)}): choose "
-                             "another folder, or force to start it again")
+            raise StudyError(
+                f"{self.path} was made differently ({'; '.join(difference)}): choose "
+                "another folder, or force to start it again"
+            )
         if difference:
             return False
         for record, shard in records:
@@ -111,11 +124,17 @@ class StoreWriter:
         new = self._signatures
         changed = [name for name in sorted(set(old) & set(new)) if old[name] != new[name]]
         if changed and self._content:
-            changed = [name for name in progress(changed, "comparing", unit="video")
-                       if name in known and known[name] != self._content(name)]
+            changed = [
+                name
+                for name in progress(changed, "comparing", unit="video")
+                if name in known and known[name] != self._content(name)
+            ]
         said = []
-        for word, names in (("new", sorted(set(new) - set(old))),
-                            ("gone", sorted(set(old) - set(new))), ("changed", changed)):
+        for word, names in (
+            ("new", sorted(set(new) - set(old))),
+            ("gone", sorted(set(old) - set(new))),
+            ("changed", changed),
+        ):
             if names:
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 said.append(f"{word} in the source: {', '.join(names[:3])}{more}")
@@ -123,12 +142,18 @@ class StoreWriter:
 
     def _start(self) -> None:
         """An empty store."""
-        for file in [self.path / "manifest.json", self.path / "index.npz",
-                     self.path / "problems.csv", *shard_files(self.path)]:
+        for file in [
+            self.path / "manifest.json",
+            self.path / "index.npz",
+            self.path / "problems.csv",
+            *shard_files(self.path),
+        ]:
             file.unlink(missing_ok=True)
         write_json(self.path / "source.json", self._signatures)
-        write_json(self.path / "manifest.json",
-                   {"format": FORMAT, "complete": False, "parameters": self._parameters})
+        write_json(
+            self.path / "manifest.json",
+            {"format": FORMAT, "complete": False, "parameters": self._parameters},
+        )
 
     @property
     def records(self) -> list[Index]:
@@ -167,12 +192,16 @@ class StoreWriter:
         tracks = gather_tracks(video, [(frame, item) for (_, frame), (item, *_) in crops.items()])
         order = [(track.track_id, int(frame)) for track in tracks for frame in track.frames]
         families = [self._families.get((video, track.track_id), "") for track in tracks]
-        problems = [(p.video, str(p.frame), str(p.track_id), p.reason)
-                    for p in sorted(self._problems, key=lambda p: (p.frame, p.track_id))]
+        problems = [
+            (p.video, str(p.frame), str(p.track_id), p.reason)
+            for p in sorted(self._problems, key=lambda p: (p.frame, p.track_id))
+        ]
         if not tracks:
             problems.append((video, "-1", "-1", "video without tracks"))
         return Index(
-            video=np.array([video]), split=np.array([split]), shard=np.array([0], np.int32),
+            video=np.array([video]),
+            split=np.array([split]),
+            shard=np.array([0], np.int32),
             size=np.array([self._size or (0, 0)], np.int32),
             n_frames=np.array([len(self._digests)], np.int32),
             content=np.array([digest_of(self._digests[n].encode() for n in sorted(self._digests))]),
@@ -187,7 +216,8 @@ class StoreWriter:
             generated=np.array([crops[key][0].generated for key in order], bool),
             n_bytes=np.array([crops[key][1] for key in order], np.int32),
             crc=np.array([crops[key][2] for key in order], np.uint32),
-            problem=np.array(problems, "U").reshape(-1, 4))
+            problem=np.array(problems, "U").reshape(-1, 4),
+        )
 
     def _put(self, key: bytes, value: bytes) -> None:
         self._pending.append((key, value))
@@ -202,8 +232,9 @@ class StoreWriter:
         try:
             if self._environment is None:
                 file = self.path / f"shard-{self._shard:04d}.mdb"
-                self._environment = lmdb.open(str(file.resolve()), subdir=False, lock=False,
-                                              map_size=MAP_SIZE, metasync=False)
+                self._environment = lmdb.open(
+                    str(file.resolve()), subdir=False, lock=False, map_size=MAP_SIZE, metasync=False
+                )
             with self._environment.begin(write=True) as transaction:
                 for key, value in self._pending:
                     transaction.put(key, value)
@@ -211,11 +242,13 @@ class StoreWriter:
             raise StudyError(f"a video's name is too long: {self._pending[0][0]!r}") from error
         except lmdb.Error as error:
             if any(os.strerror(code) in str(error) for code in NO_SPACE):
-                raise DiskFullError(f"no space left for the crop store at {self.path} "
-                                    f"({error})") from error
+                raise DiskFullError(
+                    f"no space left for the crop store at {self.path} ({error})"
+                ) from error
             hint = "; close the CropStore that reads it" if "already open" in str(error) else ""
-            raise StudyError(f"cannot write the crop store at {self.path}: {error}{hint}"
-                             ) from error
+            raise StudyError(
+                f"cannot write the crop store at {self.path}: {error}{hint}"
+            ) from error
         self._pending, self._pending_bytes = [], 0
 
     def _count(self, record: Index, shard: int) -> None:

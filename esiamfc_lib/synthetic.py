@@ -76,19 +76,26 @@ class Job:
     @property
     def name(self) -> str:
         """Name of the video or sequence."""
-        return {"train": f"ILSVRC2015_train_{self.index:08d}",
-                "val": f"ILSVRC2015_val_{self.index:08d}",
-                "otb": f"Otb{self.index:03d}", "vot": f"vot{self.index:03d}",
-                "got10k": f"GOT-10k_Val_{self.index + 1:06d}"}[self.split]
+        return {
+            "train": f"ILSVRC2015_train_{self.index:08d}",
+            "val": f"ILSVRC2015_val_{self.index:08d}",
+            "otb": f"Otb{self.index:03d}",
+            "vot": f"vot{self.index:03d}",
+            "got10k": f"GOT-10k_Val_{self.index + 1:06d}",
+        }[self.split]
 
     def folders(self, layout: Layout) -> list[Path]:
         """The folders that it fills; all of them exist when it is done."""
         if self.split in ("train", "val"):
             # The original keeps a thousand training videos a folder.
-            part = (f"train/ILSVRC2015_VID_train_{self.index // 1000:04d}"
-                    if self.split == "train" else "val")
-            return [layout.vid / kind / "VID" / part / self.name
-                    for kind in ("Data", "Annotations")]
+            part = (
+                f"train/ILSVRC2015_VID_train_{self.index // 1000:04d}"
+                if self.split == "train"
+                else "val"
+            )
+            return [
+                layout.vid / kind / "VID" / part / self.name for kind in ("Data", "Annotations")
+            ]
         parent = {"otb": layout.otb, "vot": layout.vot, "got10k": layout.got10k / "val"}
         return [parent[self.split] / self.name]
 
@@ -100,10 +107,23 @@ class Job:
         return self.row_file(layout).is_file() and all(f.is_dir() for f in self.folders(layout))
 
 
-def build(root: str | Path, *, seed: int = 0, train_videos: int = 150, val_videos: int = 18,
-          video_frames: int = 40, otb_sequences: int = 24, vot_sequences: int = 6,
-          got10k_sequences: int = 12, test_frames: int = 60, width: int = 320, height: int = 240,
-          families: int = 6, separation: float = 1.0, workers: int = 1) -> Layout:
+def build(
+    root: str | Path,
+    *,
+    seed: int = 0,
+    train_videos: int = 150,
+    val_videos: int = 18,
+    video_frames: int = 40,
+    otb_sequences: int = 24,
+    vot_sequences: int = 6,
+    got10k_sequences: int = 12,
+    test_frames: int = 60,
+    width: int = 320,
+    height: int = 240,
+    families: int = 6,
+    separation: float = 1.0,
+    workers: int = 1,
+) -> Layout:
     """Make the data set, or finish one that was interrupted; a complete one is left alone.
 
     Args:
@@ -121,11 +141,24 @@ def build(root: str | Path, *, seed: int = 0, train_videos: int = 150, val_video
             data set with other parameters.
     """
     layout = Layout(Path(root))
-    counts = dict(zip(SPLITS, (train_videos, val_videos, otb_sequences, vot_sequences,
-                               got10k_sequences), strict=True))
-    settings = {"version": VERSION, "seed": seed, "counts": counts, "video_frames": video_frames,
-                "test_frames": test_frames, "width": width, "height": height,
-                "families": families, "separation": separation}
+    counts = dict(
+        zip(
+            SPLITS,
+            (train_videos, val_videos, otb_sequences, vot_sequences, got10k_sequences),
+            strict=True,
+        )
+    )
+    settings = {
+        "version": VERSION,
+        "seed": seed,
+        "counts": counts,
+        "video_frames": video_frames,
+        "test_frames": test_frames,
+        "width": width,
+        "height": height,
+        "families": families,
+        "separation": separation,
+    }
     _check(settings)
     _claim(layout.root, settings)
     jobs = [Job(split, i) for split in SPLITS for i in range(counts[split])]
@@ -133,8 +166,12 @@ def build(root: str | Path, *, seed: int = 0, train_videos: int = 150, val_video
     if todo:
         make = partial(_make, layout=layout, settings=settings, processes=workers)
         parallel = joblib.Parallel(n_jobs=min(workers, len(todo)), return_as="generator_unordered")
-        for _ in progress(parallel(joblib.delayed(make)(job) for job in todo),
-                          "built-in data", total=len(todo), unit="video"):
+        for _ in progress(
+            parallel(joblib.delayed(make)(job) for job in todo),
+            "built-in data",
+            total=len(todo),
+            unit="video",
+        ):
             pass
     if todo or not layout.families_csv.is_file():
         _summarise(layout, jobs)
@@ -142,9 +179,15 @@ def build(root: str | Path, *, seed: int = 0, train_videos: int = 150, val_video
 
 
 def _check(settings: dict) -> None:
-    limits = {"families": (2, len(FAMILIES)), "separation": (0, 1), "video_frames": (2, 10 ** 6),
-              "test_frames": (2, 10 ** 6), "width": (64, 4096), "height": (64, 4096),
-              "seed": (0, 2 ** 63)}
+    limits = {
+        "families": (2, len(FAMILIES)),
+        "separation": (0, 1),
+        "video_frames": (2, 10**6),
+        "test_frames": (2, 10**6),
+        "width": (64, 4096),
+        "height": (64, 4096),
+        "seed": (0, 2**63),
+    }
     for name, (low, high) in limits.items():
         if not low <= settings[name] <= high:
             raise StudyError(f"built-in data: {name} = {settings[name]} is outside {low} to {high}")
@@ -163,8 +206,10 @@ def _claim(root: Path, settings: dict) -> None:
             raise StudyError(f"{manifest} is no valid JSON file: {error}") from error
         changed = [name for name in settings if found.get(name) != settings[name]]
         if changed:
-            raise StudyError(f"{root} holds a data set made with other values of "
-                             f"{', '.join(changed)}: choose another folder or remove it")
+            raise StudyError(
+                f"{root} holds a data set made with other values of "
+                f"{', '.join(changed)}: choose another folder or remove it"
+            )
         return
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -185,12 +230,17 @@ def scene_of(job: Job, settings: dict) -> Scene:
     """The scene of one video: a function of the seed, the split and the index only."""
     rng = np.random.default_rng([settings["seed"], SPLITS.index(job.split), job.index])
     training = job.split in ("train", "val")
-    return Scene(rng, frames=settings["video_frames" if training else "test_frames"],
-                 width=settings["width"], height=settings["height"],
-                 family=job.index % settings["families"], families=settings["families"],
-                 separation=settings["separation"],
-                 tracks=int(rng.choice([1, 1, 2, 3])) if training else 1,
-                 may_vanish=job.split not in ("otb", "vot"))
+    return Scene(
+        rng,
+        frames=settings["video_frames" if training else "test_frames"],
+        width=settings["width"],
+        height=settings["height"],
+        family=job.index % settings["families"],
+        families=settings["families"],
+        separation=settings["separation"],
+        tracks=int(rng.choice([1, 1, 2, 3])) if training else 1,
+        may_vanish=job.split not in ("otb", "vot"),
+    )
 
 
 def _make(job: Job, layout: Layout, settings: dict, processes: int) -> None:
@@ -218,15 +268,24 @@ def _make(job: Job, layout: Layout, settings: dict, processes: int) -> None:
         layouts.WRITERS[job.split](parts[0], scene, tracks[0])
     for part, folder in zip(parts, folders, strict=True):
         part.rename(folder)
-    rows = [{"split": job.split, "video": job.name, "track_id": i, **scene.facts(i),
-             "attributes": " ".join(scene.attributes(track, i))} for i, track in enumerate(tracks)]
+    rows = [
+        {
+            "split": job.split,
+            "video": job.name,
+            "track_id": i,
+            **scene.facts(i),
+            "attributes": " ".join(scene.attributes(track, i)),
+        }
+        for i, track in enumerate(tracks)
+    ]
     _write_text(job.row_file(layout), json.dumps(rows, indent=1))
 
 
 def _summarise(layout: Layout, jobs: list[Job]) -> None:
     """``families.csv`` and the lists of sequences."""
-    rows = [row for job in jobs
-            for row in json.loads(job.row_file(layout).read_text(encoding="utf-8"))]
+    rows = [
+        row for job in jobs for row in json.loads(job.row_file(layout).read_text(encoding="utf-8"))
+    ]
     for split, folder in (("vot", layout.vot), ("got10k", layout.got10k / "val")):
         names = [job.name for job in jobs if job.split == split]
         if names:

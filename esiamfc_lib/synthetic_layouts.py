@@ -9,8 +9,13 @@ from esiamfc_lib.geometry import box_to_corners, to_one_based
 from esiamfc_lib.synthetic_scenes import Scene, Truth
 
 IMAGE_FOLDER = {"train": "", "val": "", "otb": "img", "vot": "", "got10k": ""}
-IMAGE_NAME = {"train": "{:06d}.JPEG", "val": "{:06d}.JPEG", "otb": "{:04d}.jpg",
-              "vot": "{:08d}.jpg", "got10k": "{:08d}.jpg"}
+IMAGE_NAME = {
+    "train": "{:06d}.JPEG",
+    "val": "{:06d}.JPEG",
+    "otb": "{:04d}.jpg",
+    "vot": "{:08d}.jpg",
+    "got10k": "{:08d}.jpg",
+}
 
 
 def write_vid(folder: Path, data: Path, scene: Scene, truths: list[list[Truth]]) -> None:
@@ -38,8 +43,9 @@ def write_vid(folder: Path, data: Path, scene: Scene, truths: list[list[Truth]])
             _element(entry, "occluded", int(truth.occluded))
             _element(entry, "generated", 0)
         ElementTree.indent(root, "\t")
-        (folder / f"{t:06d}.xml").write_text(ElementTree.tostring(root, "unicode") + "\n",
-                                             encoding="utf-8")
+        (folder / f"{t:06d}.xml").write_text(
+            ElementTree.tostring(root, "unicode") + "\n", encoding="utf-8"
+        )
 
 
 def _element(parent, tag: str, text="") -> ElementTree.Element:
@@ -69,19 +75,30 @@ def write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
 def write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
     """Boxes counted from 1 (zeros where the object is absent), labels and ``meta_info.ini``."""
     absent = np.zeros(4)
-    _lines(folder / "groundtruth.txt",
-           [absent if t.box is None else to_one_based(t.box) for t in truths], "{:.4f}")
+    _lines(
+        folder / "groundtruth.txt",
+        [absent if t.box is None else to_one_based(t.box) for t in truths],
+        "{:.4f}",
+    )
     _lines(folder / "absence.label", [int(t.box is None) for t in truths])
-    _lines(folder / "cover.label",
-           [0 if t.box is None else round(8 * t.visible) for t in truths])
+    _lines(folder / "cover.label", [0 if t.box is None else round(8 * t.visible) for t in truths])
     _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in truths])
     facts = scene.facts(0)
-    meta = {"url": "built-in", "begin": "00:00:00", "end": "00:00:06", "anno_fps": "10Hz",
-            "object_class": facts["family"], "motion_class": facts["motion"],
-            "major_class": facts["shape"], "root_class": "object", "motion_adverb": "steadily",
-            "resolution": f"({scene.width}, {scene.height})"}
+    meta = {
+        "url": "built-in",
+        "begin": "00:00:00",
+        "end": "00:00:06",
+        "anno_fps": "10Hz",
+        "object_class": facts["family"],
+        "motion_class": facts["motion"],
+        "major_class": facts["shape"],
+        "root_class": "object",
+        "motion_adverb": "steadily",
+        "resolution": f"({scene.width}, {scene.height})",
+    }
     (folder / "meta_info.ini").write_text(
-        "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items()), encoding="utf-8")
+        "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items()), encoding="utf-8"
+    )
 
 
 WRITERS = {"otb": write_otb, "vot": write_vot, "got10k": write_got10k}

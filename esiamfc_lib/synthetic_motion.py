@@ -42,13 +42,20 @@ def smooth(rng: np.random.Generator, n: int, period: float) -> np.ndarray:
     t = np.arange(n)
     lengths = period * rng.uniform(0.8, 1.6, 2) * (1, 0.5)
     offsets = rng.uniform(0, 2 * np.pi, 2)
-    return (np.sin(2 * np.pi * t / lengths[0] + offsets[0])
-            + 0.4 * np.sin(2 * np.pi * t / lengths[1] + offsets[1])) / 1.2
+    return (
+        np.sin(2 * np.pi * t / lengths[0] + offsets[0])
+        + 0.4 * np.sin(2 * np.pi * t / lengths[1] + offsets[1])
+    ) / 1.2
 
 
 def _still(n: int) -> dict[str, np.ndarray]:
-    return {"angle": np.zeros(n), "scale": np.ones(n), "stretch": np.ones(n),
-            "phase": np.zeros(n), "mirror": np.ones(n)}
+    return {
+        "angle": np.zeros(n),
+        "scale": np.ones(n),
+        "stretch": np.ones(n),
+        "phase": np.zeros(n),
+        "mirror": np.ones(n),
+    }
 
 
 def glide(rng, n, speed, size):
@@ -84,24 +91,37 @@ def spin(rng, n, speed, size):
     t, radius = np.arange(n), rng.uniform(20, 45)
     turn, heading = rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)
     rate = rng.choice([-1, 1]) * speed / radius
-    return Path(radius * np.cos(rate * t + turn) + 0.8 * speed * t * np.cos(heading),
-                radius * np.sin(rate * t + turn) + 0.8 * speed * t * np.sin(heading),
-                **{**_still(n), "angle": rng.uniform(0.08, 0.2) * t * np.sign(rate)})
+    return Path(
+        radius * np.cos(rate * t + turn) + 0.8 * speed * t * np.cos(heading),
+        radius * np.sin(rate * t + turn) + 0.8 * speed * t * np.sin(heading),
+        **{**_still(n), "angle": rng.uniform(0.08, 0.2) * t * np.sign(rate)},
+    )
 
 
 def tumble(rng, n, speed, size):
     """Straight on, turning slowly end over end."""
     turn, t = rng.uniform(0, 2 * np.pi), np.arange(n)
     rate = rng.choice([-1, 1]) * rng.uniform(0.03, 0.08)
-    return Path(t * speed * np.cos(turn), t * speed * np.sin(turn),
-                **{**_still(n), "angle": rng.uniform(0, np.pi) + rate * t})
+    return Path(
+        t * speed * np.cos(turn),
+        t * speed * np.sin(turn),
+        **{**_still(n), "angle": rng.uniform(0, np.pi) + rate * t},
+    )
 
 
 def zoom(rng, n, speed, size):
     """Comes nearer and goes away, nodding."""
     x, y = (speed * 22 * smooth(rng, n, 90) for _ in range(2))
-    return Path(x, y, **{**_still(n), "scale": 1 + 0.38 * smooth(rng, n, 60),
-                         "angle": 0.2 * smooth(rng, n, 35), "phase": 0.3 * np.arange(n)})
+    return Path(
+        x,
+        y,
+        **{
+            **_still(n),
+            "scale": 1 + 0.38 * smooth(rng, n, 60),
+            "angle": 0.2 * smooth(rng, n, 35),
+            "phase": 0.3 * np.arange(n),
+        },
+    )
 
 
 def sway(rng, n, speed, size):
@@ -109,9 +129,11 @@ def sway(rng, n, speed, size):
     t, rate = np.arange(n), rng.uniform(0.12, 0.2)
     swing = np.sin(rate * t + rng.uniform(0, 6))
     x = rng.choice([-1, 1]) * 0.7 * speed * t + 0.6 * speed / rate * swing
-    return Path(x, 10 * np.cos(2 * rate * t) + 14 * smooth(rng, n, 90),
-                **{**_still(n), "angle": 0.3 * swing,
-                   "stretch": 0.8 + 0.25 * np.cos(0.6 * rate * t)})
+    return Path(
+        x,
+        10 * np.cos(2 * rate * t) + 14 * smooth(rng, n, 90),
+        **{**_still(n), "angle": 0.3 * swing, "stretch": 0.8 + 0.25 * np.cos(0.6 * rate * t)},
+    )
 
 
 def roll(rng, n, speed, size):
@@ -124,8 +146,11 @@ def swoop(rng, n, speed, size):
     """Wide figures of eight with beating wings."""
     t, rate = np.arange(n), speed / rng.uniform(55, 80)
     a, b = rng.uniform(0, 2 * np.pi, 2)
-    return Path(75 * np.sin(rate * t + a), 48 * np.sin(1.7 * rate * t + b),
-                **{**_still(n), "phase": rng.uniform(0.45, 0.75) * t})
+    return Path(
+        75 * np.sin(rate * t + a),
+        48 * np.sin(1.7 * rate * t + b),
+        **{**_still(n), "phase": rng.uniform(0.45, 0.75) * t},
+    )
 
 
 def slither(rng, n, speed, size):
@@ -139,8 +164,11 @@ def zigzag(rng, n, speed, size):
     """Diagonal legs with sharp turns."""
     t, leg = np.arange(n), rng.uniform(12, 22)
     height = 0.75 * speed * leg * np.abs((t / leg + rng.uniform()) % 2 - 1)
-    return Path(rng.choice([-1, 1]) * 0.75 * speed * t, height,
-                **{**_still(n), "angle": 0.2 * np.sin(np.pi * t / leg), "phase": 0.3 * t})
+    return Path(
+        rng.choice([-1, 1]) * 0.75 * speed * t,
+        height,
+        **{**_still(n), "angle": 0.2 * np.sin(np.pi * t / leg), "phase": 0.3 * t},
+    )
 
 
 def hop(rng, n, speed, size):
@@ -148,17 +176,30 @@ def hop(rng, n, speed, size):
     beat = np.arange(n) / rng.uniform(11, 17) + rng.uniform()
     t = beat % 1
     air = 4 * t * (1 - t)
-    return Path(rng.choice([-1, 1]) * 0.8 * speed * np.arange(n), -0.7 * size * air,
-                **{**_still(n), "stretch": 1.15 - 0.3 * air, "phase": 2 * np.pi * beat})
+    return Path(
+        rng.choice([-1, 1]) * 0.8 * speed * np.arange(n),
+        -0.7 * size * air,
+        **{**_still(n), "stretch": 1.15 - 0.3 * air, "phase": 2 * np.pi * beat},
+    )
 
 
-MOTIONS = {f.__name__: f for f in (glide, drift, walk, spin, tumble, zoom, sway, roll, swoop,
-                                   slither, zigzag, hop)}
+MOTIONS = {
+    f.__name__: f
+    for f in (glide, drift, walk, spin, tumble, zoom, sway, roll, swoop, slither, zigzag, hop)
+}
 FACING = frozenset({"walk", "swoop"})  # the object looks where it goes
 
 
-def travel(rng: np.random.Generator, motion: str, n: int, speed: float, size: float,
-           width: int, height: int, start: tuple[float, float]) -> Path:
+def travel(
+    rng: np.random.Generator,
+    motion: str,
+    n: int,
+    speed: float,
+    size: float,
+    width: int,
+    height: int,
+    start: tuple[float, float],
+) -> Path:
     """A path of the named motion from ``start``, kept inside the frame.
 
     Args:
@@ -184,7 +225,7 @@ def leave(rng: np.random.Generator, path: Path, width: int, reach: float) -> Pat
     """Push a path over the nearer side of the frame, up to ``reach`` pixels beyond, and back."""
     n = len(path.x)
     middle, span = int(n * rng.uniform(0.45, 0.75)), n * rng.uniform(0.12, 0.18)
-    push = np.clip(1.25 * np.exp(-((np.arange(n) - middle) / span) ** 2), 0, 1)
+    push = np.clip(1.25 * np.exp(-(((np.arange(n) - middle) / span) ** 2)), 0, 1)
     right = path.x[middle] > width / 2
     goal = width + reach if right else -reach
     return replace(path, x=path.x + push * (goal - path.x))

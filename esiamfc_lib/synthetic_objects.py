@@ -102,7 +102,7 @@ class Instance:
             corners = np.rint((part.points * UNIT + CANVAS / 2 - 0.5) * 16).astype(np.int32)
             x, y, w, h = cv2.boundingRect(corners // 16)
             x, y = max(x - 1, 0), max(y - 1, 0)
-            here = np.s_[y:y + h + 2, x:x + w + 2]
+            here = np.s_[y : y + h + 2, x : x + w + 2]
             mask = np.zeros_like(alpha)
             cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
             source = self._surface[here] if part.fill < 0 else self._colours[part.fill]

@@ -55,12 +55,18 @@ def sprite_patch(actor: Actor, t: int, shift) -> tuple[np.ndarray, int, int, np.
         sprite = cv2.resize(sprite, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)
     shrink = CANVAS / len(sprite)
     a, root = path.angle[t], np.sqrt(path.stretch[t])
-    forward = (np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-               @ np.diag([side * root * path.mirror[t], side / root])) * shrink
+    forward = (
+        np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        @ np.diag([side * root * path.mirror[t], side / root])
+    ) * shrink
     middle = (len(sprite) - 1) / 2
     left, top, w, h = cv2.boundingRect(np.ascontiguousarray(sprite[..., 3] >= 128).astype(np.uint8))
-    corners = np.array([[left, top], [left + w - 1, top], [left + w - 1, top + h - 1],
-                        [left, top + h - 1]]) - middle
+    corners = (
+        np.array(
+            [[left, top], [left + w - 1, top], [left + w - 1, top + h - 1], [left, top + h - 1]]
+        )
+        - middle
+    )
     centre = np.array([path.x[t] + shift[0], path.y[t] + shift[1]])
     corners = corners @ forward.T + centre
     low = np.floor(corners.min(0)).astype(int) - 2
@@ -82,15 +88,16 @@ def smear(patch: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, int]:
     return (total // copies).astype(np.uint8), margin
 
 
-def paste(frame: np.ndarray, owner: np.ndarray, patch: np.ndarray, x: int, y: int,
-          name: int) -> None:
+def paste(
+    frame: np.ndarray, owner: np.ndarray, patch: np.ndarray, x: int, y: int, name: int
+) -> None:
     """Paint an RGBA patch whose left-top pixel lies at (x, y), and mark what it owns."""
     height, width = owner.shape
     left, top = max(x, 0), max(y, 0)
     right, bottom = min(x + patch.shape[1], width), min(y + patch.shape[0], height)
     if left >= right or top >= bottom:
         return
-    part = patch[top - y:bottom - y, left - x:right - x]
+    part = patch[top - y : bottom - y, left - x : right - x]
     under = frame[top:bottom, left:right]
     rest = under * (255 - part[..., 3:]).astype(np.uint16)
     under[:] = part[..., :3] + ((rest + 128 + (rest >> 8)) >> 8).astype(np.uint8)

@@ -16,8 +16,15 @@ from esiamfc_lib.synthetic_objects import Instance, Kind
 from esiamfc_lib.synthetic_painting import Actor, paste, smear, sprite_patch, warp
 from esiamfc_lib.synthetic_textures import BACKGROUNDS, mix, noise
 
-CHALLENGES = ("occlusion", "blur", "scale", "illumination", "out_of_view", "distractors",
-              "fast_motion")
+CHALLENGES = (
+    "occlusion",
+    "blur",
+    "scale",
+    "illumination",
+    "out_of_view",
+    "distractors",
+    "fast_motion",
+)
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,19 @@ class Scene:
         background: name of its background family.
     """
 
-    def __init__(self, rng: np.random.Generator, *, frames: int, width: int, height: int,
-                 family: int, families: int, separation: float, tracks: int = 1,
-                 may_vanish: bool = True):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        frames: int,
+        width: int,
+        height: int,
+        family: int,
+        families: int,
+        separation: float,
+        tracks: int = 1,
+        may_vanish: bool = True,
+    ):
         """Plan a scene.
 
         Args:
@@ -76,8 +93,9 @@ class Scene:
         room = 0.18 * width
         self._room = int(room) + 16
         self.background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
-        self._canvas = BACKGROUNDS[self.background](rng, width + 2 * self._room,
-                                                    height + 2 * self._room)
+        self._canvas = BACKGROUNDS[self.background](
+            rng, width + 2 * self._room, height + 2 * self._room
+        )
         self._camera = camera(rng, frames, room * rng.uniform(0, 0.8), rng.choice([0, 0.6, 1.8]))
         first = Kind.draw(rng, family, families, separation)
         kinds = [first]
@@ -102,8 +120,9 @@ class Scene:
         self._grain = np.repeat(grain[..., None], 3, axis=2)
         self._grain_at = rng.integers(0, 64, (frames, 2))
 
-    def _cast(self, rng, kind: Kind, others: list[Actor], target: bool,
-              may_vanish: bool = True) -> Actor:
+    def _cast(
+        self, rng, kind: Kind, others: list[Actor], target: bool, may_vanish: bool = True
+    ) -> Actor:
         """An individual with a path of its own that starts well away from the others."""
         unit = min(self.width / 320, self.height / 240)
         size = unit * rng.uniform(38, 82)
@@ -113,8 +132,16 @@ class Scene:
         places = rng.uniform(0.15, 0.85, (12, 2)) * (self.width, self.height)
         taken = np.array([[a.path.x[0], a.path.y[0]] for a in others]).reshape(-1, 1, 2)
         distance = np.hypot(*(places - taken).transpose(2, 0, 1)).min(0, initial=self.width)
-        path = travel(rng, kind.motion, self.frames, speed, size, self.width, self.height,
-                      places[np.argmax(distance)])
+        path = travel(
+            rng,
+            kind.motion,
+            self.frames,
+            speed,
+            size,
+            self.width,
+            self.height,
+            places[np.argmax(distance)],
+        )
         if target and "scale" in self.challenges:
             grown = 1 + 0.5 * np.clip(smooth(rng, self.frames, 70), -1, 1)
             path = replace(path, scale=path.scale * grown)
@@ -190,8 +217,9 @@ class Scene:
             actor = cast[index]
             patch, x, y, corners = sprite_patch(actor, t, shake)
             mask = (patch[..., 3] >= 128).astype(np.uint8)
-            step = self._blur * np.array([actor.path.x[t] - actor.path.x[before],
-                                          actor.path.y[t] - actor.path.y[before]])
+            step = self._blur * np.array(
+                [actor.path.x[t] - actor.path.x[before], actor.path.y[t] - actor.path.y[before]]
+            )
             if np.abs(step).max() >= 1.5:
                 patch, margin = smear(patch, step)
                 paste(frame, owner, patch, x - margin, y - margin, index + 1)
@@ -201,19 +229,22 @@ class Scene:
         for piece, place in self._occluders:
             x, y = np.rint(place - self._camera[t, :2] + shake).astype(int)
             paste(frame, owner, piece, x, y, 255)
-        return self._expose(frame, t), [self._truth(owner, index, *drawn[index])
-                                        for index in range(len(self.targets))]
+        return self._expose(frame, t), [
+            self._truth(owner, index, *drawn[index]) for index in range(len(self.targets))
+        ]
 
     def _truth(self, owner, index, mask, x, y, corners, blur) -> Truth:
         area = max(int(mask.sum()), 1)
         left, top = max(-x, 0), max(-y, 0)
-        cut = mask[top:max(self.height - y, 0), left:max(self.width - x, 0)]
+        cut = mask[top : max(self.height - y, 0), left : max(self.width - x, 0)]
         inside = int(cut.sum())
         box = None
         if inside >= area / 8:
             bx, by, w, h = cv2.boundingRect(np.ascontiguousarray(cut))
             box = np.array([bx + x + left, by + y + top, w, h])
-        seen = owner[y + top:y + top + cut.shape[0], x + left:x + left + cut.shape[1]] == index + 1
+        seen = (
+            owner[y + top : y + top + cut.shape[0], x + left : x + left + cut.shape[1]] == index + 1
+        )
         visible = int((seen & (cut > 0)).sum()) if inside else 0
         return Truth(box, corners, inside / area, visible / area, blur, area)
 
@@ -222,7 +253,7 @@ class Scene:
         tone = np.arange(256)[:, None] * (self._gain[t] * self._cast_colour)[None]
         table = np.clip(np.rint(tone), 0, 255).astype(np.uint8)[None]
         x, y = self._grain_at[t]
-        grain = self._grain[y:y + self.height, x:x + self.width]
+        grain = self._grain[y : y + self.height, x : x + self.width]
         return cv2.add(cv2.LUT(frame, table), grain, dtype=cv2.CV_8U)
 
     def families(self) -> list[str]:
@@ -242,8 +273,10 @@ class Scene:
             "scale": side.max() / side.min() >= 1.5,
             "illumination": np.ptp(self._gain) >= 0.4,
             "out_of_view": min(t.inside for t in truths) < 0.8,
-            "distractors": any(a.instance.kind == instance.kind and a.instance is not instance
-                               for a in [*self.targets, *self._distractors]),
+            "distractors": any(
+                a.instance.kind == instance.kind and a.instance is not instance
+                for a in [*self.targets, *self._distractors]
+            ),
             "fast_motion": len(moved) > 0 and np.quantile(moved, 0.8) >= 0.15 * side.mean(),
             "deformation": instance.deforms,
             "rotation": np.ptp(angle) >= 0.5,
@@ -253,8 +286,13 @@ class Scene:
     def facts(self, target: int) -> dict[str, str]:
         """What one target is made of and the background's family."""
         kind = self.targets[target].instance.kind
-        return {"family": kind.family, "shape": kind.shape, "texture": kind.texture,
-                "motion": kind.motion, "background": self.background}
+        return {
+            "family": kind.family,
+            "shape": kind.shape,
+            "texture": kind.texture,
+            "motion": kind.motion,
+            "background": self.background,
+        }
 
     def frame_marks(self, truths: list[Truth]) -> dict[str, np.ndarray]:
         """The challenges of VOT, per frame of the first target: name -> (frames,) bool."""
@@ -262,8 +300,10 @@ class Scene:
         side = np.sqrt([t.area for t in truths])
         moved = np.hypot(np.gradient(path.x), np.gradient(path.y))
         pan = np.hypot(*np.gradient(self._camera[:, :2], axis=0).T)
-        return {"camera_motion": pan >= 1,
-                "illum_change": np.abs(self._gain - self._gain[0]) >= 0.2,
-                "motion_change": moved >= 0.15 * side,
-                "occlusion": np.array([t.visible < 0.65 * t.inside for t in truths]),
-                "size_change": np.abs(np.log(side / side[0])) >= np.log(1.25)}
+        return {
+            "camera_motion": pan >= 1,
+            "illum_change": np.abs(self._gain - self._gain[0]) >= 0.2,
+            "motion_change": moved >= 0.15 * side,
+            "occlusion": np.array([t.visible < 0.65 * t.inside for t in truths]),
+            "size_change": np.abs(np.log(side / side[0])) >= np.log(1.25),
+        }

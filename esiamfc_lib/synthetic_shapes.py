@@ -33,8 +33,9 @@ Pose = Callable[[float], list[Part]]
 def _ellipse(x, y, a, b, turn=0.0, corners=28) -> np.ndarray:
     t = np.arange(corners) * (2 * np.pi / corners)
     u, v = a * np.cos(t), b * np.sin(t)
-    return np.stack([x + u * np.cos(turn) - v * np.sin(turn),
-                     y + u * np.sin(turn) + v * np.cos(turn)], 1)
+    return np.stack(
+        [x + u * np.cos(turn) - v * np.sin(turn), y + u * np.sin(turn) + v * np.cos(turn)], 1
+    )
 
 
 def _limb(start, end, thick: float) -> np.ndarray:
@@ -52,8 +53,9 @@ def _box(half_w: float, half_h: float, corner: float) -> np.ndarray:
     arc = corner * np.stack([np.cos(t), np.sin(t)], 1)
     quarter = np.array([half_w - corner, half_h - corner]) + arc
     flip = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-    return np.concatenate([quarter[::step] * sign for sign, step in zip(flip, (1, -1, 1, -1),
-                                                                        strict=True)])
+    return np.concatenate(
+        [quarter[::step] * sign for sign, step in zip(flip, (1, -1, 1, -1), strict=True)]
+    )
 
 
 def crate(rng) -> Pose:
@@ -71,10 +73,15 @@ def amoeba(rng) -> Pose:
     t = np.arange(48) * (2 * np.pi / 48)
 
     def pose(phase):
-        radius = 0.72 + np.sum(strength[:, None] * np.cos(
-            order[:, None] * t + offset[:, None] + beat[:, None] * phase), 0)
-        return [Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
-                Part(_ellipse(0.15 * np.cos(phase), 0.15 * np.sin(phase), 0.2, 0.17), 1, 0.7)]
+        radius = 0.72 + np.sum(
+            strength[:, None]
+            * np.cos(order[:, None] * t + offset[:, None] + beat[:, None] * phase),
+            0,
+        )
+        return [
+            Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
+            Part(_ellipse(0.15 * np.cos(phase), 0.15 * np.sin(phase), 0.2, 0.17), 1, 0.7),
+        ]
 
     return pose
 
@@ -91,17 +98,23 @@ def walker(rng) -> Pose:
         def leg(s, lift, shade):
             knee = (0.28 * np.sin(s) + 0.08, 0.2 + 0.36 * np.cos(s))
             foot = (knee[0] + 0.4 * np.sin(s - lift), knee[1] + 0.4 * np.cos(s - lift))
-            return [Part(_limb((0, 0.2), knee, 0.22), 1, shade),
-                    Part(_limb(knee, foot, 0.18), 1, shade)]
+            return [
+                Part(_limb((0, 0.2), knee, 0.22), 1, shade),
+                Part(_limb(knee, foot, 0.18), 1, shade),
+            ]
 
         def arm(s, shade):
             hand = (0.5 * np.sin(s), -0.38 + 0.5 * np.cos(s))
             return [Part(_limb((0, -0.38), hand, 0.15), 2, shade)]
 
-        return [*arm(swing, 0.7), *leg(-swing, bent, 0.7), *leg(swing, 0.5 - bent, 1.0),
-                Part(_limb((0, -0.32), (0, 0.2), 2 * girth)),
-                Part(_ellipse(0.03, -0.72, head, head * 1.2), 0),
-                *arm(-swing, 1.0)]
+        return [
+            *arm(swing, 0.7),
+            *leg(-swing, bent, 0.7),
+            *leg(swing, 0.5 - bent, 1.0),
+            Part(_limb((0, -0.32), (0, 0.2), 2 * girth)),
+            Part(_ellipse(0.03, -0.72, head, head * 1.2), 0),
+            *arm(-swing, 1.0),
+        ]
 
     return pose
 
@@ -111,16 +124,20 @@ def star(rng) -> Pose:
     points, depth = int(rng.integers(4, 9)), rng.uniform(0.4, 0.65)
     t = np.arange(2 * points) * (np.pi / points)
     radius = np.where(np.arange(2 * points) % 2, depth, 0.98)
-    parts = [Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
-             Part(_ellipse(0, 0, 0.2, 0.2), int(rng.integers(3)), 0.8)]
+    parts = [
+        Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
+        Part(_ellipse(0, 0, 0.2, 0.2), int(rng.integers(3)), 0.8),
+    ]
     return lambda phase: parts
 
 
 def rod(rng) -> Pose:
     """A thin rod with a knob."""
     thick, knob = rng.uniform(0.24, 0.36), rng.uniform(0.16, 0.26)
-    parts = [Part(_limb((-0.85, 0), (0.85, 0), thick)),
-             Part(_ellipse(0.78, 0, knob, knob), int(rng.integers(3)))]
+    parts = [
+        Part(_limb((-0.85, 0), (0.85, 0), thick)),
+        Part(_ellipse(0.78, 0, knob, knob), int(rng.integers(3))),
+    ]
     return lambda phase: parts
 
 
@@ -129,19 +146,26 @@ def face(rng) -> Pose:
     wide, eye, brow = rng.uniform(0.58, 0.78), rng.uniform(0.09, 0.15), rng.uniform(-0.3, -0.1)
     t = np.linspace(np.pi, 2 * np.pi, 16)
     fringe = rng.uniform(-0.62, -0.35)
-    hair = np.concatenate([np.stack([(wide + 0.06) * np.cos(t), 0.98 * np.sin(t)], 1),
-                           [[wide * 0.8, fringe], [0, fringe + rng.uniform(-0.15, 0.1)],
-                            [-wide * 0.8, fringe]]])
+    hair = np.concatenate(
+        [
+            np.stack([(wide + 0.06) * np.cos(t), 0.98 * np.sin(t)], 1),
+            [[wide * 0.8, fringe], [0, fringe + rng.uniform(-0.15, 0.1)], [-wide * 0.8, fringe]],
+        ]
+    )
 
     def pose(phase):
         look, talk = 0.05 * np.sin(phase), 0.05 + 0.06 * (1 + np.sin(2 * phase))
-        return [Part(_ellipse(0, 0, wide, 0.95)), Part(hair, 2),
-                *(Part(_ellipse(side * wide * 0.45, brow, eye * 1.5, eye), 1, 2.2)
-                  for side in (-1, 1)),
-                *(Part(_ellipse(side * wide * 0.45 + look, brow, eye * 0.7, eye * 0.7), 2, 0.4)
-                  for side in (-1, 1)),
-                Part(_limb((look, -0.05), (look, 0.2), 0.1), 0, 0.7),
-                Part(_ellipse(look, 0.5, wide * 0.4, talk), 1, 0.5)]
+        return [
+            Part(_ellipse(0, 0, wide, 0.95)),
+            Part(hair, 2),
+            *(Part(_ellipse(side * wide * 0.45, brow, eye * 1.5, eye), 1, 2.2) for side in (-1, 1)),
+            *(
+                Part(_ellipse(side * wide * 0.45 + look, brow, eye * 0.7, eye * 0.7), 2, 0.4)
+                for side in (-1, 1)
+            ),
+            Part(_limb((look, -0.05), (look, 0.2), 0.1), 0, 0.7),
+            Part(_ellipse(look, 0.5, wide * 0.4, talk), 1, 0.5),
+        ]
 
     return pose
 
@@ -178,14 +202,28 @@ def bird(rng) -> Pose:
         lift = 0.6 * np.sin(phase)
 
         def wing(side, shade):
-            return Part(np.array([[-0.22, 0], [0.3, 0], [0.1 + 0.1 * side, -0.5 * lift - 0.1],
-                                  [-0.3, -span * lift + 0.12 * side],
-                                  [-0.45, -0.6 * lift]]), -1, shade)
+            return Part(
+                np.array(
+                    [
+                        [-0.22, 0],
+                        [0.3, 0],
+                        [0.1 + 0.1 * side, -0.5 * lift - 0.1],
+                        [-0.3, -span * lift + 0.12 * side],
+                        [-0.45, -0.6 * lift],
+                    ]
+                ),
+                -1,
+                shade,
+            )
 
-        return [wing(-1, 0.65), Part(_ellipse(0, 0.03, 0.62, 0.2), 0),
-                Part(np.array([[-0.5, 0], [-0.95, -tail], [-0.85, tail]]), 1),
-                Part(_ellipse(0.6, -0.08, 0.19, 0.17), 1),
-                Part(np.array([[0.75, -0.13], [0.98, -0.05], [0.75, 0.0]]), 2), wing(1, 1.0)]
+        return [
+            wing(-1, 0.65),
+            Part(_ellipse(0, 0.03, 0.62, 0.2), 0),
+            Part(np.array([[-0.5, 0], [-0.95, -tail], [-0.85, tail]]), 1),
+            Part(_ellipse(0.6, -0.08, 0.19, 0.17), 1),
+            Part(np.array([[0.75, -0.13], [0.98, -0.05], [0.75, 0.0]]), 2),
+            wing(1, 1.0),
+        ]
 
     return pose
 
@@ -199,10 +237,14 @@ def snake(rng) -> Pose:
         t = np.linspace(0, 1, 11)
         x, y = -0.85 + 1.55 * t, swing * np.sin(2 * np.pi * waves * t - phase) * (1.15 - 0.5 * t)
         width = thick * (0.45 + 0.55 * np.sqrt(t))
-        body = [Part(_limb((x[i], y[i]), (x[i + 1], y[i + 1]), 2 * width[i + 1]))
-                for i in range(10)]
-        return [*body, Part(_ellipse(x[-1] + 0.05, y[-1], thick * 1.1, thick * 0.95), 0),
-                Part(_ellipse(x[-1] + 0.1, y[-1] - 0.06, 0.05, 0.05), 1, 0.3)]
+        body = [
+            Part(_limb((x[i], y[i]), (x[i + 1], y[i + 1]), 2 * width[i + 1])) for i in range(10)
+        ]
+        return [
+            *body,
+            Part(_ellipse(x[-1] + 0.05, y[-1], thick * 1.1, thick * 0.95), 0),
+            Part(_ellipse(x[-1] + 0.1, y[-1] - 0.06, 0.05, 0.05), 1, 0.3),
+        ]
 
     return pose
 
@@ -215,8 +257,9 @@ def kite(rng) -> Pose:
         t = np.linspace(0, 1, 6)
         x, y = 0.14 * np.sin(2 * np.pi * t - phase) * (0.3 + t), 0.3 + 0.65 * t
         tail = [Part(_limb((x[i], y[i]), (x[i + 1], y[i + 1]), 0.07), 2) for i in range(5)]
-        bows = [Part(_ellipse(x[i], y[i], 0.15, 0.07, 0.5 * np.cos(phase + i)), i % 3)
-                for i in (2, 4)]
+        bows = [
+            Part(_ellipse(x[i], y[i], 0.15, 0.07, 0.5 * np.cos(phase + i)), i % 3) for i in (2, 4)
+        ]
         return [*tail, *bows, Part(np.array([[0, -0.97], [wide, top], [0, 0.4], [-wide, top]]))]
 
     return pose
@@ -229,13 +272,23 @@ def flower(rng) -> Pose:
     def pose(phase):
         reach = 0.55 + 0.1 * np.sin(phase)
         turns = np.arange(petals) * (2 * np.pi / petals)
-        return [*(Part(_ellipse(reach * np.cos(t), reach * np.sin(t), 0.34, plump, t), -1,
-                       0.8 + 0.2 * (i % 2)) for i, t in enumerate(turns)),
-                Part(_ellipse(0, 0, 0.3, 0.3), 1)]
+        return [
+            *(
+                Part(
+                    _ellipse(reach * np.cos(t), reach * np.sin(t), 0.34, plump, t),
+                    -1,
+                    0.8 + 0.2 * (i % 2),
+                )
+                for i, t in enumerate(turns)
+            ),
+            Part(_ellipse(0, 0, 0.3, 0.3), 1),
+        ]
 
     return pose
 
 
-SHAPES = {f.__name__: f for f in (crate, amoeba, walker, star, rod, face, card, wheel, bird, snake,
-                                  kite, flower)}
+SHAPES = {
+    f.__name__: f
+    for f in (crate, amoeba, walker, star, rod, face, card, wheel, bird, snake, kite, flower)
+}
 DEFORMING = frozenset({"amoeba", "walker", "bird", "snake", "kite", "flower"})

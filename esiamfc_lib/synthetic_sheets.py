@@ -17,8 +17,9 @@ def _label(picture: np.ndarray, text: str, at: tuple[int, int], colour=INK) -> N
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
 
 
-def family_sheet(seed: int = 0, families: int = len(FAMILIES), separation: float = 1.0,
-                 individuals: int = 9) -> np.ndarray:
+def family_sheet(
+    seed: int = 0, families: int = len(FAMILIES), separation: float = 1.0, individuals: int = 9
+) -> np.ndarray:
     """Individuals of each family in successive poses: uint8 (H, W, 3) RGB, one row a family."""
     margin = 72
     sheet = np.full((families * CANVAS, margin + individuals * CANVAS, 3), PAPER, np.uint8)
@@ -30,17 +31,24 @@ def family_sheet(seed: int = 0, families: int = len(FAMILIES), separation: float
             kind = Kind.draw(rng, row, families, separation)
             sprite = Instance(rng, kind).sprite(2 * np.pi * column / individuals)
             x = margin + column * CANVAS
-            under = sheet[y:y + CANVAS, x:x + CANVAS]
+            under = sheet[y : y + CANVAS, x : x + CANVAS]
             under[:] = sprite[..., :3] + mix(under, 0, sprite[..., 3])
     return sheet
 
 
-def background_sheet(seed: int = 0, columns: int = 3, width: int = 240,
-                     height: int = 120) -> np.ndarray:
+def background_sheet(
+    seed: int = 0, columns: int = 3, width: int = 240, height: int = 120
+) -> np.ndarray:
     """Samples of each kind of background: uint8 (H, W, 3) RGB, one row a kind."""
-    rows = [np.hstack([make(np.random.default_rng([seed, row, column]), width, height)
-                       for column in range(columns)])
-            for row, make in enumerate(BACKGROUNDS.values())]
+    rows = [
+        np.hstack(
+            [
+                make(np.random.default_rng([seed, row, column]), width, height)
+                for column in range(columns)
+            ]
+        )
+        for row, make in enumerate(BACKGROUNDS.values())
+    ]
     return np.vstack(rows)
 
 

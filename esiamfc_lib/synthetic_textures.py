@@ -11,8 +11,9 @@ import numpy as np
 Palette = np.ndarray  # (k, 3) uint8 RGB
 
 
-def palette(rng: np.random.Generator, colours: int, saturation=(0.35, 1.0),
-            value=(0.2, 1.0)) -> Palette:
+def palette(
+    rng: np.random.Generator, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0)
+) -> Palette:
     """Colours that differ: hues spread around the circle, light and dark ones alternating.
 
     Args:
@@ -28,14 +29,19 @@ def palette(rng: np.random.Generator, colours: int, saturation=(0.35, 1.0),
     low, high = value
     half = (low + high) / 2
     light_first = rng.integers(2)
-    bright = [rng.uniform(half + 0.15 * (high - low), high) if (i + light_first) % 2
-              else rng.uniform(low, half - 0.15 * (high - low)) for i in range(colours)]
+    bright = [
+        rng.uniform(half + 0.15 * (high - low), high)
+        if (i + light_first) % 2
+        else rng.uniform(low, half - 0.15 * (high - low))
+        for i in range(colours)
+    ]
     hsv = np.stack([hue % 180, 255 * rng.uniform(*saturation, colours), 255 * np.array(bright)], 1)
     return cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
 
 
-def noise(rng: np.random.Generator, width: int, height: int, cell: float,
-          octaves: int = 1) -> np.ndarray:
+def noise(
+    rng: np.random.Generator, width: int, height: int, cell: float, octaves: int = 1
+) -> np.ndarray:
     """Value noise: random numbers on a grid, interpolated; each octave halves cell and strength.
 
     Returns:
@@ -43,7 +49,7 @@ def noise(rng: np.random.Generator, width: int, height: int, cell: float,
     """
     total = np.zeros((height, width), np.int32)
     for octave in range(octaves):
-        step = max(cell / 2 ** octave, 1.0)
+        step = max(cell / 2**octave, 1.0)
         grid = rng.integers(0, 256, (int(height / step) + 2, int(width / step) + 2), np.uint8)
         fine = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
         total += (fine.astype(np.int32) - 128) >> octave
@@ -81,8 +87,9 @@ def spots(rng, colours: Palette, size: int) -> np.ndarray:
     for _ in range(int(size * size / (radius * radius * 9))):
         centre = tuple(int(v) for v in rng.integers(0, size, 2))
         colour = tuple(int(v) for v in colours[rng.integers(1, len(colours))])
-        cv2.circle(picture, centre, int(rng.integers(radius - 1, radius + 3)), colour, -1,
-                   cv2.LINE_AA)
+        cv2.circle(
+            picture, centre, int(rng.integers(radius - 1, radius + 3)), colour, -1, cv2.LINE_AA
+        )
     return picture
 
 
@@ -114,8 +121,12 @@ def skin(rng, colours: Palette, size: int) -> np.ndarray:
 
 def plaid(rng, colours: Palette, size: int) -> np.ndarray:
     """Two sets of crossing bands, woven."""
-    lines = [colours[np.searchsorted(np.cumsum(rng.integers(3, 12, size)), np.arange(size))
-                     % len(colours)].astype(np.uint16) for _ in range(2)]
+    lines = [
+        colours[
+            np.searchsorted(np.cumsum(rng.integers(3, 12, size)), np.arange(size)) % len(colours)
+        ].astype(np.uint16)
+        for _ in range(2)
+    ]
     return ((lines[0][None] + lines[1][:, None]) // 2).astype(np.uint8)
 
 
@@ -159,8 +170,23 @@ def mosaic(rng, colours: Palette, size: int) -> np.ndarray:
     return colours[np.kron(tiles, np.ones((side, side), int))[:size, :size]]
 
 
-TEXTURES = {f.__name__: f for f in (stripes, spots, patches, sectors, bands, skin, plaid, checks,
-                                    rings, scales, chevrons, mosaic)}
+TEXTURES = {
+    f.__name__: f
+    for f in (
+        stripes,
+        spots,
+        patches,
+        sectors,
+        bands,
+        skin,
+        plaid,
+        checks,
+        rings,
+        scales,
+        chevrons,
+        mosaic,
+    )
+}
 
 
 def clouds(rng, width: int, height: int) -> np.ndarray:
@@ -214,7 +240,7 @@ def clutter(rng, width: int, height: int) -> np.ndarray:
         mask = np.zeros((side, side), np.uint8)
         cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255)
         x, y = rng.integers(0, (wide - side + 1, tall - side + 1))
-        picture[y:y + side, x:x + side][mask > 0] = piece[mask > 0]
+        picture[y : y + side, x : x + side][mask > 0] = piece[mask > 0]
     return picture[:height, :width].copy()
 
 
@@ -248,8 +274,17 @@ def pebbles(rng, width: int, height: int) -> np.ndarray:
         for shift, change, shrink in ((0, -45, 0), (-1, 0, 1), (-2, 20, 3)):
             tone = tuple(int(v) for v in np.clip(colour + change, 0, 255))
             size = tuple(int(v) for v in np.maximum(axes - shrink, 1))
-            cv2.ellipse(picture, tuple(int(v) for v in centre + shift), size,
-                        0, 0, 360, tone, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                picture,
+                tuple(int(v) for v in centre + shift),
+                size,
+                0,
+                0,
+                360,
+                tone,
+                -1,
+                cv2.LINE_AA,
+            )
     return picture
 
 
@@ -274,13 +309,13 @@ def street(rng, width: int, height: int) -> np.ndarray:
         wide = int(rng.integers(50, 120))
         wall, frame, glass = palette(rng, 3, (0.05, 0.5), (0.2, 0.95))
         top = int(rng.integers(0, ground // 2))
-        house = picture[top:ground, left:left + wide]
+        house = picture[top:ground, left : left + wide]
         house[:] = mix(wall, frame, noise(rng, house.shape[1], house.shape[0], 12, 2) // 4)
         step = int(rng.integers(16, 30))
         for y in range(6, house.shape[0] - step, step):
             for x in range(6, wide - step // 2, step):
-                house[y:y + step // 2, x:x + step // 2] = frame
-                house[y + 2:y + step // 2 - 2, x + 2:x + step // 2 - 2] = glass
+                house[y : y + step // 2, x : x + step // 2] = frame
+                house[y + 2 : y + step // 2 - 2, x + 2 : x + step // 2 - 2] = glass
         left += wide
     return picture
 
@@ -292,10 +327,20 @@ def foliage(rng, width: int, height: int) -> np.ndarray:
     for _ in range(width * height // 170):
         centre = tuple(int(v) for v in rng.integers(0, (width, height)))
         tone = np.clip(colours[rng.integers(5)].astype(int) + rng.integers(-30, 31), 0, 255)
-        cv2.ellipse(picture, centre, (int(rng.integers(6, 14)), int(rng.integers(2, 6))),
-                    int(rng.integers(360)), 0, 360, tuple(tone.tolist()), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            picture,
+            centre,
+            (int(rng.integers(6, 14)), int(rng.integers(2, 6))),
+            int(rng.integers(360)),
+            0,
+            360,
+            tuple(tone.tolist()),
+            -1,
+            cv2.LINE_AA,
+        )
     return picture
 
 
-BACKGROUNDS = {f.__name__: f for f in (clouds, bricks, grass, clutter, planks, pebbles, water,
-                                       street, foliage)}
+BACKGROUNDS = {
+    f.__name__: f for f in (clouds, bricks, grass, clutter, planks, pebbles, water, street, foliage)
+}

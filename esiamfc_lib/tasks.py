@@ -30,8 +30,13 @@ class Task(nn.Module):
 
     name = ""
 
-    def __init__(self, model: nn.Module, learners: Sequence[nn.Module], radius: float = 16.0,
-                 frozen_norms: bool = False):
+    def __init__(
+        self,
+        model: nn.Module,
+        learners: Sequence[nn.Module],
+        radius: float = 16.0,
+        frozen_norms: bool = False,
+    ):
         super().__init__()
         self.model = model
         self.learners = nn.ModuleList(learners)
@@ -59,8 +64,9 @@ class Task(nn.Module):
         """What the learning part makes of ``given``: (N, H, W) logits."""
         raise NotImplementedError
 
-    def forward(self, given: tuple[Tensor, ...], tracks: Tensor,
-                positive: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.
 
         Args:
@@ -74,8 +80,10 @@ class Task(nn.Module):
         response = self.response(*given)
         labels = response_labels(response.shape[-1], self.radius).to(response.device)
         loss = balanced_loss(response, labels * positive[:, None, None])
-        sums = {"pairs": torch.tensor(float(len(response)), dtype=torch.float64),
-                "loss": loss.detach().double().cpu() * len(response)}
+        sums = {
+            "pairs": torch.tensor(float(len(response)), dtype=torch.float64),
+            "loss": loss.detach().double().cpu() * len(response),
+        }
         return loss, sums
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
@@ -115,8 +123,13 @@ class BranchTask(Task):
 
     name = "branch"
 
-    def __init__(self, model: SiamFC, radius: float = 16.0, frozen_norms: bool = False,
-                 diversity_weight: float = 0.0):
+    def __init__(
+        self,
+        model: SiamFC,
+        radius: float = 16.0,
+        frozen_norms: bool = False,
+        diversity_weight: float = 0.0,
+    ):
         super().__init__(model, [model.branch], radius, frozen_norms)
         self.diversity_weight = diversity_weight
         if diversity_weight:
@@ -133,8 +146,9 @@ class BranchTask(Task):
         branch = self.model.branch
         return branch.response(branch(z), branch(x))
 
-    def forward(self, given: tuple[Tensor, ...], tracks: Tensor,
-                positive: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """As ``Task.forward``; with a ``diversity_weight`` the sums also hold the agreement."""
         if not self.diversity_weight:
             return super().forward(given, tracks, positive)
@@ -146,9 +160,11 @@ class BranchTask(Task):
         data_loss = balanced_loss(response, labels)
         alike = agreement(response, start, labels == 0)
         n = len(response)
-        sums = {"pairs": torch.tensor(float(n), dtype=torch.float64),
-                "loss": data_loss.detach().double().cpu() * n,
-                "agreement": alike.detach().double().cpu() * n}
+        sums = {
+            "pairs": torch.tensor(float(n), dtype=torch.float64),
+            "loss": data_loss.detach().double().cpu() * n,
+            "agreement": alike.detach().double().cpu() * n,
+        }
         return data_loss + self.diversity_weight * alike, sums
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
@@ -196,8 +212,14 @@ class FusionTask(Task):
 
     name = "fusion"
 
-    def __init__(self, model: ESiamFC, clusters: Sequence[int] = (), temperature: float = 1.0,
-                 entropy_weight: float = 0.0, radius: float = 16.0):
+    def __init__(
+        self,
+        model: ESiamFC,
+        clusters: Sequence[int] = (),
+        temperature: float = 1.0,
+        entropy_weight: float = 0.0,
+        radius: float = 16.0,
+    ):
         super().__init__(model, [model.weights], radius)
         model.weights.temperature = temperature
         self.entropy_weight = entropy_weight
@@ -213,8 +235,9 @@ class FusionTask(Task):
         """Stem features and responses of the branches → fused response (N, 17, 17)."""
         return fuse(responses, self.model.weights(z))
 
-    def forward(self, given: tuple[Tensor, ...], tracks: Tensor,
-                positive: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """As ``Task.forward``; the sums also hold the weights that each cluster's tracks got."""
         z, responses = given
         weights = self.model.weights(z)
@@ -227,10 +250,13 @@ class FusionTask(Task):
         cluster = self.clusters[tracks] if len(self.clusters) else torch.zeros_like(tracks)
         groups = int(self.clusters.max()) + 1 if len(self.clusters) else 1
         member = torch.nn.functional.one_hot(cluster, groups).double().T
-        sums = {"pairs": torch.tensor(float(n), dtype=torch.float64),
-                "loss": data_loss.detach().double().cpu() * n,
-                "entropy": entropy.detach().double().cpu() * n,
-                "weights": member @ shown, "members": member.sum(1)}
+        sums = {
+            "pairs": torch.tensor(float(n), dtype=torch.float64),
+            "loss": data_loss.detach().double().cpu() * n,
+            "entropy": entropy.detach().double().cpu() * n,
+            "weights": member @ shown,
+            "members": member.sum(1),
+        }
         return data_loss - self.entropy_weight * entropy, sums
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
@@ -239,15 +265,23 @@ class FusionTask(Task):
         ``weights`` is a list with one row a cluster (k numbers; None for a cluster that no pair
         came from), ``mean_weights`` the mean over all pairs.
         """
-        rows = [(row / n).tolist() if n > 0 else None
-                for row, n in zip(sums["weights"], sums["members"].tolist(), strict=True)]
-        return {**super().report(sums), "entropy": float(sums["entropy"] / sums["pairs"]),
-                "weights": rows, "mean_weights": (sums["weights"].sum(0) / sums["pairs"]).tolist()}
+        rows = [
+            (row / n).tolist() if n > 0 else None
+            for row, n in zip(sums["weights"], sums["members"].tolist(), strict=True)
+        ]
+        return {
+            **super().report(sums),
+            "entropy": float(sums["entropy"] / sums["pairs"]),
+            "weights": rows,
+            "mean_weights": (sums["weights"].sum(0) / sums["pairs"]).tolist(),
+        }
 
     def warning(self, figures: dict[str, Any]) -> str:
         """Says so when nearly all weight goes to one branch, whatever the exemplar."""
         mean = figures["mean_weights"]
         if len(mean) > 1 and max(mean) > COLLAPSED:
-            return (f"the fusion has collapsed: branch {mean.index(max(mean))} gets "
-                    f"{max(mean):.0%} of the weight; raise entropy_weight or temperature")
+            return (
+                f"the fusion has collapsed: branch {mean.index(max(mean))} gets "
+                f"{max(mean):.0%} of the weight; raise entropy_weight or temperature"
+            )
         return ""

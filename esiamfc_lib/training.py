@@ -36,8 +36,20 @@ from esiamfc_lib.run_folder import Position, RunFolder
 from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
 from esiamfc_lib.training_log import TrainingLog
 
-__all__ = ["BaselineTask", "BranchTask", "FusionTask", "Result", "Run", "evaluate_loss",
-           "exponential", "fit", "fit_together", "loader", "margin", "stepwise"]
+__all__ = [
+    "BaselineTask",
+    "BranchTask",
+    "FusionTask",
+    "Result",
+    "Run",
+    "evaluate_loss",
+    "exponential",
+    "fit",
+    "fit_together",
+    "loader",
+    "margin",
+    "stepwise",
+]
 
 # What may differ between a run and its continuation without changing its result.
 FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_seconds"}
@@ -47,8 +59,14 @@ def loader(dataset: PairDataset, parameters: TrainingParameters) -> PairLoader:
     """Batches for ``fit``: this process's share of them, where ``torchrun`` started several."""
     rank, world = devices.rank_and_world()
     on_gpu = devices.choose_device(parameters.device).type == "cuda"
-    return PairLoader(dataset, parameters.batch_size, parameters.workers, pin_memory=on_gpu,
-                      rank=rank, world=world)
+    return PairLoader(
+        dataset,
+        parameters.batch_size,
+        parameters.workers,
+        pin_memory=on_gpu,
+        rank=rank,
+        world=world,
+    )
 
 
 def margin(parameters: TrainingParameters) -> int:
@@ -93,8 +111,13 @@ class Result:
     precision: tuple[str, str]
 
 
-def fit(task: Task, parameters: TrainingParameters, train: PairLoader, folder: str | Path,
-        **options: Any) -> Result:
+def fit(
+    task: Task,
+    parameters: TrainingParameters,
+    train: PairLoader,
+    folder: str | Path,
+    **options: Any,
+) -> Result:
     """Train a task.
 
     Args:
@@ -175,11 +198,22 @@ class Run:
         title: of the progress bar.
     """
 
-    def __init__(self, task: Task, parameters: TrainingParameters, train: PairLoader,
-                 folder: str | Path, *, validation: PairLoader | None = None,
-                 validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
-                 validate_every: int = 1, score: str = "auc", info: dict[str, Any] | None = None,
-                 resume: bool = True, keep: int = 2, title: str = ""):
+    def __init__(
+        self,
+        task: Task,
+        parameters: TrainingParameters,
+        train: PairLoader,
+        folder: str | Path,
+        *,
+        validation: PairLoader | None = None,
+        validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
+        validate_every: int = 1,
+        score: str = "auc",
+        info: dict[str, Any] | None = None,
+        resume: bool = True,
+        keep: int = 2,
+        title: str = "",
+    ):
         self.task, self.parameters, self.train = task, parameters, train
         self.validation, self.validate, self.validate_every = validation, validate, validate_every
         self.score, self.resume = score, resume
@@ -194,12 +228,16 @@ class Run:
         if self.fabric.world_size > 1:
             devices.synchronise_norms(task.learners)
         self.frozen_digest = checkpoints.digest(_frozen(task))
-        self.files = RunFolder(Path(folder), self._identity(info or {}), keep,
-                               enabled=self.fabric.is_global_zero)
+        self.files = RunFolder(
+            Path(folder), self._identity(info or {}), keep, enabled=self.fabric.is_global_zero
+        )
         task.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
-            task.learners.parameters(), lr=parameters.lr, momentum=parameters.momentum,
-            weight_decay=parameters.weight_decay)
+            task.learners.parameters(),
+            lr=parameters.lr,
+            momentum=parameters.momentum,
+            weight_decay=parameters.weight_decay,
+        )
         self.step_module, self.optimizer = self.fabric.setup(task, self.optimizer)
 
     # The course of a training, from top to bottom.
@@ -211,8 +249,13 @@ class Run:
         total = self.parameters.epochs * len(self.train)
         done = self.at.epoch * len(self.train) + self.at.step
         self.log = TrainingLog(self.files.path, self.fabric.is_global_zero, self.at.log_bytes, done)
-        bar = Progress(total=total, initial=done, desc=self.title, unit="step",
-                       disable=not self.fabric.is_global_zero)
+        bar = Progress(
+            total=total,
+            initial=done,
+            desc=self.title,
+            unit="step",
+            disable=not self.fabric.is_global_zero,
+        )
         self.saved_at = time.monotonic()
         with bar, self.log:
             while self.at.epoch < self.parameters.epochs:
@@ -243,8 +286,9 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         if self.parameters.clip_norm:
-            self.fabric.clip_gradients(self.step_module, self.optimizer,
-                                       max_norm=self.parameters.clip_norm)
+            self.fabric.clip_gradients(
+                self.step_module, self.optimizer, max_norm=self.parameters.clip_norm
+            )
         self.optimizer.step()
         _add(self.at.sums, sums)
         self.at.step += 1
@@ -298,8 +342,9 @@ class Run:
     def _result(self, resumed: bool) -> Result:
         self.fabric.barrier()
         model, _ = checkpoints.load(self.files.best)
-        return Result(model, self.at.best, self.at.history, self.files.best, resumed,
-                      self.precision)
+        return Result(
+            model, self.at.best, self.at.history, self.files.best, resumed, self.precision
+        )
 
     # Files and identity.
 
@@ -313,16 +358,24 @@ class Run:
         self.files.save_state(self.task.learners, self.optimizer, self.at)
 
     def _stop(self, batch: PairBatch, value: float) -> None:
-        path = self.files.save_nonfinite({**batch._asdict(), "epoch": self.at.epoch,
-                                          "step": self.at.step, "loss": value})
-        raise StudyError(f"{self.title}: the loss is {value} in epoch {self.at.epoch}, step "
-                         f"{self.at.step}; its batch is in {path}; a smaller lr or clip_norm > 0 "
-                         "may help")
+        path = self.files.save_nonfinite(
+            {**batch._asdict(), "epoch": self.at.epoch, "step": self.at.step, "loss": value}
+        )
+        raise StudyError(
+            f"{self.title}: the loss is {value} in epoch {self.at.epoch}, step "
+            f"{self.at.step}; its batch is in {path}; a smaller lr or clip_norm > 0 "
+            "may help"
+        )
 
     def _identity(self, info: dict[str, Any]) -> dict[str, Any]:
         parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
-        return {**parameters, "task": self.task.name, "frozen part": self.frozen_digest,
-                "steps an epoch": len(self.train), **info}
+        return {
+            **parameters,
+            "task": self.task.name,
+            "frozen part": self.frozen_digest,
+            "steps an epoch": len(self.train),
+            **info,
+        }
 
 
 def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
@@ -334,8 +387,12 @@ def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters)
 
 
 @torch.no_grad()
-def _measure(task: Task, pairs: PairLoader, fabric: Fabric,
-             show: Callable[[Tensor, Tensor, Tensor], None] | None = None) -> dict[str, Any]:
+def _measure(
+    task: Task,
+    pairs: PairLoader,
+    fabric: Fabric,
+    show: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+) -> dict[str, Any]:
     """Figures of a task on pairs, without learning; the first batch is shown."""
     task.eval()
     sums: dict[str, Tensor] = {}
@@ -353,8 +410,12 @@ def _measure(task: Task, pairs: PairLoader, fabric: Fabric,
 
 def _report(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
     """Figures of an epoch from the sums of all processes."""
-    return task.report({name: devices.summed(value.clone().to(fabric.device)).cpu()
-                        for name, value in sums.items()})
+    return task.report(
+        {
+            name: devices.summed(value.clone().to(fabric.device)).cpu()
+            for name, value in sums.items()
+        }
+    )
 
 
 def _frozen(task: Task) -> dict[str, Tensor]:

@@ -27,8 +27,9 @@ class TrainingLog:
         every: steps between two lines.
     """
 
-    def __init__(self, folder: Path, enabled: bool = True, size: int = 0, done: int = 0,
-                 every: int = 10):
+    def __init__(
+        self, folder: Path, enabled: bool = True, size: int = 0, done: int = 0, every: int = 10
+    ):
         self.every, self.done, self.started = every, done, time.monotonic()
         self.file = self.board = None
         if not enabled:
@@ -110,9 +111,13 @@ def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
     rows = []
     for entry in history:
         validation, tracking = entry.get("validation", {}), entry.get("tracking", {})
-        rows.append({
-            "epoch": entry["epoch"], "lr": entry["lr"], "loss": entry["train"]["loss"],
-            "validation_loss": validation.get("loss", math.nan),
-            "auc": tracking.get("auc", math.nan),
-        })
+        rows.append(
+            {
+                "epoch": entry["epoch"],
+                "lr": entry["lr"],
+                "loss": entry["train"]["loss"],
+                "validation_loss": validation.get("loss", math.nan),
+                "auc": tracking.get("auc", math.nan),
+            }
+        )
     return pd.DataFrame(rows, columns=["epoch", "lr", "loss", "validation_loss", "auc"])

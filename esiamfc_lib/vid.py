@@ -102,14 +102,22 @@ def parse_annotation(data: bytes, name: str = "annotation") -> Annotation:
         objects = []
         for item in tree.iter("object"):
             corners = item.find("bndbox")
-            box = corners_to_box([float(corners.find(side).text)
-                                  for side in ("xmin", "ymin", "xmax", "ymax")])
-            objects.append(Object(int(item.find("trackid").text), item.find("name").text or "",
-                                  tuple(box.tolist()), item.findtext("occluded", "0") == "1",
-                                  item.findtext("generated", "0") == "1"))
+            box = corners_to_box(
+                [float(corners.find(side).text) for side in ("xmin", "ymin", "xmax", "ymax")]
+            )
+            objects.append(
+                Object(
+                    int(item.find("trackid").text),
+                    item.find("name").text or "",
+                    tuple(box.tolist()),
+                    item.findtext("occluded", "0") == "1",
+                    item.findtext("generated", "0") == "1",
+                )
+            )
         size = tree.find("size")
-        return Annotation(int(size.find("width").text), int(size.find("height").text),
-                          tuple(objects))
+        return Annotation(
+            int(size.find("width").text), int(size.find("height").text), tuple(objects)
+        )
     except ElementTree.ParseError as error:
         raise StudyError(f"{name}: not well-formed XML ({error})") from error
     except (AttributeError, TypeError, ValueError) as error:
@@ -170,8 +178,10 @@ class VID:
                     if name.startswith(TRAIN_GROUP) and not inside:
                         continue
                     if places.setdefault(place.name, place) != place:
-                        raise StudyError(f"{base}: the video {place.name} is there twice, as "
-                                         f"{places[place.name]} and {place}")
+                        raise StudyError(
+                            f"{base}: the video {place.name} is there twice, as "
+                            f"{places[place.name]} and {place}"
+                        )
         return places
 
     def frame_path(self, video: str, frame: int) -> Path:
@@ -219,8 +229,9 @@ class VID:
                     problems.append(Problem(self.split, video, frame, item.track_id, fault))
                 else:
                     found.append((frame, item))
-        return Video(video, self.split, size, gather_tracks(video, found), len(images),
-                     tuple(problems))
+        return Video(
+            video, self.split, size, gather_tracks(video, found), len(images), tuple(problems)
+        )
 
 
 def gather_tracks(video: str, found: list[tuple[int, Object]]) -> tuple[Track, ...]:
@@ -232,10 +243,17 @@ def gather_tracks(video: str, found: list[tuple[int, Object]]) -> tuple[Track, .
     for track_id, items in sorted(by_track.items()):
         frames = sorted(items)
         objects = [items[frame] for frame in frames]
-        tracks.append(Track(video, track_id, objects[0].name, np.array(frames, dtype=np.int64),
-                            np.array([o.box for o in objects], dtype=np.float64),
-                            np.array([o.occluded for o in objects]),
-                            np.array([o.generated for o in objects])))
+        tracks.append(
+            Track(
+                video,
+                track_id,
+                objects[0].name,
+                np.array(frames, dtype=np.int64),
+                np.array([o.box for o in objects], dtype=np.float64),
+                np.array([o.occluded for o in objects]),
+                np.array([o.generated for o in objects]),
+            )
+        )
     return tuple(tracks)
 
 
@@ -261,11 +279,12 @@ def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) 
     runs = [run for run in runs if run[2].stop - run[2].start >= 2]
     runs.sort(key=lambda run: run[0])  # every video's longest track before any second one
     sequences = []
-    for _, track, run in runs[:limit or None]:
+    for _, track, run in runs[: limit or None]:
         run = slice(run.start, min(run.stop, run.start + max_frames) if max_frames else run.stop)
         paths = (vid.frame_path(track.video, frame).absolute() for frame in track.frames[run])
-        sequences.append(Sequence(f"{track.video}/{track.track_id}", tuple(map(str, paths)),
-                                  track.boxes[run]))
+        sequences.append(
+            Sequence(f"{track.video}/{track.track_id}", tuple(map(str, paths)), track.boxes[run])
+        )
     return sequences
 
 

@@ -18,10 +18,12 @@ def xml(objects, width=96, height=72):
     text = f"<annotation><size><width>{width}</width><height>{height}</height></size>"
     for track_id, name, xmin, ymin, xmax, ymax, *flags in objects:
         occluded, generated = flags or (0, 0)
-        text += (f"<object><trackid>{track_id}</trackid><name>{name}</name><bndbox>"
-                 f"<xmax>{xmax}</xmax><xmin>{xmin}</xmin><ymax>{ymax}</ymax><ymin>{ymin}</ymin>"
-                 f"</bndbox><occluded>{occluded}</occluded><generated>{generated}</generated>"
-                 "</object>")
+        text += (
+            f"<object><trackid>{track_id}</trackid><name>{name}</name><bndbox>"
+            f"<xmax>{xmax}</xmax><xmin>{xmin}</xmin><ymax>{ymax}</ymax><ymin>{ymin}</ymin>"
+            f"</bndbox><occluded>{occluded}</occluded><generated>{generated}</generated>"
+            "</object>"
+        )
     return text + "</annotation>"
 
 
@@ -37,8 +39,20 @@ def make_video(root: Path, video: str, frames=6, split="train", tracks=2, seed=0
     """A video of ``frames`` frames with ``tracks`` moving boxes; track 1 is absent in frame 2."""
     images, annotations = folders(root, video, split, **where)
     for n in range(frames):
-        objects = [(t, f"class{t}", 10 + 3 * n + 20 * t, 12 + n, 29 + 3 * n + 20 * t, 35 + n,
-                    int(n == 1), int(n > 3)) for t in range(tracks) if not (t == 1 and n == 2)]
+        objects = [
+            (
+                t,
+                f"class{t}",
+                10 + 3 * n + 20 * t,
+                12 + n,
+                29 + 3 * n + 20 * t,
+                35 + n,
+                int(n == 1),
+                int(n > 3),
+            )
+            for t in range(tracks)
+            if not (t == 1 and n == 2)
+        ]
         write_image(images / f"{n:06d}.JPEG", frame(seed=seed * 1000 + n))
         (annotations / f"{n:06d}.xml").write_text(xml(objects))
     return images, annotations

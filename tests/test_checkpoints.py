@@ -14,8 +14,13 @@ from esiamfc_lib import checkpoints, conversion
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import ESiamFC, SiamFC
 
-LAYERS = {"conv1": (3, 96, 11, 2, 1), "conv2": (96, 256, 5, 1, 2), "conv3": (256, 384, 3, 1, 1),
-          "conv4": (384, 384, 3, 1, 2), "conv5": (384, 256, 3, 1, 2)}
+LAYERS = {
+    "conv1": (3, 96, 11, 2, 1),
+    "conv2": (96, 256, 5, 1, 2),
+    "conv3": (256, 384, 3, 1, 1),
+    "conv4": (384, 384, 3, 1, 2),
+    "conv5": (384, 256, 3, 1, 2),
+}
 
 
 def images(n, size, seed=0):
@@ -131,6 +136,7 @@ def test_published_folded_network(shared):
     values = torch.randn(2, 96, 5, 5)
     torch.testing.assert_close(norm(values), values, rtol=1e-6, atol=1e-6)
     with np.load(path, allow_pickle=False) as arrays:
+
         def features(x):
             for i, (_, _, _, stride, groups) in enumerate(LAYERS.values(), 1):
                 weight = torch.from_numpy(arrays[f"conv{i}.weight"])
@@ -139,6 +145,7 @@ def test_published_folded_network(shared):
                 x = torch.relu(x) if i < 5 else x
                 x = F.max_pool2d(x, 3, 2) if i < 3 else x
             return x
+
         assert_same_function(model, features, 0.001, -2.148)
 
 
@@ -147,10 +154,21 @@ def numbered(net, prefix="features"):
 
 
 def blocks(net):
-    place = {0: "conv1.0", 1: "conv1.1", 4: "conv2.0", 5: "conv2.1", 8: "conv3.0", 9: "conv3.1",
-             11: "conv4.0", 12: "conv4.1", 14: "conv5.0"}
-    return {f"backbone.{place[int(n.split('.')[0])]}.{n.split('.', 1)[1]}": t
-            for n, t in net.state_dict().items()}
+    place = {
+        0: "conv1.0",
+        1: "conv1.1",
+        4: "conv2.0",
+        5: "conv2.1",
+        8: "conv3.0",
+        9: "conv3.1",
+        11: "conv4.0",
+        12: "conv4.1",
+        14: "conv5.0",
+    }
+    return {
+        f"backbone.{place[int(n.split('.')[0])]}.{n.split('.', 1)[1]}": t
+        for n, t in net.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize("naming", ["numbered", "blocks", "adjusted", "wrapped", "branch"])
@@ -162,7 +180,9 @@ def test_public_pytorch_namings(tmp_path, naming):
     elif naming == "adjusted":
         scale, bias = 0.002, -1.0
         state = numbered(net, "feat_extraction") | {
-            "adjust.weight": torch.full((1, 1, 1, 1), scale), "adjust.bias": torch.tensor([bias])}
+            "adjust.weight": torch.full((1, 1, 1, 1), scale),
+            "adjust.bias": torch.tensor([bias]),
+        }
     else:
         bias = 0.5
         state |= {"corr_bias": torch.tensor([bias])}
@@ -195,8 +215,10 @@ def test_reference_ensemble(tmp_path):
             state |= {f"branch{j}.{own}": value for j in (1, 2)}
     state |= {"corr_bias1": torch.tensor([1.0]), "corr_bias2": torch.tensor([2.0])}
     for name, value in weights.state_dict().items():
-        state["cluster_weight." + name.replace("layers", "cluster_weight").replace(
-            "linear", "linear.0")] = value
+        state[
+            "cluster_weight."
+            + name.replace("layers", "cluster_weight").replace("linear", "linear.0")
+        ] = value
     torch.save(state, tmp_path / "ensemble.pth")
     model = checkpoints.load_esiamfc(tmp_path / "ensemble.pth")
     assert model.k == 2
@@ -285,6 +307,6 @@ def test_header_is_readable_without_this_project(tmp_path):
     path = tmp_path / "model.safetensors"
     checkpoints.save(path, SiamFC(0.125))
     size = int.from_bytes(path.read_bytes()[:8], "little")
-    plain = json.loads(path.read_bytes()[8:8 + size])
+    plain = json.loads(path.read_bytes()[8 : 8 + size])
     assert json.loads(plain["__metadata__"]["esiamfc"])["network"] == "siamfc"
     assert checkpoints.header(path)["network"] == "siamfc"

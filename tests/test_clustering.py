@@ -16,9 +16,15 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.samples import Samples, distances, gram
 
 SETS = ("tiny", "tinysoft", "small", "soft")
-GOLDEN = [(s, *run) for s in SETS for run in (
-    ("kmeans_s11", 0.0, 0.0, 70), ("pikmeans_s11", 0.005, 0.005, 100),
-    ("pikmeans_s11_kp0.05_ki0.01", 0.05, 0.01, 100))]
+GOLDEN = [
+    (s, *run)
+    for s in SETS
+    for run in (
+        ("kmeans_s11", 0.0, 0.0, 70),
+        ("pikmeans_s11", 0.005, 0.005, 100),
+        ("pikmeans_s11_kp0.05_ki0.01", 0.05, 0.01, 100),
+    )
+]
 
 
 def unit(x):
@@ -28,7 +34,7 @@ def unit(x):
 def groups(sizes, d=8, noise=0.1, seed=0):
     """Tight groups of unit vectors around different axes."""
     rng = np.random.default_rng(seed)
-    centres = np.eye(d)[:len(sizes)]
+    centres = np.eye(d)[: len(sizes)]
     x = np.repeat(centres, sizes, axis=0)
     return unit(x + noise * rng.standard_normal(x.shape))
 
@@ -38,8 +44,9 @@ def spread(sizes):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks([PIKMeans(), PIKMeans(stop="labels", init="k-means++", max_iter=20,
-                                                     n_init=2)])
+@parametrize_with_checks(
+    [PIKMeans(), PIKMeans(stop="labels", init="k-means++", max_iter=20, n_init=2)]
+)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -65,14 +72,13 @@ def test_reference_runs(shared, name, run, kp, ki, most, shares_gram):
             control.assign = recorded
             return control
 
-    fitted = Recording(6, kp=kp, ki=ki, stop="labels", max_iter=most,
-                       init=x[expected["init_idx0"]])
+    fitted = Recording(6, kp=kp, ki=ki, stop="labels", max_iter=most, init=x[expected["init_idx0"]])
     fitted.fit(x, gram_matrix=gram(x) if shares_gram else None)
     assert np.array_equal(np.stack(steps, axis=1), expected["labels_hist0"])
     assert np.array_equal(fitted.labels_, expected["labels0"])
     assert np.array_equal(fitted.sizes_, expected["sizes"])
     losses = expected["accu_err"]
-    np.testing.assert_allclose(fitted.history_["loss"][:len(losses)], losses, rtol=1e-9)
+    np.testing.assert_allclose(fitted.history_["loss"][: len(losses)], losses, rtol=1e-9)
     np.testing.assert_allclose(fitted.cluster_centers_, expected["final_centres"], atol=1e-12)
     assert fitted.converged_ == (fitted.n_iter_ < most)
 
@@ -88,8 +94,13 @@ def test_balanced_stop_on_reference_data(shared, name):
     assert "every size within tolerance" in fitted.stop_reason_
     assert np.array_equal(fitted.predict(x), fitted.labels_)
     low, high = size_bounds(len(x), 6, 0.02)
-    exact = constrained(6, size_min=low, size_max=high, n_init=10 if len(x) < 1000 else 2,
-                        random_state=0).fit(x.astype(np.float64)).labels_
+    exact = (
+        constrained(
+            6, size_min=low, size_max=high, n_init=10 if len(x) < 1000 else 2, random_state=0
+        )
+        .fit(x.astype(np.float64))
+        .labels_
+    )
     centres = np.stack([x[exact == j].mean(axis=0) for j in range(6)])
     table = -np.log((x @ centres.T + 1) / 2)
     assert fitted.loss_ <= 1.02 * (table[np.arange(len(x)), exact] ** 2).sum()
@@ -101,9 +112,11 @@ def test_every_assignment_is_the_cheapest_of_its_sizes():
     for _ in range(20):
         cost = rng.random((6, 3)).round(1 if rng.random() < 0.5 else 6)  # half with ties
         labels = rebalance(cost, cost.argmin(axis=1), 2, 2)
-        best = min(cost[np.arange(6), np.array(a)].sum()
-                   for a in itertools.product(range(3), repeat=6)
-                   if np.array_equal(np.bincount(a, minlength=3), [2, 2, 2]))
+        best = min(
+            cost[np.arange(6), np.array(a)].sum()
+            for a in itertools.product(range(3), repeat=6)
+            if np.array_equal(np.bincount(a, minlength=3), [2, 2, 2])
+        )
         assert np.bincount(labels, minlength=3).tolist() == [2, 2, 2]
         assert cost[np.arange(6), labels].sum() == pytest.approx(best, abs=1e-12)
         priced = cost + prices(cost, labels)
@@ -207,10 +220,12 @@ def test_plain_k_means_when_gains_are_zero():
 def test_torch_and_numpy_agree(stop, shares_gram):
     x = groups([70, 40, 30, 20], noise=0.4, seed=5)
     tensor = torch.from_numpy(x)
-    a = PIKMeans(4, stop=stop, random_state=3, n_init=2).fit(x, gram_matrix=gram(x)
-                                                             if shares_gram else None)
+    a = PIKMeans(4, stop=stop, random_state=3, n_init=2).fit(
+        x, gram_matrix=gram(x) if shares_gram else None
+    )
     b = PIKMeans(4, stop=stop, random_state=3, n_init=2).fit(
-        tensor, gram_matrix=gram(tensor) if shares_gram else None)
+        tensor, gram_matrix=gram(tensor) if shares_gram else None
+    )
     assert np.array_equal(a.labels_, b.labels_)
     assert a.loss_ == pytest.approx(b.loss_, rel=1e-12)
     np.testing.assert_allclose(a.cluster_centers_, b.cluster_centers_, atol=1e-12)
@@ -303,11 +318,19 @@ def test_constrained_k_means_is_balanced_and_stops():
     assert fitted.converged_
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"n_clusters": 0}, "n_clusters=0"), ({"n_clusters": 7}, "n_samples=6"),
-    ({"kp": -1.0}, "kp=-1.0"), ({"stop": "never"}, "stop='never'"), ({"init": "best"}, "init="),
-    ({"init": np.eye(4)}, r"init has shape \(4, 4\)"), ({"max_iter": 0}, "max_iter=0"),
-    ({"init": np.full((2, 3), np.nan)}, "init holds NaN")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_clusters": 0}, "n_clusters=0"),
+        ({"n_clusters": 7}, "n_samples=6"),
+        ({"kp": -1.0}, "kp=-1.0"),
+        ({"stop": "never"}, "stop='never'"),
+        ({"init": "best"}, "init="),
+        ({"init": np.eye(4)}, r"init has shape \(4, 4\)"),
+        ({"max_iter": 0}, "max_iter=0"),
+        ({"init": np.full((2, 3), np.nan)}, "init holds NaN"),
+    ],
+)
 def test_bad_parameters(change, message):
     with pytest.raises(StudyError, match=message):
         PIKMeans(**{"n_clusters": 2, **change}).fit(groups([3, 3], d=3))

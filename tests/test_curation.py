@@ -76,8 +76,9 @@ def test_processes_archives_and_parts_give_the_same_store(tmp_path):
 def test_dask(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     root = make_vid(tmp_path / "vid", videos=2)
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
-                                  dashboard_address=None) as cluster:
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
         manifest = curate(root, tmp_path / "store", scheduler=cluster.scheduler_address)
     assert manifest["crops"] == 22
     monkeypatch.setattr(parallel, "DASK_SECONDS", 0.5)
@@ -91,7 +92,7 @@ def break_frames(root: Path) -> None:
     (annotations / "000000.xml").unlink()
     (annotations / "000001.xml").write_text("")
     data = (images / "000002.JPEG").read_bytes()
-    (images / "000002.JPEG").write_bytes(data[:len(data) // 2])
+    (images / "000002.JPEG").write_bytes(data[: len(data) // 2])
     (images / "000003.JPEG").write_bytes(b"")
     write_image(images / "000004.JPEG", frame(64, 48))
     (annotations / "000005.xml").write_text(xml([(0, "a", 200, 10, 220, 20)]))
@@ -105,9 +106,17 @@ def test_broken_frames_are_listed_and_skipped(tmp_path):
     break_frames(root)
     manifest = curate(root, tmp_path / "store", max_bad_fraction=0.5)
     found = problems(tmp_path / "store")
-    expected = ["missing XML", "empty", "truncated", "empty",
-                "size differs: XML 96×72, image 64×48", "outside the frame", "inverted box",
-                "missing JPEG", "twice in the frame"]
+    expected = [
+        "missing XML",
+        "empty",
+        "truncated",
+        "empty",
+        "size differs: XML 96×72, image 64×48",
+        "outside the frame",
+        "inverted box",
+        "missing JPEG",
+        "twice in the frame",
+    ]
     assert [int(n) for _, n, _ in found] == list(range(9))
     for (_, n, reason), words in zip(found, expected, strict=True):
         assert words in reason, n
@@ -134,8 +143,10 @@ def test_video_without_tracks(tmp_path):
     folders(root, "empty")
     manifest = curate(root, tmp_path / "store")
     assert (manifest["videos"], manifest["tracks"], manifest["bad_frames"]) == (3, 2, 0)
-    assert problems(tmp_path / "store") == [("bare", "-1", "video without tracks"),
-                                            ("empty", "-1", "video without tracks")]
+    assert problems(tmp_path / "store") == [
+        ("bare", "-1", "video without tracks"),
+        ("empty", "-1", "video without tracks"),
+    ]
 
 
 def test_spaces_letters_and_a_symlinked_root(tmp_path):
@@ -143,8 +154,10 @@ def test_spaces_letters_and_a_symlinked_root(tmp_path):
     make_video(root, "видео один", frames=2)
     (tmp_path / "link").symlink_to(root)
     curate(tmp_path / "link", tmp_path / "mein Lager")
-    assert CropStore(tmp_path / "mein Lager").tracks["track"].tolist() == ["видео один/0",
-                                                                          "видео один/1"]
+    assert CropStore(tmp_path / "mein Lager").tracks["track"].tolist() == [
+        "видео один/0",
+        "видео один/1",
+    ]
 
 
 def test_directory_without_read_permission():
@@ -174,8 +187,9 @@ def test_changed_parameters_or_source_are_refused(tmp_path):
     _, annotations = folders(root, "train_1", group="ILSVRC2015_VID_train_0001")
     (annotations / "000000.xml").write_text(xml([(0, "class0", 11, 12, 30, 35)]))
     make_video(root, "train_9")
-    with pytest.raises(StudyError, match="new in the source: train/train_9; changed in the source: "
-                                         "train/train_1"):
+    with pytest.raises(
+        StudyError, match="new in the source: train/train_9; changed in the source: train/train_1"
+    ):
         curate(root, store, jpeg_quality=80)
     assert curate(root, store, jpeg_quality=80, force=True)["videos"] == 4
 
@@ -205,8 +219,13 @@ curate(sys.argv[1], sys.argv[2])
 
 
 def start(root: Path, store: Path, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", RUN, str(root), str(store)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(root), str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def test_killed_at_any_moment(tmp_path):
@@ -229,9 +248,11 @@ def test_killed_at_any_moment(tmp_path):
 
 
 def test_workers_end_with_a_killed_parent():
-    code = ("import os; from esiamfc_lib.parallel import spread\n"
-            "def work(_): import time; time.sleep(0.2); return os.getpid()\n"
-            "for pid in spread(work, range(1000), 2): print(pid, flush=True)")
+    code = (
+        "import os; from esiamfc_lib.parallel import spread\n"
+        "def work(_): import time; time.sleep(0.2); return os.getpid()\n"
+        "for pid in spread(work, range(1000), 2): print(pid, flush=True)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     workers = {int(process.stdout.readline()) for _ in range(4)}
     process.kill()
@@ -276,8 +297,11 @@ def test_full_disk(tmp_path):
     root = make_vid(tmp_path / "vid", videos=8, frames=20)
     limit = 2 << 20
 
-    process = start(root, tmp_path / "store", preexec_fn=lambda: resource.setrlimit(
-        resource.RLIMIT_FSIZE, (limit, limit)))
+    process = start(
+        root,
+        tmp_path / "store",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "no space left" in errors and "GB more are needed" in errors
@@ -321,7 +345,7 @@ def test_bad_archives(tmp_path):
     with tarfile.open(tmp_path / "cut.tar.gz", "w:gz") as tar:
         tar.add(root, "ILSVRC2015")
     data = (tmp_path / "cut.tar.gz").read_bytes()
-    (tmp_path / "cut.tar.gz").write_bytes(data[:len(data) // 2])
+    (tmp_path / "cut.tar.gz").write_bytes(data[: len(data) // 2])
     with pytest.raises(StudyError, match="cannot read the archive"):
         curate(tmp_path / "cut.tar.gz", tmp_path / "b")
 

@@ -16,9 +16,14 @@ def test_figures_are_those_of_the_benchmark(root, name):
 
 
 def test_rewrite(tmp_path):
-    rows = [{"name": name, "ours": ours, "reference": 2.0, "unit": "u", "ratio": 1.0, "target": ""}
-            for name, ours in (("curation and store, one process, 1280×720 against", 361.0),
-                               ("bytes of a stored crop", 20_000), ("loader on one core", 886.67))]
+    rows = [
+        {"name": name, "ours": ours, "reference": 2.0, "unit": "u", "ratio": 1.0, "target": ""}
+        for name, ours in (
+            ("curation and store, one process, 1280×720 against", 361.0),
+            ("bytes of a stored crop", 20_000),
+            ("loader on one core", 886.67),
+        )
+    ]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     document = tmp_path / "doc.md"
     document.write_text(f"before\n{documents.BEGIN}\nold\n{documents.END}\nafter\n")

@@ -27,8 +27,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def features(store, model):
-    return embedding.embed(store, model, frames_per_track=5, keep_fraction=0.7, batch_size=4,
-                           weights_digest="abc")
+    return embedding.embed(
+        store, model, frames_per_track=5, keep_fraction=0.7, batch_size=4, weights_digest="abc"
+    )
 
 
 def by_pairs(features, keep_fraction):
@@ -41,7 +42,7 @@ def by_pairs(features, keep_fraction):
                 total[i] += float(np.dot(features[i], features[j]))
     order = sorted(range(m), key=lambda i: -total[i])
     kept = np.zeros(m, bool)
-    kept[order[:int(np.ceil(keep_fraction * m - 1e-9))]] = True
+    kept[order[: int(np.ceil(keep_fraction * m - 1e-9))]] = True
     return kept, total / (m - 1)
 
 
@@ -109,8 +110,9 @@ def test_short_tracks_are_dropped(store, model):
 @pytest.mark.parametrize("changes", [{"batch_size": 64}, {"workers": 2}])
 def test_batches_and_workers_change_nothing(store, model, features, changes, monkeypatch):
     monkeypatch.setattr(embedding, "JOB_TRACKS", 3)
-    again = embedding.embed(store, model, frames_per_track=5, keep_fraction=0.7,
-                            weights_digest="abc", **changes)
+    again = embedding.embed(
+        store, model, frames_per_track=5, keep_fraction=0.7, weights_digest="abc", **changes
+    )
     np.testing.assert_allclose(again.features, features.features, atol=1e-6)
     pd.testing.assert_frame_equal(again.table, features.table)
 
@@ -124,10 +126,12 @@ def test_mixed_precision_stays_close(store, model, features):
 def test_dask_scheduler(store, model, features):
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
-                      dashboard_address=None) as cluster:
-        found = embedding.embed(store, model, frames_per_track=5, keep_fraction=0.7,
-                                scheduler=cluster.scheduler_address)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        found = embedding.embed(
+            store, model, frames_per_track=5, keep_fraction=0.7, scheduler=cluster.scheduler_address
+        )
     np.testing.assert_allclose(found.features, features.features, atol=1e-6)
 
 
@@ -155,8 +159,11 @@ def test_bad_files(features, tmp_path):
     np.savez(path, features=features.features)
     with pytest.raises(StudyError, match="not a file of video features"):
         embedding.VideoFeatures.load(path)
-    embedding.VideoFeatures(np.full((2, 3), np.nan, np.float32), np.array(["a", "b"]),
-                            pd.DataFrame({"track": ["a", "b"]})).save(path)
+    embedding.VideoFeatures(
+        np.full((2, 3), np.nan, np.float32),
+        np.array(["a", "b"]),
+        pd.DataFrame({"track": ["a", "b"]}),
+    ).save(path)
     with pytest.raises(StudyError, match="row 0 has length nan"):
         embedding.VideoFeatures.load(path)
 

@@ -26,8 +26,9 @@ def trained(model):
     return model.eval()
 
 
-@pytest.mark.parametrize("model", [SiamFC(0.05), ESiamFC(1, 0.05), ESiamFC(3, 0.05)],
-                         ids=["siamfc", "k1", "k3"])
+@pytest.mark.parametrize(
+    "model", [SiamFC(0.05), ESiamFC(1, 0.05), ESiamFC(3, 0.05)], ids=["siamfc", "k1", "k3"]
+)
 def test_graphs_equal_the_network(tmp_path, model):
     done = export.to_onnx(trained(model), tmp_path)
     assert done.error < 1e-5
@@ -43,8 +44,14 @@ def test_graphs_equal_the_network(tmp_path, model):
         np.testing.assert_array_equal(weights, [[1.0]])
     # Any number and size of search images.
     later = onnxruntime.InferenceSession(str(done.search))
-    response = later.run(["response"], {"images": np.zeros((3, 3, 239, 239), np.float32),
-                                        "kernel": kernel, "bias": np.zeros(1, np.float32)})[0]
+    response = later.run(
+        ["response"],
+        {
+            "images": np.zeros((3, 3, 239, 239), np.float32),
+            "kernel": kernel,
+            "bias": np.zeros(1, np.float32),
+        },
+    )[0]
     assert response.shape == (3, 1, 15, 15)
 
 

@@ -75,9 +75,10 @@ def test_crop_equals_the_plain_two_step_crop():
     mean = geometry.mean_colour(image)
     for left, top, side in [(40, 30, 90), (-30, -20, 151), (200, 150, 180), (10, 20, 64)]:
         pad = 200
-        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT,
-                                    value=[round(v) for v in mean])
-        cut = padded[pad + top:pad + top + side, pad + left:pad + left + side]
+        padded = cv2.copyMakeBorder(
+            image, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=[round(v) for v in mean]
+        )
+        cut = padded[pad + top : pad + top + side, pad + left : pad + left + side]
         plain = cv2.resize(cut, (255, 255), interpolation=cv2.INTER_LINEAR)
         ours = geometry.crop(image, (left + (side - 1) / 2, top + (side - 1) / 2), side, 255)
         difference = np.abs(ours.astype(int) - plain)
@@ -114,8 +115,11 @@ def test_grey_image_becomes_three_channels(tmp_path):
 
 def test_unreadable_images(tmp_path):
     whole = geometry.encode_jpeg(textured())
-    for name, data, reason in [("zero.jpg", b"", "empty"), ("text.jpg", b"hello", "no image"),
-                               ("cut.jpg", whole[:len(whole) // 2], "truncated")]:
+    for name, data, reason in [
+        ("zero.jpg", b"", "empty"),
+        ("text.jpg", b"hello", "no image"),
+        ("cut.jpg", whole[: len(whole) // 2], "truncated"),
+    ]:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(StudyError, match=reason):
             geometry.read_image(tmp_path / name)
@@ -123,8 +127,9 @@ def test_unreadable_images(tmp_path):
         geometry.read_image(tmp_path / "absent.jpg")
 
 
-@pytest.mark.parametrize("sampling", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-                                      cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+@pytest.mark.parametrize(
+    "sampling", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+)
 def test_a_jpeg_gives_the_pixels_that_opencv_reads(sampling):
     picture = cv2.GaussianBlur(noise(60, 90), (0, 0), 2)
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])[1].tobytes()
@@ -165,8 +170,13 @@ def test_four_channels_change_no_value_of_a_crop():
     frame, centre, side = noise(90, 120), np.array([100.3, 40.8]), 77.7
     step = side / 50
     matrix = np.array([[step, 0, centre[0] - step * 24.5], [0, step, centre[1] - step * 24.5]])
-    three = cv2.warpAffine(frame, matrix, (50, 50), borderValue=(7, 8, 9),
-                           flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    three = cv2.warpAffine(
+        frame,
+        matrix,
+        (50, 50),
+        borderValue=(7, 8, 9),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )
     border = (7.0, 8.0, 9.0)
     assert np.array_equal(geometry.crop(frame, centre, side, 50, border), three)
     four = geometry.four_channels(frame)

@@ -11,8 +11,9 @@ import pytest
 from esiamfc_lib import figures_clusters, maps
 from esiamfc_lib.errors import StudyError
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-               None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +73,26 @@ def test_page_in_a_browser(page, tmp_path):
     probe = tmp_path / "probe.html"
     probe.write_text(page.read_text().replace("</script>\n</body>", hover))
     shown = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=900,700",
-         "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}",
-         "--virtual-time-budget=4000", "--dump-dom", probe.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True).stdout
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--window-size=900,700",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=4000",
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
     assert 'data-ready="24"' in shown
     assert shown.count("<button>") == 3
-    card = shown[shown.index('<div id="card"'):shown.index('<script id="data"')]
+    card = shown[shown.index('<div id="card"') : shown.index('<script id="data"')]
     assert "display: block" in card
     assert "video7/0" in card
     assert "cluster 1 · dog" in card
@@ -96,13 +110,13 @@ def test_page_refuses(tmp_path, features):
 
 def test_static_map_and_screening_figure(features):
     images = np.zeros((24, 16, 16, 3), np.uint8)
-    figure = figures_clusters.map_with_thumbnails(features[:, :2], images, np.arange(24) % 2,
-                                                  limit=10)
+    figure = figures_clusters.map_with_thumbnails(
+        features[:, :2], images, np.arange(24) % 2, limit=10
+    )
     figure.canvas.draw()
     axis = figure.axes[0]
     assert sum(type(artist).__name__ == "AnnotationBbox" for artist in axis.artists) == 10
-    figures_clusters.screening(np.linspace(0, 1, 12), np.arange(12) > 1,
-                               images[:12]).canvas.draw()
+    figures_clusters.screening(np.linspace(0, 1, 12), np.arange(12) > 1, images[:12]).canvas.draw()
 
 
 def test_thumbnails_spread_over_the_map():

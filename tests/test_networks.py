@@ -31,12 +31,23 @@ def images(n, size, seed=0):
 
 
 def test_parameter_counts_at_width_1_are_the_references():
-    convolutions = (11 * 11 * 3 * 96 + 5 * 5 * 48 * 256 + 3 * 3 * 256 * 384 + 3 * 3 * 192 * 384
-                    + 3 * 3 * 192 * 256)
+    convolutions = (
+        11 * 11 * 3 * 96
+        + 5 * 5 * 48 * 256
+        + 3 * 3 * 256 * 384
+        + 3 * 3 * 192 * 384
+        + 3 * 3 * 192 * 256
+    )
     biases, norms, response = 96 + 256 + 384 + 384 + 256, 2 * (96 + 256 + 384 + 384), 1
     assert count(SiamFC(1.0)) == convolutions + biases + norms + response == 2_336_321
-    assert count(ClusterWeights(6, 1.0)) == 9 * (256 * 384 + 384 * 512 + 512 * 1024) \
-        + (384 + 512 + 1024) + 2 * (384 + 512) + 6 * 1024 == 7_382_656
+    assert (
+        count(ClusterWeights(6, 1.0))
+        == 9 * (256 * 384 + 384 * 512 + 512 * 1024)
+        + (384 + 512 + 1024)
+        + 2 * (384 + 512)
+        + 6 * 1024
+        == 7_382_656
+    )
     assert count(ESiamFC(6)) == count(Stem()) + 6 * count(Branch()) + count(ClusterWeights(6))
 
 
@@ -58,8 +69,10 @@ def test_shapes_and_stride():
     assert model(images(1, 127), images(3, 255)).shape == (3, 17, 17)
     # An image moved by the stride of 8 gives the features moved by one cell.
     big = images(1, 135)
-    torch.testing.assert_close(model.features(big[..., 8:, 8:])[..., :-1, :-1],
-                               model.features(big[..., :127, :127])[..., 1:, 1:])
+    torch.testing.assert_close(
+        model.features(big[..., 8:, 8:])[..., :-1, :-1],
+        model.features(big[..., :127, :127])[..., 1:, 1:],
+    )
 
 
 def test_cross_correlation_equals_convolution_forward_and_backward():
@@ -68,8 +81,9 @@ def test_cross_correlation_equals_convolution_forward_and_backward():
     x = torch.randn(3, 5, 6, 7, generator=generator, dtype=torch.float64).float()
     results = []
     for correlate in (
-            cross_correlation,
-            lambda z, x: F.conv2d(x.reshape(1, 15, 6, 7), z, groups=3)[0]):
+        cross_correlation,
+        lambda z, x: F.conv2d(x.reshape(1, 15, 6, 7), z, groups=3)[0],
+    ):
         own_z, own_x = z.clone().requires_grad_(), x.clone().requires_grad_()
         out = correlate(own_z, own_x)
         (out * torch.arange(out.numel()).reshape(out.shape)).sum().backward()
@@ -96,20 +110,23 @@ def test_response_by_hand():
     branch = Branch(1.0)
     branch.bias.data.fill_(-2.0)
     z, x = torch.full((1, 256, 6, 6), 2.0), torch.ones(1, 256, 22, 22)
-    torch.testing.assert_close(branch.response(z, x),
-                               torch.full((1, 17, 17), 0.001 * 2 * 256 * 36 - 2))
+    torch.testing.assert_close(
+        branch.response(z, x), torch.full((1, 17, 17), 0.001 * 2 * 256 * 36 - 2)
+    )
     # The scale makes up for fewer channels: the same response at every width.
     narrow = Branch(0.25)
-    torch.testing.assert_close(narrow.response(z[:, :64], x[:, :64]),
-                               torch.full((1, 17, 17), 0.001 * 2 * 256 * 36))
+    torch.testing.assert_close(
+        narrow.response(z[:, :64], x[:, :64]), torch.full((1, 17, 17), 0.001 * 2 * 256 * 36)
+    )
 
 
 def test_initial_activations_keep_their_scale_whatever_the_width():
     generator = torch.Generator().manual_seed(0)
     for width in (0.125, 1.0):
         branch = SiamFC(width, seed=1).branch
-        inputs = torch.relu(torch.randn(8, branch.layers[0].in_channels, 12, 12,
-                                        generator=generator))
+        inputs = torch.relu(
+            torch.randn(8, branch.layers[0].in_channels, 12, 12, generator=generator)
+        )
         assert branch(inputs).std().item() == pytest.approx(1.0, abs=0.25)
     first, again, other = (SiamFC(0.125, seed=s).state_dict() for s in (3, 3, 4))
     assert all(torch.equal(first[n], again[n]) for n in first)
@@ -181,5 +198,9 @@ def test_folded_network_is_the_same_function():
     model.eval()
     plain = folded(model)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in plain.modules())
-    torch.testing.assert_close(plain(images(1, 127), images(1, 255)),
-                               model(images(1, 127), images(1, 255)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        plain(images(1, 127), images(1, 255)),
+        model(images(1, 127), images(1, 255)),
+        rtol=1e-4,
+        atol=1e-4,
+    )

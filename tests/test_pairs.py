@@ -30,8 +30,10 @@ def store(tmp_path_factory):
 
 
 def batches(loader, epoch, start=0):
-    return [(b.number.tolist(), b.track.tolist(), b.exemplar.sum().item(), b.search.sum().item())
-            for b in loader.epoch(epoch, start)]
+    return [
+        (b.number.tolist(), b.track.tolist(), b.exemplar.sum().item(), b.search.sum().item())
+        for b in loader.epoch(epoch, start)
+    ]
 
 
 def test_uniform_is_a_pure_function_of_the_number():
@@ -50,8 +52,9 @@ def test_frames_of_a_pair_are_near_and_of_one_track(store):
     pairs = data.pairs(np.arange(2000))
     offset, frame = store.index.offset, store.index.frame
     for row in ("exemplar", "search"):
-        assert np.all((pairs[row] >= offset[pairs["track"]])
-                      & (pairs[row] < offset[pairs["track"] + 1]))
+        assert np.all(
+            (pairs[row] >= offset[pairs["track"]]) & (pairs[row] < offset[pairs["track"] + 1])
+        )
     distance = np.abs(frame[pairs["exemplar"]] - frame[pairs["search"]])
     assert distance.max() == 3 and distance.min() == 1  # another frame, never the same
     assert set(distance) == {1, 2, 3} and pairs["positive"].all()
@@ -74,8 +77,11 @@ def test_only_the_given_tracks(store):
 def test_weights(store):
     # Video 0 with both its tracks, video 1 with one: 1/4, 1/4, 1/2 or thirds or by length.
     tracks, numbers = np.array([0, 1, 2]), np.arange(20_000)
-    for weights, expected in (("video", [0.25, 0.25, 0.5]), ("track", [1 / 3] * 3),
-                              ("length", np.array([12, 11, 12]) / 35)):
+    for weights, expected in (
+        ("video", [0.25, 0.25, 0.5]),
+        ("track", [1 / 3] * 3),
+        ("length", np.array([12, 11, 12]) / 35),
+    ):
         drawn = PairDataset(store, tracks, length=1, weights=weights).pairs(numbers)["track"]
         assert np.bincount(drawn, minlength=3) / 20_000 == pytest.approx(expected, abs=0.02)
 
@@ -90,8 +96,9 @@ def test_negative_pairs(store):
     assert np.all(video[pairs["track"]][negative] != video[pairs["other"]][negative])
     assert np.all(name[pairs["track"]] == name[pairs["other"]])
     offset = store.index.offset
-    assert np.all((pairs["search"] >= offset[pairs["other"]])
-                  & (pairs["search"] < offset[pairs["other"] + 1]))
+    assert np.all(
+        (pairs["search"] >= offset[pairs["other"]]) & (pairs["search"] < offset[pairs["other"] + 1])
+    )
     alone = PairDataset(store, np.array([0, 1]), length=1, negative_fraction=1.0)
     assert alone.pairs(np.arange(50))["positive"].all()  # there is no other video
 
@@ -154,8 +161,12 @@ def test_fewer_pairs_than_a_batch(store):
 
 
 def test_bad_parameters(store):
-    for wrong, words in (({"weights": "size"}, "'size'"), ({"length": 0}, "length = 0"),
-                         ({"negative_fraction": 1.5}, "1.5"), ({"margin": 65}, "margin = 65")):
+    for wrong, words in (
+        ({"weights": "size"}, "'size'"),
+        ({"length": 0}, "length = 0"),
+        ({"negative_fraction": 1.5}, "1.5"),
+        ({"margin": 65}, "margin = 65"),
+    ):
         with pytest.raises(StudyError, match=words):
             PairDataset(store, **({"length": 1} | wrong))
     with pytest.raises(StudyError, match="no tracks"):
@@ -179,8 +190,9 @@ def ramp(size=255):
 
 
 def test_resample_by_hand():
-    assert torch.equal(resample(ramp(), 239, torch.zeros(1), torch.zeros(1, 2))[0, 0, 0],
-                       torch.arange(8.0, 247.0))
+    assert torch.equal(
+        resample(ramp(), 239, torch.zeros(1), torch.zeros(1, 2))[0, 0, 0], torch.arange(8.0, 247.0)
+    )
     shifted = resample(ramp(), 239, torch.zeros(1), torch.tensor([[5.0, 0.0]]))
     assert torch.allclose(shifted[0, 0, 0], torch.arange(13.0, 252.0), atol=1e-3)
     wider = resample(ramp(), 127, torch.tensor([0.05]), torch.zeros(1, 2))[0, 0, 0]
@@ -205,8 +217,16 @@ def test_grey_relight_blur_by_hand():
 def test_augment(store):
     data = PairDataset(store, length=64, margin=PAPER.margin)
     batch = data.__getitems__(list(range(8)))
-    everything = Augmentation(search_size=239, translation=8, stretch=0.05, grey=0.5, blur=0.5,
-                              brightness=0.2, contrast=0.2, colour=0.1)
+    everything = Augmentation(
+        search_size=239,
+        translation=8,
+        stretch=0.05,
+        grey=0.5,
+        blur=0.5,
+        brightness=0.2,
+        contrast=0.2,
+        colour=0.1,
+    )
     exemplar, search = augment(batch, everything, seed=1)
     assert exemplar.shape == (8, 3, 127, 127) and search.shape == (8, 3, 239, 239)
     assert exemplar.dtype == torch.float32 and search.min() >= 0 and search.max() <= 255

@@ -137,8 +137,7 @@ def test_runs_start_alike_and_differ_as_they_should(study):
     assert worst["k-means"] > 2
     assert (table["largest"] >= table["smallest"]).all()
     repeated, _ = study.runs(3, n_runs=4)
-    pd.testing.assert_frame_equal(table.drop(columns="seconds"),
-                                  repeated.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), repeated.drop(columns="seconds"))
 
 
 def test_histories_and_their_figures(study):
@@ -146,9 +145,10 @@ def test_histories_and_their_figures(study):
     last = whole.groupby("method").tail(1)
     assert (last["changes"] == 0).all()
     assert (single.groupby(["method", "iteration"])["size"].sum() == 60).all()
-    for figure in (figures_clusters.histories(whole),
-                   figures_clusters.controls(single, ["PIk-means, published",
-                                                      "PIk-means, balanced"])):
+    for figure in (
+        figures_clusters.histories(whole),
+        figures_clusters.controls(single, ["PIk-means, published", "PIk-means, balanced"]),
+    ):
         figure.canvas.draw()
 
 
@@ -168,16 +168,18 @@ def test_figures_leave_settings_alone(study, features):
 
     before = dict(mpl.rcParams)
     table, labels = study.runs(3, n_runs=3)
-    pairs = pd.concat([pairwise_agreement(found).assign(method=method)
-                       for method, found in labels.items()])
+    pairs = pd.concat(
+        [pairwise_agreement(found).assign(method=method) for method, found in labels.items()]
+    )
     made = partition.partition(features, n_clusters=3)
     images = np.zeros((60, 16, 16, 3), np.uint8)
     for figure in (
-            figures_clusters.stability(table, pairs),
-            figures_clusters.agreement({m: agreement_matrix(x) for m, x in labels.items()}),
-            figures_clusters.sizes({m: np.bincount(x[0]) for m, x in labels.items()}),
-            figures_clusters.gallery(images, made.table, count=4),
-            figures_clusters.map_with_thumbnails(features.features[:, :2], images, made.labels)):
+        figures_clusters.stability(table, pairs),
+        figures_clusters.agreement({m: agreement_matrix(x) for m, x in labels.items()}),
+        figures_clusters.sizes({m: np.bincount(x[0]) for m, x in labels.items()}),
+        figures_clusters.gallery(images, made.table, count=4),
+        figures_clusters.map_with_thumbnails(features.features[:, :2], images, made.labels),
+    ):
         figure.canvas.draw()
     assert dict(mpl.rcParams) == before
 

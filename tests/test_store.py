@@ -40,8 +40,10 @@ def copy(made, tmp_path):
 
 @contextmanager
 def changing(file):
-    with (lmdb.open(str(file), subdir=False, lock=False) as shard,
-          shard.begin(write=True) as transaction):
+    with (
+        lmdb.open(str(file), subdir=False, lock=False) as shard,
+        shard.begin(write=True) as transaction,
+    ):
         yield transaction
 
 
@@ -52,8 +54,15 @@ def pixels(path, track, i):
 def test_reads_several_shards_as_one(made):
     store = CropStore(made / "store")
     assert len(store.shards) == 3 and len(store) == 33
-    assert store.tracks.columns.tolist()[:7] == ["track", "video", "track_id", "name", "split",
-                                                 "frames", "family"]
+    assert store.tracks.columns.tolist()[:7] == [
+        "track",
+        "video",
+        "track_id",
+        "name",
+        "split",
+        "frames",
+        "family",
+    ]
     assert store.tracks["frames"].tolist() == [6, 5, 6, 5, 6, 5]
     for track in range(6):
         for i, _ in enumerate(store.frames(track)):
@@ -62,8 +71,12 @@ def test_reads_several_shards_as_one(made):
 
 
 def test_keys_are_readable_and_ordered(made):
-    with lmdb.open(str(made / "store/shard-0000.mdb"), subdir=False, readonly=True,
-                   lock=False) as shard, shard.begin() as transaction:
+    with (
+        lmdb.open(
+            str(made / "store/shard-0000.mdb"), subdir=False, readonly=True, lock=False
+        ) as shard,
+        shard.begin() as transaction,
+    ):
         keys = [bytes(key).decode() for key, _ in transaction.cursor()]
     assert keys[:3] == ["#train/train_0", "train_0/000/000000", "train_0/000/000001"]
     assert keys == sorted(keys)
@@ -111,22 +124,35 @@ def test_index_has_no_pickle_and_opens_fast(tmp_path):
     crops = np.arange(tracks * length)
     index = Index(
         video=np.array([f"ILSVRC2015_train_{v:08d}" for v in range(tracks)]),
-        split=np.full(tracks, "train"), shard=np.zeros(tracks, np.int32),
-        size=np.zeros((tracks, 2), np.int32), n_frames=np.zeros(tracks, np.int32),
-        content=np.full(tracks, "0" * 32), track_video=np.arange(tracks, dtype=np.int32),
-        track_id=np.zeros(tracks, np.int32), track_name=np.full(tracks, "n02084071"),
-        track_family=np.full(tracks, ""), offset=np.arange(tracks + 1) * length,
-        frame=(crops % length).astype(np.int32), box=np.zeros((len(crops), 4), np.float32),
-        occluded=np.zeros(len(crops), bool), generated=np.zeros(len(crops), bool),
-        n_bytes=np.zeros(len(crops), np.int32), crc=np.zeros(len(crops), np.uint32),
-        problem=np.zeros((0, 4), "U1"))
+        split=np.full(tracks, "train"),
+        shard=np.zeros(tracks, np.int32),
+        size=np.zeros((tracks, 2), np.int32),
+        n_frames=np.zeros(tracks, np.int32),
+        content=np.full(tracks, "0" * 32),
+        track_video=np.arange(tracks, dtype=np.int32),
+        track_id=np.zeros(tracks, np.int32),
+        track_name=np.full(tracks, "n02084071"),
+        track_family=np.full(tracks, ""),
+        offset=np.arange(tracks + 1) * length,
+        frame=(crops % length).astype(np.int32),
+        box=np.zeros((len(crops), 4), np.float32),
+        occluded=np.zeros(len(crops), bool),
+        generated=np.zeros(len(crops), bool),
+        n_bytes=np.zeros(len(crops), np.int32),
+        crc=np.zeros(len(crops), np.uint32),
+        problem=np.zeros((0, 4), "U1"),
+    )
     (tmp_path / "index.npz").write_bytes(index.to_bytes())
-    (tmp_path / "manifest.json").write_text(json.dumps(
-        {"format": 1, "complete": True, "digest": "x", "shards": []}))
-    code = ("import sys, time; from esiamfc_lib.store import CropStore; t = time.perf_counter();"
-            "s = CropStore(sys.argv[1]); s.tracks; print(len(s), time.perf_counter() - t)")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
-                          text=True, check=True)
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"format": 1, "complete": True, "digest": "x", "shards": []})
+    )
+    code = (
+        "import sys, time; from esiamfc_lib.store import CropStore; t = time.perf_counter();"
+        "s = CropStore(sys.argv[1]); s.tracks; print(len(s), time.perf_counter() - t)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     count, seconds = done.stdout.split()
     assert int(count) == 1_000_000 and float(seconds) < 1
 
@@ -186,7 +212,7 @@ def test_damaged_stores(copy, tmp_path):
     with pytest.raises(StudyError, match=r"no crop store: manifest.json"):
         CropStore(tmp_path / "nowhere")
     index = (copy / "index.npz").read_bytes()
-    (copy / "index.npz").write_bytes(index[:len(index) // 2])
+    (copy / "index.npz").write_bytes(index[: len(index) // 2])
     with pytest.raises(StudyError, match=r"index.npz is damaged"):
         CropStore(copy)
     (copy / "index.npz").write_bytes(index)
@@ -219,8 +245,10 @@ def run(*words):
 
 def test_command(made, copy, tmp_path, capsys):
     for i in (1, 2):
-        assert run("build", made / "vid", tmp_path / f"part{i}", "--part", f"{i}/2",
-                   "--workers", 1) == 0
+        assert (
+            run("build", made / "vid", tmp_path / f"part{i}", "--part", f"{i}/2", "--workers", 1)
+            == 0
+        )
     assert run("merge", tmp_path / "all", tmp_path / "part1", tmp_path / "part2") == 0
     assert CropStore(tmp_path / "all").digest == CropStore(made / "store").digest
     capsys.readouterr()

@@ -21,11 +21,29 @@ from esiamfc_lib.synthetic_scenes import Truth
 from esiamfc_lib.synthetic_sheets import background_sheet, contact_sheet, family_sheet
 from esiamfc_lib.synthetic_textures import BACKGROUNDS, TEXTURES, palette
 
-TINY = {"seed": 3, "train_videos": 3, "val_videos": 2, "video_frames": 6, "otb_sequences": 2,
-        "vot_sequences": 2, "got10k_sequences": 2, "test_frames": 8, "width": 160, "height": 120,
-        "families": 6, "separation": 1.0}
-SETTINGS = {"seed": 0, "video_frames": 40, "test_frames": 60, "width": 320, "height": 240,
-            "families": 6, "separation": 1.0}
+TINY = {
+    "seed": 3,
+    "train_videos": 3,
+    "val_videos": 2,
+    "video_frames": 6,
+    "otb_sequences": 2,
+    "vot_sequences": 2,
+    "got10k_sequences": 2,
+    "test_frames": 8,
+    "width": 160,
+    "height": 120,
+    "families": 6,
+    "separation": 1.0,
+}
+SETTINGS = {
+    "seed": 0,
+    "video_frames": 40,
+    "test_frames": 60,
+    "width": 320,
+    "height": 240,
+    "families": 6,
+    "separation": 1.0,
+}
 
 PIXELS, BOXES = "88c8219c48c8608a", "97d7f5f2e44ddc68"  # digests of the set TINY
 
@@ -36,8 +54,9 @@ def tiny(tmp_path_factory) -> Layout:
 
 
 def content(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*"))
-            if p.is_file()}
+    return {
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+    }
 
 
 def pixel_digest(root: Path) -> str:
@@ -50,16 +69,21 @@ def pixel_digest(root: Path) -> str:
 def box_digest(root: Path) -> str:
     """Of all annotations that hold whole numbers: they do not depend on how floats are printed."""
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.xml"), *root.rglob("groundtruth_rect.txt"),
-                        *root.rglob("*.tag"), *root.rglob("*.label")]):
+    for path in sorted(
+        [
+            *root.rglob("*.xml"),
+            *root.rglob("groundtruth_rect.txt"),
+            *root.rglob("*.tag"),
+            *root.rglob("*.label"),
+        ]
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def test_a_seed_gives_the_same_pixels_and_boxes_on_every_machine(tiny):
     """Fixed digests: a change of either means other data, so raise ``synthetic.VERSION``."""
-    assert (pixel_digest(tiny.root), box_digest(tiny.root)) == (
-        PIXELS, BOXES)
+    assert (pixel_digest(tiny.root), box_digest(tiny.root)) == (PIXELS, BOXES)
 
 
 def test_the_first_videos_do_not_depend_on_how_many_follow_nor_on_the_workers(tiny, tmp_path):
@@ -72,8 +96,11 @@ def test_the_first_videos_do_not_depend_on_how_many_follow_nor_on_the_workers(ti
 
 def test_splits_share_nothing_and_seeds_differ(tiny):
     settings = {**SETTINGS, "video_frames": 2, "test_frames": 2}
-    firsts = [next(scene_of(Job(split, 0), {**settings, "seed": seed}).render())[0].tobytes()
-              for split in synthetic.SPLITS for seed in (0, 1)]
+    firsts = [
+        next(scene_of(Job(split, 0), {**settings, "seed": seed}).render())[0].tobytes()
+        for split in synthetic.SPLITS
+        for seed in (0, 1)
+    ]
     assert len(set(firsts)) == len(firsts)
 
 
@@ -95,15 +122,26 @@ def test_a_complete_set_is_left_alone_and_an_interrupted_one_finished(tiny, tmp_
     assert content(root) == before
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"seed": 4}, "seed"), ({"separation": 0.5}, "separation"), ({"train_videos": 9}, "counts")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"seed": 4}, "seed"), ({"separation": 0.5}, "separation"), ({"train_videos": 9}, "counts")],
+)
 def test_another_data_set_in_the_folder_is_refused(tiny, change, words):
     with pytest.raises(StudyError, match=f"other values of {words}"):
         build(tiny.root, **{**TINY, **change})
 
 
-@pytest.mark.parametrize("change", [{"families": 1}, {"families": 13}, {"separation": 1.5},
-                                    {"width": 10}, {"val_videos": -1}, {"video_frames": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"families": 1},
+        {"families": 13},
+        {"separation": 1.5},
+        {"width": 10},
+        {"val_videos": -1},
+        {"video_frames": 1},
+    ],
+)
 def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, change):
     with pytest.raises(StudyError, match="built-in data"):
         build(tmp_path / "set", **{**TINY, **change})
@@ -139,8 +177,11 @@ def test_vid_layout_is_read_by_the_vid_reader(tiny):
 
 
 def test_vid_xml_has_the_original_form(tiny):
-    path = (tiny.vid / "Annotations/VID/train/ILSVRC2015_VID_train_0000"
-            / "ILSVRC2015_train_00000000/000002.xml")
+    path = (
+        tiny.vid
+        / "Annotations/VID/train/ILSVRC2015_VID_train_0000"
+        / "ILSVRC2015_train_00000000/000002.xml"
+    )
     root = ElementTree.parse(path).getroot()
     assert root.findtext("folder") == "ILSVRC2015_VID_train_0000/ILSVRC2015_train_00000000"
     assert root.findtext("filename") == "000002"
@@ -149,9 +190,12 @@ def test_vid_xml_has_the_original_form(tiny):
     thing = root.find("object")
     assert [child.tag for child in thing] == ["trackid", "name", "bndbox", "occluded", "generated"]
     assert {child.tag for child in thing.find("bndbox")} == {"xmin", "ymin", "xmax", "ymax"}
-    assert path.with_suffix("").parts[-3:] == (
-        tiny.vid / "Data/VID/train/ILSVRC2015_VID_train_0000/ILSVRC2015_train_00000000/000002"
-    ).parts[-3:]
+    assert (
+        path.with_suffix("").parts[-3:]
+        == (
+            tiny.vid / "Data/VID/train/ILSVRC2015_VID_train_0000/ILSVRC2015_train_00000000/000002"
+        ).parts[-3:]
+    )
 
 
 def test_otb_layout(tiny):
@@ -167,8 +211,13 @@ def test_vot_layout_is_read_by_the_got10k_toolkit(tiny):
     assert len(data) == 2
     for files, polygons, meta in data:
         assert len(files) == 8 and polygons.shape == (8, 8)
-        assert set(meta) == {"camera_motion", "illum_change", "motion_change", "occlusion",
-                             "size_change"}
+        assert set(meta) == {
+            "camera_motion",
+            "illum_change",
+            "motion_change",
+            "occlusion",
+            "size_change",
+        }
         boxes = np.array([geometry.polygon_to_box(p) for p in polygons])
         assert (boxes[:, 2:] > 5).all()
 
@@ -229,8 +278,9 @@ def test_speed_is_mostly_within_the_search_region():
 
 
 def test_attributes_are_what_was_seen():
-    seen = {name for index in range(12)
-            for name in scene_of(Job("otb", index), SETTINGS).challenges}
+    seen = {
+        name for index in range(12) for name in scene_of(Job("otb", index), SETTINGS).challenges
+    }
     assert {"occlusion", "blur", "scale", "illumination", "distractors", "fast_motion"} <= seen
     scene = scene_of(Job("otb", 0), SETTINGS)
     box, polygon = np.array([10, 10, 20, 20]), np.zeros((4, 2))
@@ -239,7 +289,8 @@ def test_attributes_are_what_was_seen():
     cut = [*calm[:5], Truth(box, polygon, 0.5, 0.5, 0.0, 400), *calm[:4]]
     grown = [*calm[:5], Truth(box, polygon, 1.0, 1.0, 9.0, 1600), *calm[:4]]
     assert not {"occlusion", "blur", "scale", "out_of_view", "fast_motion"} & set(
-        scene.attributes(calm))
+        scene.attributes(calm)
+    )
     assert "occlusion" in scene.attributes(covered) and covered[5].occluded
     assert "out_of_view" in scene.attributes(cut) and not cut[5].occluded
     assert {"scale", "blur"} <= set(scene.attributes(grown))
@@ -257,8 +308,11 @@ def test_separation_decides_how_much_the_label_says():
 
 
 def test_distractors_are_of_the_same_kind_but_look_different():
-    scene = next(s for s in (scene_of(Job("otb", i), {**SETTINGS, "separation": 0.3})
-                             for i in range(20)) if "distractors" in s.challenges)
+    scene = next(
+        s
+        for s in (scene_of(Job("otb", i), {**SETTINGS, "separation": 0.3}) for i in range(20))
+        if "distractors" in s.challenges
+    )
     target = scene.targets[0].instance
     for actor in scene._distractors:
         assert actor.instance.kind == target.kind
@@ -279,8 +333,9 @@ def test_sprites_fill_their_canvas_without_being_cut(family):
     assert moves == (instance.deforms or kind.shape == "face")
 
 
-@pytest.mark.parametrize("make", [*TEXTURES.values(), *BACKGROUNDS.values()],
-                         ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [*TEXTURES.values(), *BACKGROUNDS.values()], ids=lambda make: make.__name__
+)
 def test_textures_and_backgrounds_are_pictures_with_structure(make):
     rng = np.random.default_rng(5)
     is_texture = make in TEXTURES.values()
@@ -318,10 +373,24 @@ def test_paste_blends_clips_and_marks_its_pixels():
 
 def test_families_table_lists_every_track(tiny):
     table = tiny.families()
-    assert list(table.columns) == ["split", "video", "track_id", "family", "shape", "texture",
-                                   "motion", "background", "attributes"]
+    assert list(table.columns) == [
+        "split",
+        "video",
+        "track_id",
+        "family",
+        "shape",
+        "texture",
+        "motion",
+        "background",
+        "attributes",
+    ]
     assert table.groupby("split").video.nunique().to_dict() == {
-        "train": 3, "val": 2, "otb": 2, "vot": 2, "got10k": 2}
+        "train": 3,
+        "val": 2,
+        "otb": 2,
+        "vot": 2,
+        "got10k": 2,
+    }
     assert json.loads((tiny.root / "manifest.json").read_text())["seed"] == 3
 
 

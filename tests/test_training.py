@@ -40,13 +40,19 @@ class Blobs:
     def epoch(self, epoch, start=0):
         for step in range(start, self.number):
             time.sleep(self.delay)
-            pairs = [self._pair(epoch, step * self.size + i)
-                     for i in range(self.rank, self.size, self.world)]
+            pairs = [
+                self._pair(epoch, step * self.size + i)
+                for i in range(self.rank, self.size, self.world)
+            ]
             z, x, tracks = zip(*pairs, strict=True)
-            yield PairBatch(torch.stack(z), torch.stack(x), torch.tensor(tracks),
-                            torch.ones(len(pairs), dtype=torch.bool),
-                            epoch * 1000 + torch.arange(step * self.size + self.rank,
-                                                        (step + 1) * self.size, self.world))
+            yield PairBatch(
+                torch.stack(z),
+                torch.stack(x),
+                torch.tensor(tracks),
+                torch.ones(len(pairs), dtype=torch.bool),
+                epoch * 1000
+                + torch.arange(step * self.size + self.rank, (step + 1) * self.size, self.world),
+            )
 
     def _pair(self, epoch, index):
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -97,8 +103,14 @@ def copy_of(module):
 
 
 def test_learns_and_logs(tmp_path):
-    result = fit(BaselineTask(small()), parameters(epochs=5), Blobs(10, 4), tmp_path,
-                 validation=Blobs(2, 4, seed=9), info={"data": "abc"})
+    result = fit(
+        BaselineTask(small()),
+        parameters(epochs=5),
+        Blobs(10, 4),
+        tmp_path,
+        validation=Blobs(2, 4, seed=9),
+        info={"data": "abc"},
+    )
     losses = [entry["validation"]["loss"] for entry in result.history]
     assert losses[-1] < 0.95 * losses[0]
     assert result.best["epoch"] == int(np.argmin(losses))
@@ -116,8 +128,7 @@ def test_learning_rates_by_hand():
     p = parameters(epochs=4, lr=1e-2, lr_last=1e-5)
     assert [exponential(e, p) for e in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5])
     p = parameters(epochs=6, lr=1e-2, lr_last=1e-4)
-    assert [stepwise(e, p) for e in range(6)] == pytest.approx(
-        [1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
+    assert [stepwise(e, p) for e in range(6)] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
     assert exponential(0, parameters(epochs=1)) == pytest.approx(1e-2)
 
 
@@ -142,8 +153,12 @@ def test_one_step_is_sgd_by_hand(tmp_path):
 
 def test_gradient_clipping_bounds_the_step(tmp_path):
     model, start = small(), copy_of(small())
-    fit(BaselineTask(model), parameters(epochs=1, lr=1.0, weight_decay=0.0, clip_norm=1e-3),
-        Blobs(1), tmp_path)
+    fit(
+        BaselineTask(model),
+        parameters(epochs=1, lr=1.0, weight_decay=0.0, clip_norm=1e-3),
+        Blobs(1),
+        tmp_path,
+    )
     moved = torch.cat([(p.detach() - start[n]).flatten() for n, p in model.named_parameters()])
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
@@ -195,16 +210,27 @@ fit(BaselineTask(small()), parameters(epochs=3, checkpoint_seconds=0.0), Blobs(5
 def run_script(folder):
     script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder))
     environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", script], env=environment,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def results_of(folder):
     state = checkpoints.load_state(folder / "state.pt")
-    lines = [{k: v for k, v in line.items() if k != "seconds"}
-             for event in ("step", "epoch") for line in read_log(folder, event)]
-    return ((folder / "best.safetensors").read_bytes(), lines, state["history"],
-            checkpoints.digest(state["learners"]))
+    lines = [
+        {k: v for k, v in line.items() if k != "seconds"}
+        for event in ("step", "epoch")
+        for line in read_log(folder, event)
+    ]
+    return (
+        (folder / "best.safetensors").read_bytes(),
+        lines,
+        state["history"],
+        checkpoints.digest(state["learners"]),
+    )
 
 
 def test_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path):
@@ -253,8 +279,12 @@ def test_agreement_is_the_correlation_on_the_chosen_cells():
     a, b = (torch.from_numpy(rng.normal(size=(3, 5, 5))) for _ in range(2))
     where = torch.ones(3, 5, 5, dtype=torch.bool)
     where[:, 2, 1:4] = False
-    expected = np.mean([np.corrcoef(x[m], y[m])[0, 1]
-                        for x, y, m in zip(a.numpy(), b.numpy(), where.numpy(), strict=True)])
+    expected = np.mean(
+        [
+            np.corrcoef(x[m], y[m])[0, 1]
+            for x, y, m in zip(a.numpy(), b.numpy(), where.numpy(), strict=True)
+        ]
+    )
     assert agreement(a, b, where).item() == pytest.approx(expected, abs=1e-6)
     assert agreement(a, 3 * a + 1, where).item() == pytest.approx(1, abs=1e-6)
     assert agreement(a, -a, where).item() == pytest.approx(-1, abs=1e-6)
@@ -268,8 +298,12 @@ def test_diversity_weight_moves_a_branch_away_from_its_start(tmp_path):
     for weight in (0.0, 5.0):
         start = warm(small())
         task = BranchTask(start, frozen_norms=True, diversity_weight=weight)
-        fit(task, parameters(TransferParameters, epochs=4, lr=1e-3), Blobs(10, 4),
-            tmp_path / str(weight))
+        fit(
+            task,
+            parameters(TransferParameters, epochs=4, lr=1e-3),
+            Blobs(10, 4),
+            tmp_path / str(weight),
+        )
         judge = BranchTask(warm(small()), frozen_norms=True, diversity_weight=1.0).eval()
         judge.model.branch.load_state_dict(task.model.branch.state_dict())
         batch = next(Blobs(1, 8, seed=9).epoch(0))
@@ -303,8 +337,14 @@ def test_best_is_chosen_by_tracking_and_never_pruned(tmp_path):
         modes.append(model.training)
         return {"auc": next(scores), "epoch": epoch}
 
-    result = fit(BaselineTask(small()), parameters(epochs=4), Blobs(2), tmp_path,
-                 validation=Blobs(1, seed=9), validate=validate)
+    result = fit(
+        BaselineTask(small()),
+        parameters(epochs=4),
+        Blobs(2),
+        tmp_path,
+        validation=Blobs(1, seed=9),
+        validate=validate,
+    )
     assert result.best["epoch"] == 1 and result.best["score"] == 0.5
     assert not any(modes)
     kept = sorted(p.name for p in tmp_path.glob("*.safetensors"))
@@ -319,8 +359,14 @@ def test_validation_by_tracking_every_nth_epoch_and_the_last(tmp_path):
         called.append(epoch)
         return {"auc": 0.0}
 
-    result = fit(BaselineTask(small()), parameters(epochs=5), Blobs(1), tmp_path,
-                 validate=validate, validate_every=2)
+    result = fit(
+        BaselineTask(small()),
+        parameters(epochs=5),
+        Blobs(1),
+        tmp_path,
+        validate=validate,
+        validate_every=2,
+    )
     assert called == [1, 3, 4]
     assert result.best["epoch"] == 1
 
@@ -347,18 +393,29 @@ def test_nonfinite_loss_stops_and_keeps_the_batch(tmp_path):
 def test_branches_together_end_as_they_would_alone(tmp_path):
     loaders = [Blobs(2, seed=5), Blobs(3, 1, seed=6), Blobs(2, seed=7)]
     settings = [parameters(TransferParameters, cluster_id=j) for j in range(3)]
-    alone = [fit(BranchTask(small()), p, pairs, tmp_path / f"alone{j}",
-                 validation=Blobs(1, seed=9))
-             for j, (p, pairs) in enumerate(zip(settings, loaders, strict=True))]
-    together = fit_together([
-        Run(BranchTask(small()), p, pairs, tmp_path / f"together{j}", validation=Blobs(1, seed=9))
-        for j, (p, pairs) in enumerate(zip(settings, loaders, strict=True))])
+    alone = [
+        fit(BranchTask(small()), p, pairs, tmp_path / f"alone{j}", validation=Blobs(1, seed=9))
+        for j, (p, pairs) in enumerate(zip(settings, loaders, strict=True))
+    ]
+    together = fit_together(
+        [
+            Run(
+                BranchTask(small()),
+                p,
+                pairs,
+                tmp_path / f"together{j}",
+                validation=Blobs(1, seed=9),
+            )
+            for j, (p, pairs) in enumerate(zip(settings, loaders, strict=True))
+        ]
+    )
     for one, other in zip(alone, together, strict=True):
         assert same(copy_of(one.model), copy_of(other.model))
         assert one.history == other.history
     with pytest.raises(StudyError, match="same frozen part"):
-        fit_together([Run(BranchTask(small(s)), settings[0], Blobs(), tmp_path / f"x{s}")
-                      for s in range(2)])
+        fit_together(
+            [Run(BranchTask(small(s)), settings[0], Blobs(), tmp_path / f"x{s}") for s in range(2)]
+        )
 
 
 def test_one_pass_of_the_stem_gives_each_run_its_own_part(monkeypatch):
@@ -375,8 +432,13 @@ def test_one_pass_of_the_stem_gives_each_run_its_own_part(monkeypatch):
 def test_fusion_reports_weights_per_cluster_and_warns_of_collapse(tmp_path):
     ensemble = warm(ESiamFC(3, WIDTH))
     task = FusionTask(ensemble, clusters=[0, 0, 1, 1, 1, 3], temperature=0.5)
-    result = fit(task, parameters(FusionParameters, epochs=1, lr=1e-6), Blobs(4), tmp_path / "a",
-                 validation=Blobs(4, seed=9))
+    result = fit(
+        task,
+        parameters(FusionParameters, epochs=1, lr=1e-6),
+        Blobs(4),
+        tmp_path / "a",
+        validation=Blobs(4, seed=9),
+    )
     figures = result.history[0]["validation"]
     assert len(figures["weights"]) == 4 and figures["weights"][2] is None
     assert all(sum(row) == pytest.approx(1) for row in figures["weights"] if row)
@@ -428,8 +490,13 @@ def test_negative_pairs_push_the_response_down():
 def test_bf16_ends_near_fp32(tmp_path):
     losses = {}
     for precision in ("fp32", "bf16"):
-        result = fit(BaselineTask(small()), parameters(epochs=3, precision=precision),
-                     Blobs(6, 4), tmp_path / precision, validation=Blobs(2, 4, seed=9))
+        result = fit(
+            BaselineTask(small()),
+            parameters(epochs=3, precision=precision),
+            Blobs(6, 4),
+            tmp_path / precision,
+            validation=Blobs(2, 4, seed=9),
+        )
         losses[precision] = result.history[-1]["validation"]["loss"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 
@@ -470,18 +537,39 @@ fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4, rank
 def test_two_processes_make_the_same_loss_curve_as_one(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(DDP.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "two")))
-    environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME":
-                                "lo"}
+    environment = os.environ | {
+        "TQDM_DISABLE": "1",
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-         str(script)], env=environment, capture_output=True, text=True, timeout=300, check=False)
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node=2",
+            "--standalone",
+            str(script),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     two = read_log(tmp_path / "two")
-    one = fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4),
-              tmp_path / "one", validation=Blobs(1, 4, seed=9)).history
+    one = fit(
+        BaselineTask(warm(small())),
+        parameters(epochs=3, lr=1e-3),
+        Blobs(3, 4),
+        tmp_path / "one",
+        validation=Blobs(1, 4, seed=9),
+    ).history
     for kind in ("train", "validation"):
-        assert [e[kind]["loss"] for e in two] == pytest.approx([e[kind]["loss"] for e in one],
-                                                               abs=1e-4)
+        assert [e[kind]["loss"] for e in two] == pytest.approx(
+            [e[kind]["loss"] for e in one], abs=1e-4
+        )
 
 
 def test_log_line_of_a_killed_run_is_cut_off(tmp_path):

@@ -42,8 +42,9 @@ def test_broken_files_become_problems(tmp_path):
     (annotations / "000004.xml").write_text(xml([(0, "a", 30, 30, 10, 40), (1, "b", 5, 5, 9, 9)]))
     video = VID(tmp_path).read("v")
     assert [(p.frame, p.track_id) for p in video.problems] == [(1, -1), (2, -1), (3, -1), (4, 0)]
-    for problem, words in zip(video.problems, ("empty", "not well-formed", "cannot read",
-                                               "inverted"), strict=True):
+    for problem, words in zip(
+        video.problems, ("empty", "not well-formed", "cannot read", "inverted"), strict=True
+    ):
         assert words in problem.reason
     assert video.tracks[0].frames.tolist() == [0, 5]
 
@@ -111,8 +112,14 @@ def test_validation_sequences(tmp_path):
     make_vid(tmp_path, videos=1, val=3)
     all_of_them = validation_sequences(tmp_path)
     # Every video's longest track before any second one; the gap at frame 2 leaves frames 3 to 5.
-    assert [s.name for s in all_of_them] == ["val_0/0", "val_1/0", "val_2/0",
-                                             "val_0/1", "val_1/1", "val_2/1"]
+    assert [s.name for s in all_of_them] == [
+        "val_0/0",
+        "val_1/0",
+        "val_2/0",
+        "val_0/1",
+        "val_1/1",
+        "val_2/1",
+    ]
     assert [len(s) for s in all_of_them] == [6, 6, 6, 3, 3, 3]
     assert all_of_them[3].frames[0].endswith("val_0/000003.JPEG")
     assert np.array_equal(all_of_them[3].boxes[0], [39, 15, 20, 24])

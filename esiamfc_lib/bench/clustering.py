@@ -29,15 +29,28 @@ STATUS = Path("/proc/self/status")
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--samples", type=int, default=9000,
-                        help="samples; the default is the size of ILSVRC2015-VID")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=9000,
+        help="samples; the default is the size of ILSVRC2015-VID",
+    )
     parser.add_argument("--dimensions", type=int, default=9216, help="of a sample")
-    parser.add_argument("--large", type=int, default=1_000_000,
-                        help="samples of 256 dimensions, read in chunks from a file; 0 = leave out")
-    parser.add_argument("--runs", type=int, default=20,
-                        help="initialisations for each of k = 2 ... 12 on one Gram matrix")
-    parser.add_argument("--tmp", type=Path, help="where to write the large file; default: the "
-                        "system's folder")
+    parser.add_argument(
+        "--large",
+        type=int,
+        default=1_000_000,
+        help="samples of 256 dimensions, read in chunks from a file; 0 = leave out",
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=20,
+        help="initialisations for each of k = 2 ... 12 on one Gram matrix",
+    )
+    parser.add_argument(
+        "--tmp", type=Path, help="where to write the large file; default: the system's folder"
+    )
 
 
 def rows(args: Namespace) -> list[Row]:
@@ -65,7 +78,7 @@ def draw(n: int, d: int, seed: int = 0, out: np.ndarray | None = None) -> np.nda
     directions = rng.standard_normal((64, d), dtype=np.float32) / 8
     weights = np.array([0.30, 0.24, 0.18, 0.13, 0.09, 0.06])
     for start in range(0, n, 1000):
-        part = x[start:start + 1000]
+        part = x[start : start + 1000]
         m = len(part)
         part[:] = centres[rng.choice(K, m, p=weights)] * 0.6
         part += rng.standard_normal((m, 64), dtype=np.float32) @ directions
@@ -93,8 +106,9 @@ def median_per_iteration(fit, repeats: int = 3) -> float:
 
 def ours_iterations(x: np.ndarray):
     """A function for :func:`per_iteration`: PIk-means by the published rule."""
-    return lambda most: PIKMeans(K, init=x[:K], stop="labels", max_iter=most,
-                                 normalise=False).fit(x).n_iter_
+    return lambda most: (
+        PIKMeans(K, init=x[:K], stop="labels", max_iter=most, normalise=False).fit(x).n_iter_
+    )
 
 
 def sklearn_iterations(x: np.ndarray):
@@ -107,8 +121,16 @@ def iteration_rows(x: np.ndarray) -> list[Row]:
     n, d = x.shape
     ours = median_per_iteration(ours_iterations(x))
     reference = median_per_iteration(sklearn_iterations(x))
-    return [row(f"one iteration, {n} × {d}, vs scikit-learn k-means", 1e3 * ours, 1e3 * reference,
-                "ms", "ratio >= 0.83", less_is_better=True)]
+    return [
+        row(
+            f"one iteration, {n} × {d}, vs scikit-learn k-means",
+            1e3 * ours,
+            1e3 * reference,
+            "ms",
+            "ratio >= 0.83",
+            less_is_better=True,
+        )
+    ]
 
 
 def constrained(x: np.ndarray, init: np.ndarray, n_init: int = 1):
@@ -116,11 +138,13 @@ def constrained(x: np.ndarray, init: np.ndarray, n_init: int = 1):
     try:
         from k_means_constrained import KMeansConstrained
     except ImportError:
-        raise StudyError("the clustering benchmark needs k-means-constrained: pip install "
-                         "k-means-constrained") from None
+        raise StudyError(
+            "the clustering benchmark needs k-means-constrained: pip install k-means-constrained"
+        ) from None
     low, high = size_bounds(len(x), K, TOLERANCE)
-    return KMeansConstrained(K, size_min=low, size_max=high, init=init, n_init=n_init,
-                             random_state=0).fit(x)
+    return KMeansConstrained(
+        K, size_min=low, size_max=high, init=init, n_init=n_init, random_state=0
+    ).fit(x)
 
 
 def loss_of(x: np.ndarray, labels: np.ndarray) -> float:
@@ -141,12 +165,32 @@ def balanced_rows(x: np.ndarray) -> list[Row]:
     end = time.perf_counter()
     published = PIKMeans(K, init=first, stop="labels", max_iter=100, normalise=False).fit(x)
     return [
-        row(f"balanced fit, {n} × {d}, vs min-cost flow ({ours.n_iter_} and {reference.n_iter_} "
-            "iterations)", middle - start, end - middle, "s", "ratio >= 5", less_is_better=True),
-        row("its largest / smallest size, vs the published rule's", _spread(ours),
-            _spread(published), "", "ours <= 1.05", less_is_better=True),
-        row("its loss, vs min-cost flow", ours.loss_, loss_of(x, reference.labels_), "",
-            "ratio >= 0.98", less_is_better=True)]
+        row(
+            f"balanced fit, {n} × {d}, vs min-cost flow ({ours.n_iter_} and {reference.n_iter_} "
+            "iterations)",
+            middle - start,
+            end - middle,
+            "s",
+            "ratio >= 5",
+            less_is_better=True,
+        ),
+        row(
+            "its largest / smallest size, vs the published rule's",
+            _spread(ours),
+            _spread(published),
+            "",
+            "ours <= 1.05",
+            less_is_better=True,
+        ),
+        row(
+            "its loss, vs min-cost flow",
+            ours.loss_,
+            loss_of(x, reference.labels_),
+            "",
+            "ratio >= 0.98",
+            less_is_better=True,
+        ),
+    ]
 
 
 def loss_rows(n: int = 2000, d: int = 256, starts: int = 10) -> list[Row]:
@@ -154,8 +198,16 @@ def loss_rows(n: int = 2000, d: int = 256, starts: int = 10) -> list[Row]:
     x = draw(n, d, seed=1)
     ours = PIKMeans(K, n_init=starts, tol_balance=TOLERANCE, random_state=0).fit(x)
     reference = constrained(x.astype(np.float64), "k-means++", starts)
-    return [row(f"best loss of {starts} runs, {n} × {d}, vs exact assignment", ours.loss_,
-                loss_of(x, reference.labels_), "", "ratio >= 0.98", less_is_better=True)]
+    return [
+        row(
+            f"best loss of {starts} runs, {n} × {d}, vs exact assignment",
+            ours.loss_,
+            loss_of(x, reference.labels_),
+            "",
+            "ratio >= 0.98",
+            less_is_better=True,
+        )
+    ]
 
 
 def _spread(fitted: PIKMeans) -> float:
@@ -177,10 +229,17 @@ def gram_rows(x: np.ndarray, n_runs: int) -> list[Row]:
         PIKMeans(k, n_init=1, random_state=0, normalise=False).fit(x)
     direct = (time.perf_counter() - start) / 3 * n_runs * len(ks)
     return [
-        row(f"{n_runs} balanced runs × k = 2 ... 12, Gram matrix ({once:.1f} s) included, vs "
-            "without (extrapolated from 3 runs)", once + taken, direct, "s", "ours <= 120",
-            less_is_better=True),
-        gram_iteration(x, matrix)]
+        row(
+            f"{n_runs} balanced runs × k = 2 ... 12, Gram matrix ({once:.1f} s) included, vs "
+            "without (extrapolated from 3 runs)",
+            once + taken,
+            direct,
+            "s",
+            "ours <= 120",
+            less_is_better=True,
+        ),
+        gram_iteration(x, matrix),
+    ]
 
 
 def gram_iteration(x: np.ndarray, matrix: np.ndarray) -> Row:
@@ -191,9 +250,13 @@ def gram_iteration(x: np.ndarray, matrix: np.ndarray) -> Row:
         start = time.perf_counter()
         done = run(samples, PublishedControl(0.005, 0.005, K), 2 * ITERATIONS)
         taken.append((time.perf_counter() - start) / len(done.history["loss"]))
-    return row(f"one iteration on the Gram matrix, {len(x)} samples, vs scikit-learn k-means",
-               1e3 * float(np.median(taken)), 1e3 * median_per_iteration(sklearn_iterations(x)),
-               "ms", less_is_better=True)
+    return row(
+        f"one iteration on the Gram matrix, {len(x)} samples, vs scikit-learn k-means",
+        1e3 * float(np.median(taken)),
+        1e3 * median_per_iteration(sklearn_iterations(x)),
+        "ms",
+        less_is_better=True,
+    )
 
 
 def screening_rows(frames: int = 40, d: int = 9216) -> list[Row]:
@@ -207,13 +270,20 @@ def screening_rows(frames: int = 40, d: int = 9216) -> list[Row]:
             for j in range(frames):
                 if i != j:
                     total[i] += np.dot(x[i], x[j])
-        return np.sort(np.argsort(-total)[:round(0.95 * frames)])
+        return np.sort(np.argsort(-total)[: round(0.95 * frames)])
 
     if not np.array_equal(np.flatnonzero(screen(x, 0.95)[0]), loop()):
         raise StudyError("screening does not keep the frames that the loop over pairs keeps")
-    return [row(f"screening, {frames} frames, vs a loop over pairs (same frames kept)",
-                1e6 * seconds(lambda: screen(x, 0.95), 50), 1e6 * seconds(loop), "µs",
-                "ratio >= 20", less_is_better=True)]
+    return [
+        row(
+            f"screening, {frames} frames, vs a loop over pairs (same frames kept)",
+            1e6 * seconds(lambda: screen(x, 0.95), 50),
+            1e6 * seconds(loop),
+            "µs",
+            "ratio >= 20",
+            less_is_better=True,
+        )
+    ]
 
 
 def memory_rows(n: int, d: int) -> list[Row]:
@@ -221,9 +291,17 @@ def memory_rows(n: int, d: int) -> list[Row]:
     if not STATUS.is_file():
         return []  # only Linux tells
     peak = {runs: _in_process(_peak_of_fit, runs, n, d) for runs in (0, 1, 10)}
-    return [row(f"peak memory, {n} × {d}, {name}, vs scikit-learn k-means", peak[runs], peak[0],
-                "× data", "ours < 2.5", less_is_better=True)
-            for runs, name in ((1, "one run"), (10, "ten runs on a Gram matrix"))]
+    return [
+        row(
+            f"peak memory, {n} × {d}, {name}, vs scikit-learn k-means",
+            peak[runs],
+            peak[0],
+            "× data",
+            "ours < 2.5",
+            less_is_better=True,
+        )
+        for runs, name in ((1, "one run"), (10, "ten runs on a Gram matrix"))
+    ]
 
 
 def _peak_of_fit(runs: int, n: int, d: int) -> float:
@@ -282,17 +360,37 @@ def large_rows(n: int, folder: Path | None) -> list[Row]:
             draw(size, 256, out=x)
             ours = median_per_iteration(ours_iterations(x))
             reference = median_per_iteration(sklearn_iterations(x))
-            found.append(row(f"one iteration, {size} × 256 from a file, vs scikit-learn k-means",
-                             1e3 * ours, 1e3 * reference, "ms", less_is_better=True))
+            found.append(
+                row(
+                    f"one iteration, {size} × 256 from a file, vs scikit-learn k-means",
+                    1e3 * ours,
+                    1e3 * reference,
+                    "ms",
+                    less_is_better=True,
+                )
+            )
             start = time.perf_counter()
             fitted = PIKMeans(K, n_init=1, random_state=0, normalise=False).fit(x)
             taken = time.perf_counter() - start
-            found.append(row(
-                f"balanced fit, {size} × 256 from a file, spread {_spread(fitted):.3f}, "
-                f"{fitted.n_iter_} iterations, vs scikit-learn's time for as many", taken,
-                fitted.n_iter_ * reference, "s", less_is_better=True))
+            found.append(
+                row(
+                    f"balanced fit, {size} × 256 from a file, spread {_spread(fitted):.3f}, "
+                    f"{fitted.n_iter_} iterations, vs scikit-learn's time for as many",
+                    taken,
+                    fitted.n_iter_ * reference,
+                    "s",
+                    less_is_better=True,
+                )
+            )
             if STATUS.is_file():
                 peak = _in_process(_peak_beside_file, str(Path(name) / "x.npy"))
-                found.append(row(f"memory beside the file, {size} × 256, vs the file", peak / 1e6,
-                                 x.nbytes / 1e6, "MB", less_is_better=True))
+                found.append(
+                    row(
+                        f"memory beside the file, {size} × 256, vs the file",
+                        peak / 1e6,
+                        x.nbytes / 1e6,
+                        "MB",
+                        less_is_better=True,
+                    )
+                )
     return found

@@ -29,8 +29,12 @@ from esiamfc_lib.store import CropStore
 def arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--crops", type=int, default=100_000,
-                        help="size of the large curation (default %(default)s); 0 = leave it out")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=100_000,
+        help="size of the large curation (default %(default)s); 0 = leave it out",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="of each measurement (default 5)")
     parser.add_argument("--tmp", type=Path, help="where to work; default: the system's")
 
@@ -61,22 +65,25 @@ def draw_vid(root: Path, videos: int, frames: int, width: int, height: int) -> i
             (root / part / place).mkdir(parents=True)
         for n in range(frames):
             x, y = (17 * v + 3 * n) % width, (11 * v + 2 * n) % height
-            data = encode_jpeg(picture[y:y + height, x:x + width], 90)
+            data = encode_jpeg(picture[y : y + height, x : x + width], 90)
             total += len(data)
             (root / "Data" / place / f"{n:06d}.JPEG").write_bytes(data)
             objects = "".join(
                 f"<object><trackid>{t}</trackid><name>n{t}</name><bndbox><xmax>{left + w}</xmax>"
                 f"<xmin>{left}</xmin><ymax>{top + h}</ymax><ymin>{top}</ymin></bndbox>"
                 "<occluded>0</occluded><generated>0</generated></object>"
-                for t, (left, top, w, h) in enumerate((
-                    (width // 8 + 2 * n, height // 6 + n, width // 5, height // 4),
-                    (width // 2 - n, height // 2 - n // 2, width // 4, height // 5))))
+                for t, (left, top, w, h) in enumerate(
+                    (
+                        (width // 8 + 2 * n, height // 6 + n, width // 5, height // 4),
+                        (width // 2 - n, height // 2 - n // 2, width // 4, height // 5),
+                    )
+                )
+            )
             (root / "Annotations" / place / f"{n:06d}.xml").write_text(
                 f"<annotation><size><width>{width}</width><height>{height}</height></size>"
-                f"{objects}</annotation>")
+                f"{objects}</annotation>"
+            )
     return total // (videos * frames)
-
-
 
 
 def in_turn(works: list, repeats: int) -> list[float]:
@@ -111,27 +118,54 @@ def curation_rows(folder: Path, workers: int, repeats: int) -> list[Row]:
         two_step.curate(root, folder / "two-step", workers, numpy_mean)
 
     one_pass, public, cheap = in_turn(
-        [lambda: ours(workers), lambda: reference(True), lambda: reference(False)], repeats)
-    alone, streamed = in_turn(
-        [lambda: ours(1), lambda: ours(1, archive, "streamed")], repeats)
+        [lambda: ours(workers), lambda: reference(True), lambda: reference(False)], repeats
+    )
+    alone, streamed = in_turn([lambda: ours(1), lambda: ours(1, archive, "streamed")], repeats)
     stored = CropStore(folder / "store").manifest
     large = folder / "large"
     frame_bytes = draw_vid(large, 4, 30, 1280, 720)
 
-    of_large, = in_turn([lambda: ours(1, large, "wide")], repeats)
+    (of_large,) = in_turn([lambda: ours(1, large, "wide")], repeats)
     return [
-        row(f"curation and store, 640×480, {workers} processes, against two steps",
-            crops / one_pass, crops / public, "crops/s", "ratio ≥ 3"),
-        row("the same, two steps with a cheap mean colour",
-            crops / one_pass, crops / cheap, "crops/s"),
-        row(f"curation and store, {workers} processes against one",
-            crops / one_pass, crops / alone, "crops/s"),
-        row("curation and store, one process, from a tar.gz stream against from a folder",
-            crops / streamed, crops / alone, "crops/s"),
-        row("curation and store, one process, 1280×720 against 640×480, frames",
-            120 / of_large, 600 / alone, "frames/s"),
-        row("bytes of a stored crop (reference: bytes of a 1280×720 frame)",
-            stored["bytes"] / stored["crops"], frame_bytes, "bytes", less_is_better=True)]
+        row(
+            f"curation and store, 640×480, {workers} processes, against two steps",
+            crops / one_pass,
+            crops / public,
+            "crops/s",
+            "ratio ≥ 3",
+        ),
+        row(
+            "the same, two steps with a cheap mean colour",
+            crops / one_pass,
+            crops / cheap,
+            "crops/s",
+        ),
+        row(
+            f"curation and store, {workers} processes against one",
+            crops / one_pass,
+            crops / alone,
+            "crops/s",
+        ),
+        row(
+            "curation and store, one process, from a tar.gz stream against from a folder",
+            crops / streamed,
+            crops / alone,
+            "crops/s",
+        ),
+        row(
+            "curation and store, one process, 1280×720 against 640×480, frames",
+            120 / of_large,
+            600 / alone,
+            "frames/s",
+        ),
+        row(
+            "bytes of a stored crop (reference: bytes of a 1280×720 frame)",
+            stored["bytes"] / stored["crops"],
+            frame_bytes,
+            "bytes",
+            less_is_better=True,
+        ),
+    ]
 
 
 def loader_rows(store: CropStore, repeats: int) -> list[Row]:
@@ -139,9 +173,11 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
     pairs, batch = 1024, 16
     dataset = PairDataset(store, length=pairs)
     chosen = dataset.pairs(np.arange(pairs))
-    jpegs = [np.frombuffer(store.read_bytes(track, row - store.rows(track).start), np.uint8)
-             for pair in zip(chosen["track"], chosen["exemplar"], chosen["search"], strict=True)
-             for track, row in ((pair[0], pair[1]), (pair[0], pair[2]))]
+    jpegs = [
+        np.frombuffer(store.read_bytes(track, row - store.rows(track).start), np.uint8)
+        for pair in zip(chosen["track"], chosen["exemplar"], chosen["search"], strict=True)
+        for track, row in ((pair[0], pair[1]), (pair[0], pair[2]))
+    ]
 
     def decode(some: list[np.ndarray]) -> None:
         for data in some:
@@ -155,17 +191,32 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
     cv2.setNumThreads(0)
     # Batch by batch in turn, because the two differ by a few percent only; the same pairs.
     batches = PairLoader(dataset, batch).epoch(0)
-    bare_batches = iter([jpegs[i:i + 2 * batch] for i in range(0, 2 * pairs, 2 * batch)])
-    bare, whole = (pairs / batch * each for each in in_turn(
-        [lambda: decode(next(bare_batches)), lambda: next(batches)], pairs // batch - 2))
+    bare_batches = iter([jpegs[i : i + 2 * batch] for i in range(0, 2 * pairs, 2 * batch)])
+    bare, whole = (
+        pairs / batch * each
+        for each in in_turn(
+            [lambda: decode(next(bare_batches)), lambda: next(batches)], pairs // batch - 2
+        )
+    )
     one, two = (PairLoader(dataset, batch, workers) for workers in (1, 2))
     single, double = in_turn([lambda: load(one), lambda: load(two)], repeats)
     cv2.setNumThreads(threads)
     return [
-        row("loader on one core against two bare JPEG decodes a pair",
-            pairs / whole, pairs / bare, "pairs/s", "ratio ≥ 0.9"),
-        row("loader, two worker processes against one",
-            pairs / double, pairs / single, "pairs/s", "ratio ≥ 1.8")]
+        row(
+            "loader on one core against two bare JPEG decodes a pair",
+            pairs / whole,
+            pairs / bare,
+            "pairs/s",
+            "ratio ≥ 0.9",
+        ),
+        row(
+            "loader, two worker processes against one",
+            pairs / double,
+            pairs / single,
+            "pairs/s",
+            "ratio ≥ 1.8",
+        ),
+    ]
 
 
 # Peak memory is read from /proc: getrusage would count the memory of whoever started the process.
@@ -203,18 +254,39 @@ def scale_rows(folder: Path, workers: int, crops: int) -> list[Row]:
     draw_vid(folder / "tiny", workers, 2, 320, 240)
     small = repeated(base, folder / "small", 5_000 // (2 * frames))
     large = repeated(base, folder / "large-run", crops // (2 * frames))
-    first, big, last = (fresh(LARGE_RUN, folder / "tiny", root, folder / out, workers)
-                        for root, out in ((small, "s"), (large, "l"), (small, "t")))
+    first, big, last = (
+        fresh(LARGE_RUN, folder / "tiny", root, folder / out, workers)
+        for root, out in ((small, "s"), (large, "l"), (small, "t"))
+    )
     opening = median(float(fresh(OPENING, folder / "l" / "store")) for _ in range(3))
     each = 1e6 * big["seconds"] / big["crops"]
     of_small = 1e6 * (first["seconds"] + last["seconds"]) / (first["crops"] + last["crops"])
     return [
-        row(f"time a crop, {big['crops']:,} crops against {first['crops']:,}",
-            each, of_small, "µs", "ratio ≥ 0.9", less_is_better=True),
-        row(f"peak memory of any process, {big['crops']:,} crops (reference: the limit)",
-            big["peak"] / 1e6, 500, "MB", "ratio ≥ 1", less_is_better=True),
-        row(f"opening the store of {big['crops']:,} crops (reference: the limit)",
-            opening, 1.0, "s", "ratio ≥ 1", less_is_better=True)]
+        row(
+            f"time a crop, {big['crops']:,} crops against {first['crops']:,}",
+            each,
+            of_small,
+            "µs",
+            "ratio ≥ 0.9",
+            less_is_better=True,
+        ),
+        row(
+            f"peak memory of any process, {big['crops']:,} crops (reference: the limit)",
+            big["peak"] / 1e6,
+            500,
+            "MB",
+            "ratio ≥ 1",
+            less_is_better=True,
+        ),
+        row(
+            f"opening the store of {big['crops']:,} crops (reference: the limit)",
+            opening,
+            1.0,
+            "s",
+            "ratio ≥ 1",
+            less_is_better=True,
+        ),
+    ]
 
 
 def repeated(base: Path, root: Path, videos: int) -> Path:
@@ -230,7 +302,12 @@ def repeated(base: Path, root: Path, videos: int) -> Path:
 
 def fresh(code: str, *words):
     """What a new Python process says at the end of ``code``."""
-    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], check=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     return json.loads(done.stdout)

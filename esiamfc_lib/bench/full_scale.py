@@ -23,16 +23,25 @@ def figures(rows: list[dict]) -> str:
     crop_bytes = row("bytes of a stored crop")["ours"]
     loader = row("loader on one core")["ours"]
     lines = [markdown(rows)]
-    lines += ["", f"Curation of all {FRAMES:,} frames at {frames:.3g} frames a second and core "
-                  "(1280×720, two objects a frame):", "",
-              "| cores | " + " | ".join(map(str, CORES)) + " |",
-              "|---|" + "---:|" * len(CORES),
-              "| hours | " + " | ".join(f"{FRAMES / frames / n / 3600:.2g}" for n in CORES) + " |"]
+    lines += [
+        "",
+        f"Curation of all {FRAMES:,} frames at {frames:.3g} frames a second and core "
+        "(1280×720, two objects a frame):",
+        "",
+        "| cores | " + " | ".join(map(str, CORES)) + " |",
+        "|---|" + "---:|" * len(CORES),
+        "| hours | " + " | ".join(f"{FRAMES / frames / n / 3600:.2g}" for n in CORES) + " |",
+    ]
     lines += ["", "| store | GB |", "|---|---:|"]
-    lines += [f"| {name} of {crop_bytes / 1e3:.1f} kB | {count * crop_bytes / 1e9:.0f} |"
-              for name, count in CROPS.items()]
-    lines += ["", f"An epoch of {PAIRS_AN_EPOCH:,} pairs takes one loader core "
-                  f"{PAIRS_AN_EPOCH / loader / 60:.2g} minutes, all {EPOCHS} epochs "
-                  f"{PAIRS_AN_EPOCH * EPOCHS / loader / 3600:.2g} hours. A GPU that trains on n "
-                  f"pairs a second is kept busy by n / {loader:.0f} loader processes."]
+    lines += [
+        f"| {name} of {crop_bytes / 1e3:.1f} kB | {count * crop_bytes / 1e9:.0f} |"
+        for name, count in CROPS.items()
+    ]
+    lines += [
+        "",
+        f"An epoch of {PAIRS_AN_EPOCH:,} pairs takes one loader core "
+        f"{PAIRS_AN_EPOCH / loader / 60:.2g} minutes, all {EPOCHS} epochs "
+        f"{PAIRS_AN_EPOCH * EPOCHS / loader / 3600:.2g} hours. A GPU that trains on n "
+        f"pairs a second is kept busy by n / {loader:.0f} loader processes.",
+    ]
     return "\n".join(lines)

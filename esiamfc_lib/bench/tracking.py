@@ -83,8 +83,13 @@ def arguments(parser: ArgumentParser) -> None:
         help="accuracy: sequences in OTB layout, then SiamFC or ESiamFC files, with their int8 "
         "forms beside them; may be repeated")  # fmt: skip
     add("--limit", type=int, default=0, metavar="N", help="sequences for accuracy; 0: all")
-    add("--exact", type=int, default=12, metavar="N",
-        help="frames of each sequence in which boxes are compared with the plain loop's")
+    add(
+        "--exact",
+        type=int,
+        default=12,
+        metavar="N",
+        help="frames of each sequence in which boxes are compared with the plain loop's",
+    )
     add("--no-speed", action="store_true", help="accuracy alone")
     add("--out", type=Path, default=Path("bench-tracking"), metavar="DIR", help="boxes are kept")
 

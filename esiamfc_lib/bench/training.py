@@ -58,25 +58,47 @@ def step_rows(args: Namespace, device: torch.device, precision: str) -> list[Row
         found.append(row(name, pairs / mine, pairs / theirs, "pairs/s", target))
 
     def branch_steps() -> list[Callable]:
-        return [our_step(BranchTask(SiamFC(args.width)), device, precision)
-                for _ in range(args.k)]
+        return [our_step(BranchTask(SiamFC(args.width)), device, precision) for _ in range(args.k)]
 
-    add(f"baseline step, {precision} against plain fp32", ">= 2.2",
+    add(
+        f"baseline step, {precision} against plain fp32",
+        ">= 2.2",
         bind(our_step(BaselineTask(SiamFC(args.width)), device, precision), batch),
-        bind(plain_step(SiamFC(args.width), device, frozen_stem=False), batch), args.batch)
+        bind(plain_step(SiamFC(args.width), device, frozen_stem=False), batch),
+        args.batch,
+    )
     plain = plain_step(SiamFC(args.width), device, frozen_stem=True)
     single = branch_steps()[0]
-    add(f"branch step, stem frozen, {precision} against plain fp32", ">= 3",
-        bind(single, batch), bind(plain, batch), args.batch)
+    add(
+        f"branch step, stem frozen, {precision} against plain fp32",
+        ">= 3",
+        bind(single, batch),
+        bind(plain, batch),
+        args.batch,
+    )
     together = one_pass(branch_steps(), device, precision)
-    add(f"{args.k} branches in one pass, against {args.k} plain jobs", ">= 2",
-        lambda: together(batches), lambda: [plain(b) for b in batches], total)
-    add(f"{args.k} branches in one pass, against {args.k} of our jobs", "",
-        lambda: together(batches), lambda: [single(b) for b in batches], total)
+    add(
+        f"{args.k} branches in one pass, against {args.k} plain jobs",
+        ">= 2",
+        lambda: together(batches),
+        lambda: [plain(b) for b in batches],
+        total,
+    )
+    add(
+        f"{args.k} branches in one pass, against {args.k} of our jobs",
+        "",
+        lambda: together(batches),
+        lambda: [single(b) for b in batches],
+        total,
+    )
     fusion = ESiamFC(args.k, args.width)
-    add(f"fusion step, k = {args.k}, {precision} against fp32", "",
+    add(
+        f"fusion step, k = {args.k}, {precision} against fp32",
+        "",
         bind(our_step(FusionTask(fusion), device, precision), batch),
-        bind(our_step(FusionTask(ESiamFC(args.k, args.width)), device, "fp32"), batch), args.batch)
+        bind(our_step(FusionTask(ESiamFC(args.k, args.width)), device, "fp32"), batch),
+        args.batch,
+    )
     return found
 
 
@@ -84,33 +106,59 @@ def loop_rows(args: Namespace) -> list[Row]:
     """The whole loop with loading, log and checkpoints against its bare steps; bf16 and fp32."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        layout = build(folder / "data", train_videos=24, val_videos=1, video_frames=20,
-                       otb_sequences=1, vot_sequences=1, got10k_sequences=1, test_frames=2)
+        layout = build(
+            folder / "data",
+            train_videos=24,
+            val_videos=1,
+            video_frames=20,
+            otb_sequences=1,
+            vot_sequences=1,
+            got10k_sequences=1,
+            test_frames=2,
+        )
         curate(layout.vid, folder / "store", workers=1)
         store = CropStore(folder / "store")
 
         def parameters(**values) -> BaselineParameters:
-            return BaselineParameters(batch_size=args.batch, threads=args.threads,
-                                      device=args.device, **values)
+            return BaselineParameters(
+                batch_size=args.batch, threads=args.threads, device=args.device, **values
+            )
 
         settings = parameters(epochs=1, pairs_per_epoch=args.batch * 40, checkpoint_seconds=5.0)
         pairs = loader(PairDataset(store, length=settings.pairs_per_epoch), settings)
         run = TimedRun(BaselineTask(SiamFC(args.width)), settings, pairs, folder / "loop")
         fit_together([run])
         looped, bare = run.pairs_per_second()
-        found = [row("loop with loading, log and checkpoints / bare step", looped, bare,
-                     "pairs/s", ">= 0.95")]
+        found = [
+            row(
+                "loop with loading, log and checkpoints / bare step",
+                looped,
+                bare,
+                "pairs/s",
+                ">= 0.95",
+            )
+        ]
         losses = {}
         for kind in ("fp32", "bf16"):
             settings = parameters(epochs=3, pairs_per_epoch=args.batch * 30, precision=kind)
             train, validation = (
                 loader(PairDataset(store, length=length, seed=seed), settings)
-                for length, seed in ((settings.pairs_per_epoch, 0), (args.batch * 12, 1)))
-            result = fit(BaselineTask(SiamFC(0.25)), settings, train, folder / kind,
-                         validation=validation)
+                for length, seed in ((settings.pairs_per_epoch, 0), (args.batch * 12, 1))
+            )
+            result = fit(
+                BaselineTask(SiamFC(0.25)), settings, train, folder / kind, validation=validation
+            )
             losses[kind] = result.history[-1]["validation"]["loss"]
-        return [*found, row("validation loss after 3 epochs, bf16 / fp32", losses["bf16"],
-                            losses["fp32"], "loss", "0.98 to 1.02")]
+        return [
+            *found,
+            row(
+                "validation loss after 3 epochs, bf16 / fp32",
+                losses["bf16"],
+                losses["fp32"],
+                "loss",
+                "0.98 to 1.02",
+            ),
+        ]
 
 
 class TimedRun(Run):
@@ -127,17 +175,27 @@ class TimedRun(Run):
         """Of the loop, and of its steps alone; without the first steps."""
         noted = self.noted[warm_up:]
         size, steps = self.parameters.batch_size, len(noted) - 1
-        return (size * steps / (noted[-1][0] - noted[0][0]),
-                size * steps / sum(taken for _, taken in noted[:-1]))
+        return (
+            size * steps / (noted[-1][0] - noted[0][0]),
+            size * steps / sum(taken for _, taken in noted[:-1]),
+        )
 
 
 def noise(size: int, seed: int, device: torch.device) -> PairBatch:
     """A batch of random pixels, in the memory order of the loader."""
     generator = torch.Generator().manual_seed(seed)
-    images = [torch.randint(0, 256, (size, side, side, 3), generator=generator,
-                            dtype=torch.uint8).permute(0, 3, 1, 2) for side in (127, 255)]
-    return PairBatch(*images, torch.zeros(size, dtype=torch.int64),
-                     torch.ones(size, dtype=torch.bool), torch.arange(size)).to(device)
+    images = [
+        torch.randint(
+            0, 256, (size, side, side, 3), generator=generator, dtype=torch.uint8
+        ).permute(0, 3, 1, 2)
+        for side in (127, 255)
+    ]
+    return PairBatch(
+        *images,
+        torch.zeros(size, dtype=torch.int64),
+        torch.ones(size, dtype=torch.bool),
+        torch.arange(size),
+    ).to(device)
 
 
 def bind(step: Callable[[PairBatch], None], batch: PairBatch) -> Callable[[], None]:
@@ -166,9 +224,11 @@ def our_step(task: Task, device: torch.device, precision: str) -> Callable[[Pair
     return step
 
 
-def one_pass(steps: list[Callable], device: torch.device,
-             precision: str) -> Callable[[list[PairBatch]], None]:
+def one_pass(
+    steps: list[Callable], device: torch.device, precision: str
+) -> Callable[[list[PairBatch]], None]:
     """All branches learn, each from its own pairs, with one frozen stem between them."""
+
     def step(batches: list[PairBatch]) -> None:
         with autocast(device, precision):
             given = given_of_all(steps[0].task, [augment(batch) for batch in batches])
@@ -178,8 +238,9 @@ def one_pass(steps: list[Callable], device: torch.device,
     return step
 
 
-def plain_step(model: SiamFC, device: torch.device,
-               frozen_stem: bool) -> Callable[[PairBatch], None]:
+def plain_step(
+    model: SiamFC, device: torch.device, frozen_stem: bool
+) -> Callable[[PairBatch], None]:
     """The reference: float32, NCHW, grouped convolution."""
     model.to(device).train()
     if frozen_stem:
@@ -205,8 +266,9 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def in_turn(ours: Callable, reference: Callable, repeats: int,
-            device: torch.device) -> tuple[float, float]:
+def in_turn(
+    ours: Callable, reference: Callable, repeats: int, device: torch.device
+) -> tuple[float, float]:
     """Median seconds of both, measured alternately after one warm-up each."""
     works: list[Callable] = [ours, reference]
     taken: list[list[float]] = [[], []]

@@ -27,11 +27,14 @@ def curate(root: Path, folder: Path, workers: int, numpy_mean: bool = True) -> i
     crops = folder / "crops"
     # In the processes that ours uses, too: neither side pays for starting them.
     with backend(workers, ""), joblib.Parallel(n_jobs=workers) as parallel:
-        parallel(joblib.delayed(write_files)(root, place, crops / place.name, numpy_mean)
-                 for place in places)
+        parallel(
+            joblib.delayed(write_files)(root, place, crops / place.name, numpy_mean)
+            for place in places
+        )
         with lmdb.open(str(folder / "lmdb"), map_size=1 << 40) as environment:
             results = joblib.Parallel(n_jobs=workers, return_as="generator")(
-                joblib.delayed(encode_again)(crops / place.name) for place in places)
+                joblib.delayed(encode_again)(crops / place.name) for place in places
+            )
             count = 0
             for video in results:
                 with environment.begin(write=True) as transaction:
@@ -49,8 +52,9 @@ def write_files(root: Path, place: Path, out: Path, numpy_mean: bool) -> None:
         image = cv2.imread(str(root / "Data" / "VID" / "train" / place / f"{xml.stem}.JPEG"))
         mean = image.mean(axis=(0, 1)) if numpy_mean else cv2.mean(image)[:3]
         for item in ElementTree.parse(xml).iter("object"):
-            box = [int(item.find(f"bndbox/{side}").text) for side in
-                   ("xmin", "ymin", "xmax", "ymax")]
+            box = [
+                int(item.find(f"bndbox/{side}").text) for side in ("xmin", "ymin", "xmax", "ymax")
+            ]
             name = f"{xml.stem}.{int(item.find('trackid').text):02d}.x.jpg"
             cv2.imwrite(str(out / name), padded_crop(image, box, mean))
 
@@ -66,12 +70,13 @@ def padded_crop(image: np.ndarray, corners: list[int], mean: np.ndarray) -> np.n
     if any(pads):
         image = cv2.copyMakeBorder(image, *pads, cv2.BORDER_CONSTANT, value=list(mean))
     left, top = left + pads[2], top + pads[0]
-    return cv2.resize(image[top:top + side, left:left + side], (255, 255))
+    return cv2.resize(image[top : top + side, left : left + side], (255, 255))
 
 
 def encode_again(folder: Path) -> list[tuple[str, bytes]]:
     """Second step: the JPEG files of one video, decoded and encoded again."""
     cv2.setNumThreads(1)
-    return [(f"{folder.name}/{file.name}",
-             cv2.imencode(".jpg", cv2.imread(str(file)))[1].tobytes())
-            for file in sorted(folder.iterdir())]
+    return [
+        (f"{folder.name}/{file.name}", cv2.imencode(".jpg", cv2.imread(str(file)))[1].tobytes())
+        for file in sorted(folder.iterdir())
+    ]

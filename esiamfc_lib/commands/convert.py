@@ -16,8 +16,12 @@ def arguments(parser: ArgumentParser) -> None:
     """One source, one or two results."""
     parser.add_argument("source", type=Path, help="file of the network")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write our model file")
-    parser.add_argument("--onnx", type=Path, metavar="FOLDER",
-                        help="write exemplar.onnx and search.onnx, compared with the network")
+    parser.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FOLDER",
+        help="write exemplar.onnx and search.onnx, compared with the network",
+    )
 
 
 def main(args: Namespace) -> int:
@@ -30,12 +34,19 @@ def main(args: Namespace) -> int:
         model, about = checkpoints.load(args.source)
     else:
         model, about = conversion.read(args.source), {}
-    lines = [f"{args.source}: {type(model).__name__}, width {model.width:g}, "
-             f"{sum(p.numel() for p in model.parameters()):,} parameters"]
+    lines = [
+        f"{args.source}: {type(model).__name__}, width {model.width:g}, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters"
+    ]
     if args.out is not None:
         kept = {name: about[name] for name in ("training", "result") if name in about}
-        digest = checkpoints.save(args.out, model, source=args.source.name,
-                                  source_digest=checkpoints.file_digest(args.source), **kept)
+        digest = checkpoints.save(
+            args.out,
+            model,
+            source=args.source.name,
+            source_digest=checkpoints.file_digest(args.source),
+            **kept,
+        )
         lines.append(f"{args.out}: digest {digest}")
     if args.onnx is not None:
         from esiamfc_lib.export import to_onnx

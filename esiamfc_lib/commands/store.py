@@ -15,19 +15,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="curate a VID root or a tar archive into a store")
     build.add_argument("vid_root", type=Path, help="holds Data/VID and Annotations/VID; or a tar")
     build.add_argument("store", type=Path, help="folder of the store")
-    build.add_argument("--force", action="store_true",
-                       help="start again where parameters or source differ")
+    build.add_argument(
+        "--force", action="store_true", help="start again where parameters or source differ"
+    )
     build.add_argument("--scheduler", default="", help="address of a Dask scheduler")
-    build.add_argument("--part", default="1/1", metavar="I/N",
-                       help="every N-th video from the I-th on, for machines sharing the work")
-    build.add_argument("--max-bad-fraction", type=float, default=0.05,
-                       help="fail above this share of bad frames (default %(default)s)")
+    build.add_argument(
+        "--part",
+        default="1/1",
+        metavar="I/N",
+        help="every N-th video from the I-th on, for machines sharing the work",
+    )
+    build.add_argument(
+        "--max-bad-fraction",
+        type=float,
+        default=0.05,
+        help="fail above this share of bad frames (default %(default)s)",
+    )
     estimate = actions.add_parser("estimate", help="time and space that build will take")
     estimate.add_argument("vid_root", type=Path, help="holds Data/VID and Annotations/VID")
     for action in (build, estimate):
         action.add_argument("--splits", nargs="+", default=["train"], choices=["train", "val"])
-        action.add_argument("--jpeg-quality", type=int, default=95, choices=range(1, 101),
-                            metavar="1..100", help="of the crops (default %(default)s)")
+        action.add_argument(
+            "--jpeg-quality",
+            type=int,
+            default=95,
+            choices=range(1, 101),
+            metavar="1..100",
+            help="of the crops (default %(default)s)",
+        )
         action.add_argument("--workers", type=int, default=2, help="processes (default 2)")
 
     check = actions.add_parser("verify", help="compare every crop with the index")
@@ -58,13 +73,24 @@ def main(args: argparse.Namespace) -> int:
     elif args.action == "merge":
         result = store_tools.merge(args.stores, args.out)
     elif args.action == "estimate":
-        result = curation.estimate(args.vid_root, splits=tuple(args.splits),
-                                   jpeg_quality=args.jpeg_quality, workers=args.workers)
+        result = curation.estimate(
+            args.vid_root,
+            splits=tuple(args.splits),
+            jpeg_quality=args.jpeg_quality,
+            workers=args.workers,
+        )
     else:
         result = curation.curate(
-            args.vid_root, args.store, splits=tuple(args.splits), jpeg_quality=args.jpeg_quality,
-            workers=args.workers, scheduler=args.scheduler, force=args.force,
-            max_bad_fraction=args.max_bad_fraction, part=part_of(args.part))
+            args.vid_root,
+            args.store,
+            splits=tuple(args.splits),
+            jpeg_quality=args.jpeg_quality,
+            workers=args.workers,
+            scheduler=args.scheduler,
+            force=args.force,
+            max_bad_fraction=args.max_bad_fraction,
+            part=part_of(args.part),
+        )
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0
 
