@@ -10,19 +10,17 @@ between two runs.
 import functools
 import json
 from collections.abc import Iterable
-from contextlib import contextmanager
 from itertools import chain, groupby
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
-import torch
 
 from esiamfc_lib import benchmarks, checkpoints, metrics, scoring, supervised
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.fingerprint import text_digest
-from esiamfc_lib.lockstep import iterate_many
+from esiamfc_lib.lockstep import iterate_many, threads
 from esiamfc_lib.parallel import backend
 from esiamfc_lib.progress import Progress
 from esiamfc_lib.sequence import Sequence
@@ -192,7 +190,8 @@ def _track(
     i: int, spec: str, key: str, sequence: Sequence, benchmark: str
 ) -> tuple[int, str, np.ndarray]:
     """One job, in a worker process: the result file's text and the seconds a frame."""
-    with _one_thread():
+    # One thread for the network: sums then have one order, whatever the machine is doing.
+    with threads(1):
         tracker = _built(spec, key)
         if isinstance(sequence, benchmarks.VOTSequence):
             record, seconds = supervised.track(tracker, sequence)
@@ -209,17 +208,6 @@ def _built(spec: str, key: str) -> SequenceTracker:
     ``key`` is its identity: a model file may change while the process lives.
     """
     return TrackerSpec.model_validate_json(spec).build()
-
-
-@contextmanager
-def _one_thread():
-    """One thread for the network: sums then have one order, whatever the machine is doing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:

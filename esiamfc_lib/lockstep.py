@@ -75,7 +75,7 @@ def iterate_many(
     count = torch.get_num_threads() if together else 1
     # Two pools, as decoding ahead must not hold up what the next step waits for.
     with (
-        _threads(count) as start_thread,
+        threads(count) as start_thread,
         ThreadPoolExecutor(workers, initializer=start_thread) as pool,
         ThreadPoolExecutor(workers, initializer=start_thread) as decoders,
     ):
@@ -170,7 +170,7 @@ def _advance_together(runs: list[_Run], network: BatchedNetwork, pool: ThreadPoo
 
 
 @contextmanager
-def _threads(count: int):
+def threads(count: int):
     """PyTorch with so many threads, here and in threads that call what this gives."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

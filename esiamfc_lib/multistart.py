@@ -179,9 +179,14 @@ def track(
     # Not the benchmark's own name: these runs are one-pass whatever its protocol is.
     evaluation.run(trackers, cut, _protocol(benchmark), out, workers, scheduler)
     scores = table(out, [spec.name for spec in trackers], cut, benchmark)
+    write(out, scores)
+    return scores
+
+
+def write(out: Path, scores: pd.DataFrame) -> None:
+    """``multistart.csv`` in ``out``: the same bytes in every run."""
     text = scores.to_csv(index=False, lineterminator="\n").encode()
     checkpoints.write_atomically(out / "multistart.csv", lambda file: file.write(text))
-    return scores
 
 
 def table(out: Path, trackers: list[str], cut: list[Segment], benchmark: str) -> pd.DataFrame:

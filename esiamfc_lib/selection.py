@@ -143,10 +143,7 @@ def tune(
             scores[name] = scored(name, changes[name])  # of an earlier call: from disk
 
     table = pd.concat([scores[name] for name in (PUBLISHED, *changes)], ignore_index=True)
-    checkpoints.write_atomically(
-        out / "multistart.csv",
-        lambda file: file.write(table.to_csv(index=False, lineterminator="\n").encode()),
-    )
+    multistart.write(out, table)
     result = decided(table, PUBLISHED, seed, plan)
     for row in result["candidates"]:
         row["parameters"] = changes.get(row["tracker"], {})

@@ -14,6 +14,7 @@ from esiamfc_lib.errors import StudyError
 BEGIN, END = "<!-- figures: made by esiamfc bench -->", "<!-- end of figures -->"
 DOCUMENTS: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "docs/full_scale.md": ("reports/bench/data.json", full_scale.figures),
+    "docs/training_plan.md": ("reports/bench/training.json", markdown),
     "docs/speed.md": ("reports/bench/tracking.json", markdown),
 }
 """Document -> (rows it shows, how)."""

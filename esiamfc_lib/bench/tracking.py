@@ -22,7 +22,7 @@ from esiamfc_lib.bench import Row, row, seconds
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.engine import Engine
 from esiamfc_lib.ensemble import ESiamFCTracker
-from esiamfc_lib.lockstep import track_many
+from esiamfc_lib.lockstep import threads, track_many
 from esiamfc_lib.networks import ESiamFC, SiamFC
 from esiamfc_lib.quantisation import Quantised, beside, quantised
 from esiamfc_lib.sequence import Sequence
@@ -103,11 +103,11 @@ def rows(args: Namespace) -> list[Row]:
     several = Quantised(int8.weights, int8.crops, int8.count, int8.stem,
                         int8.branches * args.branches)  # fmt: skip
     results = []
-    for threads in () if args.no_speed else args.threads:
-        with _threads(threads):
-            results += _siamfc(single, int8, frames, threads)
-            results += _esiamfc(ensemble, several, frames, threads)
-            if threads == 1:
+    for count in () if args.no_speed else args.threads:
+        with _threads(count):
+            results += _siamfc(single, int8, frames, count)
+            results += _esiamfc(ensemble, several, frames, count)
+            if count == 1:
                 results += _outside(single, int8, frames)
     if not args.no_speed:
         results += _lockstep(single, int8, frames)
@@ -279,14 +279,13 @@ def _specs(weights: Path) -> dict[str, TrackerSpec]:
 @contextmanager
 def _threads(count: int):
     """PyTorch and OpenCV with so many threads."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(count)
+    before = cv2.getNumThreads()
     cv2.setNumThreads(count)
     try:
-        yield
+        with threads(count):
+            yield
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
+        cv2.setNumThreads(before)
 
 
 def _fps(tracker: SiamFCTracker, frames: np.ndarray) -> float:
