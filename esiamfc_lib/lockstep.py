@@ -14,8 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from time import perf_counter
 
+import cv2
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from esiamfc_lib import geometry
 from esiamfc_lib.batched import BatchedNetwork
@@ -171,10 +173,17 @@ def _advance_together(runs: list[_Run], network: BatchedNetwork, pool: ThreadPoo
 
 @contextmanager
 def threads(count: int):
-    """PyTorch with so many threads, here and in threads that call what this gives."""
-    before = torch.get_num_threads()
+    """PyTorch, OpenCV and numpy with so many threads, here and in threads that call what this
+    gives.
+
+    All three: the threads of any one of them wait busily and slow down whoever shares their core.
+    """
+    before, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
+    cv2.setNumThreads(count)
     try:
-        yield lambda: torch.set_num_threads(count)
+        with threadpool_limits(count, user_api="blas"):
+            yield lambda: torch.set_num_threads(count)
     finally:
         torch.set_num_threads(before)
+        cv2.setNumThreads(of_opencv)

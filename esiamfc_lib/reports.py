@@ -6,6 +6,7 @@ compared with the one of another run.
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.config import StageParameters
+from esiamfc_lib.errors import StudyError
 
 
 def save_figure(
@@ -111,6 +113,21 @@ def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[s
     name = parameters.folder.relative_to(parameters.run).as_posix().replace("/", "_")
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
     return json.loads(text)
+
+
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """What ``save_metrics`` left in a stage's folder.
+
+    Raises:
+        StudyError: the stage has not run, or its file is damaged.
+    """
+    file = folder / "metrics.json"
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise StudyError(f"{file} is missing: run stage {folder.name!r} first") from None
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{file} is damaged ({error}): run stage {folder.name!r} again") from None
 
 
 def _plain(value: Any) -> Any:

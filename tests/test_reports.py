@@ -9,6 +9,7 @@ import pytest
 
 from esiamfc_lib import reports
 from esiamfc_lib.config import ResultsParameters
+from esiamfc_lib.errors import StudyError
 
 
 @pytest.fixture
@@ -58,6 +59,16 @@ def test_metrics_are_plain_json_in_both_places(parameters):
     text = (parameters.folder / "metrics.json").read_text()
     assert text == (parameters.reports / "metrics" / "results.json").read_text()
     assert json.loads(text)["none"] is None
+    assert reports.load_metrics(parameters.folder) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[1]"])
+def test_metrics_that_cannot_be_read_say_which_stage_to_run(parameters, text):
+    parameters.folder.mkdir(parents=True, exist_ok=True)
+    if text is not None:
+        (parameters.folder / "metrics.json").write_text(text)
+    with pytest.raises(StudyError, match=r"metrics.json is (missing|damaged).*run stage 'results'"):
+        reports.load_metrics(parameters.folder)
 
 
 def test_page_holds_sentences_tables_and_pictures(parameters):

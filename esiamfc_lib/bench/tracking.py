@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -30,6 +29,9 @@ from esiamfc_lib.specs import TrackerSpec, is_ensemble
 from esiamfc_lib.tracking import SiamFCTracker
 
 BOX = np.array([280.0, 200, 80, 80])
+ROUNDS = 5
+NEAR = 0.01  # px
+PLAIN = "plain"
 LOCAL = TrackingParameters(local_scales=5)
 ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("torch", "int8"),
            ("onnxruntime", "fp32"), ("onnxruntime", "int8")]  # fmt: skip
@@ -69,7 +71,7 @@ class PlainEnsembleTracker(PlainTracker):
         return self.engine.model.responses(self.exemplar, self.engine.stem(search)).mean(1)
 
     def _floor(self):
-        return 0.0
+        return float(np.mean([float(branch.bias) for branch in self.engine.model.branches]))
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -104,7 +106,7 @@ def rows(args: Namespace) -> list[Row]:
                         int8.branches * args.branches)  # fmt: skip
     results = []
     for count in () if args.no_speed else args.threads:
-        with _threads(count):
+        with threads(count):
             results += _siamfc(single, int8, frames, count)
             results += _esiamfc(ensemble, several, frames, count)
             if count == 1:
@@ -117,40 +119,56 @@ def rows(args: Namespace) -> list[Row]:
     return results
 
 
-def _siamfc(single: SiamFC, int8: Quantised, frames: np.ndarray, threads: int) -> list[Row]:
-    plain, results = _fps(PlainTracker(single), frames), []
+def _siamfc(single: SiamFC, int8: Quantised, frames: np.ndarray, count: int) -> list[Row]:
+    trackers, targets = {PLAIN: PlainTracker(single)}, {}
     for backend, precision in ENGINES:
         for local in (False, True) if precision == "int8" else (False,):
-            tracker = SiamFCTracker(single, LOCAL if local else None, precision=precision,
-                                    backend=backend, int8=int8)  # fmt: skip
-            best = threads == 1 and (backend, precision) == ("torch", "int8")
-            target = "33 frames/s, aim 60" if best else ""
-            name = f"SiamFC, {backend} {precision}{', local scales' * local}, {threads} thread"
-            results.append(row(name, _fps(tracker, frames), plain, "frames/s", target))
-    return results
+            name = f"SiamFC, {backend} {precision}{', local scales' * local}, {count} thread"
+            trackers[name] = SiamFCTracker(single, LOCAL if local else None, precision=precision,
+                                           backend=backend, int8=int8)  # fmt: skip
+            if (backend, precision, count) == ("torch", "int8", 1):
+                targets[name] = "33 frames/s, aim 60"
+    return _compared(trackers, targets, frames)
 
 
-def _esiamfc(ensemble: ESiamFC, int8: Quantised, frames: np.ndarray, threads: int) -> list[Row]:
-    plain, results, k = _fps(PlainEnsembleTracker(ensemble), frames), [], ensemble.k
+def _esiamfc(ensemble: ESiamFC, int8: Quantised, frames: np.ndarray, count: int) -> list[Row]:
+    trackers, targets, k = {PLAIN: PlainEnsembleTracker(ensemble)}, {}, ensemble.k
 
-    def measure(backend: str, precision: str, m: int, local: bool, target: str = "") -> None:
+    def add(backend: str, precision: str, m: int, local: bool, target: str = "") -> None:
         # Uniform runs all branches, whatever untrained cluster weights say.
         chosen = {"fusion": "uniform"} if m == k else {"fusion": "cluster_weight", "top": m}
-        tracker = ESiamFCTracker(ensemble, **chosen, parameters=LOCAL if local else None,
-                                 precision=precision, backend=backend, int8=int8)  # fmt: skip
         name = f"ESiamFC k = {k}, {m} run, {backend} {precision}{', local scales' * local}"
-        fps = _fps(tracker, frames)
-        results.append(row(f"{name}, {threads} thread", fps, plain, "frames/s", target))
+        name += f", {count} thread"
+        loop = LOCAL if local else None
+        trackers[name] = ESiamFCTracker(ensemble, **chosen, parameters=loop, precision=precision,
+                                        backend=backend, int8=int8)  # fmt: skip
+        if count == 1:
+            targets[name] = target
 
-    one = threads == 1
     for backend, precision in ENGINES:
         target = {("torch", "fp32"): "ratio 1.4", ("torch", "int8"): "13 frames/s, ratio 4.5"}
-        measure(backend, precision, k, False, target.get((backend, precision), "") * one)
+        add(backend, precision, k, False, target.get((backend, precision), ""))
     for m in sorted({m for m in (1, 2, 3) if m < k}):
-        measure("torch", "int8", m, False, "30 frames/s, ratio 10" * one)
-        measure("torch", "int8", m, True, "aim 60 frames/s" * one)
-    measure("torch", "int8", k, True)
-    return results
+        add("torch", "int8", m, False, "30 frames/s, ratio 10")
+        add("torch", "int8", m, True, "aim 60 frames/s")
+    add("torch", "int8", k, True)
+    return _compared(trackers, targets, frames)
+
+
+def _compared(
+    trackers: dict[str, SiamFCTracker], targets: dict[str, str], frames: np.ndarray
+) -> list[Row]:
+    """Frames a second of trackers that take turns, the plain one first.
+
+    Each tracker's fastest round counts: on a shared machine the other rounds measure its
+    neighbours, and a ratio of two such times says nothing about the code.
+    """
+    best = dict.fromkeys(trackers, 0.0)
+    for _ in range(ROUNDS):
+        for name, tracker in trackers.items():
+            best[name] = max(best[name], _fps(tracker, frames))
+    plain = best.pop(PLAIN)
+    return [row(name, fps, plain, "frames/s", targets.get(name, "")) for name, fps in best.items()]
 
 
 def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
@@ -182,7 +200,8 @@ def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
     smooth = cv2.resize(frames[0][:48, :64], (640, 480), interpolation=cv2.INTER_CUBIC)
     jpeg = geometry.encode_jpeg(smooth)
     decoding = 1e3 * seconds(lambda: geometry.decode_image(jpeg))
-    update = 1e3 / _fps(SiamFCTracker(single, precision="int8", int8=int8), frames)
+    tracker = SiamFCTracker(single, precision="int8", int8=int8)
+    update = 1e3 / max(_fps(tracker, frames) for _ in range(ROUNDS))
     title = "a frame with decoding, SiamFC int8; reference: without"
     results.append(row(title, update + decoding, update, "ms", "", less_is_better=True))
     return results
@@ -198,25 +217,27 @@ def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
             geometry.write_image(file, frame)
         one = Sequence("noise", tuple(files * 2), np.tile(BOX, (2 * len(files), 1)))
         sequences = [one] * (4 * cores)
-        tracker = SiamFCTracker(single, precision="int8", int8=int8)
+        # Two, as one whose weights are packed cannot be sent to a process.
+        tracker, fresh = (SiamFCTracker(single, precision="int8", int8=int8) for _ in range(2))
         total = sum(len(sequence) for sequence in sequences)
         with joblib.Parallel(n_jobs=cores) as parallel:
             parallel(joblib.delayed(_alone)(tracker, one) for _ in range(cores))  # starts them
-            apart = seconds(
-                lambda: parallel(joblib.delayed(_alone)(tracker, each) for each in sequences), 3, 0
-            )
-        together = seconds(lambda: track_many(tracker, sequences), 3, 0)
+            apart, together = [], []
+            for _ in range(ROUNDS):
+                jobs = [joblib.delayed(_alone)(tracker, each) for each in sequences]
+                apart.append(seconds(lambda jobs=jobs: parallel(jobs), 1, 0))
+                together.append(seconds(lambda: track_many(fresh, sequences), 1, 0))
     title = f"track_many, SiamFC int8, {cores} cores; reference: one process a core"
-    return [row(title, total / together, total / apart, "frames/s", "ratio 1")]
+    return [row(title, total / min(together), total / min(apart), "frames/s", "ratio 1")]
 
 
 def _alone(tracker: SiamFCTracker, sequence: Sequence) -> np.ndarray:
-    with _threads(1):
+    with threads(1):
         return tracker.track_sequence(sequence)[0]
 
 
 def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
-    """Largest difference between boxes in fp32 and those of the plain loop, all branches."""
+    """Share of the boxes in fp32, all branches, that are those of the plain loop."""
     sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
     if is_ensemble(weights):
         model = checkpoints.load_esiamfc(weights)
@@ -224,16 +245,16 @@ def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
     else:
         model = checkpoints.load_siamfc(weights)
         pair = PlainTracker(model), SiamFCTracker(model)
-    worst = 0.0
-    with _threads(1):
+    near = []
+    with threads(1):
         for sequence in sequences:
             n = min(args.exact, len(sequence))
             short = Sequence(sequence.name, sequence.frames[:n], sequence.boxes[:n])
             plain, ours = (tracker.track_sequence(short)[0] for tracker in pair)
-            worst = max(worst, float(np.abs(plain - ours).max()))
-    title = f"largest difference from the plain loop's boxes, fp32, {weights.stem}"
-    title += f", {len(sequences)} sequences × {args.exact} frames; reference: the limit"
-    return [row(title, worst, 0.01, "px", "0.01 px", less_is_better=True)]
+            near += list(np.abs(plain - ours).max(axis=1) <= NEAR)
+    title = f"boxes within {NEAR} px of the plain loop's, {weights.stem} fp32, all branches"
+    title += f", {len(sequences)} sequences × {args.exact} frames"
+    return [row(title, float(np.mean(near)), 1.0, "share", "all")]
 
 
 def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
@@ -243,7 +264,7 @@ def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
     results = []
     for name, spec in _specs(weights).items():
         out = args.out / f"{root.name}-{spec.name}"
-        with _threads(1):
+        with threads(1):
             scores = evaluation.evaluate([spec], "otb2015", root, out, limit=args.limit)
         boxes = {s.name: scoring.read_boxes(out, spec.name, s, "otb2015") for s in sequences}
         auc = float(scores["success"].mean())
@@ -274,18 +295,6 @@ def _specs(weights: Path) -> dict[str, TrackerSpec]:
         name: TrackerSpec(name=f"{weights.stem} {name}", kind=kind, weights=str(weights), **change)
         for name, change in changes.items()
     }
-
-
-@contextmanager
-def _threads(count: int):
-    """PyTorch and OpenCV with so many threads."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(count)
-    try:
-        with threads(count):
-            yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _fps(tracker: SiamFCTracker, frames: np.ndarray) -> float:
