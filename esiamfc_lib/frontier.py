@@ -69,6 +69,19 @@ def frontier(
     return pd.DataFrame(rows)
 
 
+def chosen_top(table: pd.DataFrame, loss: float = 0.01) -> int:
+    """The fewest branches that lose at most ``loss`` AUC to all of them; 0: only all will do.
+
+    Args:
+        table: of ``frontier``, on validation sequences.
+        loss: what the speed may cost.
+    """
+    rows = table[table["local_scales"] == table["local_scales"].min()]
+    floor = rows.loc[rows["cut"] == "all", "success"].iloc[0] - loss
+    good = rows.loc[(rows["cut"] == "top") & (rows["success"] >= floor), "value"]
+    return int(good.min()) if len(good) else 0
+
+
 def frontier_figure(table: pd.DataFrame) -> Figure:
     """``frontier`` as a plot: frames a second to the right, success upwards."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")

@@ -1,11 +1,12 @@
 """The frontier: its settings, its numbers, its figure."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from esiamfc_lib import checkpoints, geometry
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.frontier import frontier, frontier_figure
+from esiamfc_lib.frontier import chosen_top, frontier, frontier_figure
 from esiamfc_lib.networks import ESiamFC
 from esiamfc_lib.sequence import Sequence
 from esiamfc_lib.specs import TrackerSpec
@@ -36,3 +37,14 @@ def test_every_setting_has_a_row_and_a_point(tmp_path):
         frontier(spec.model_copy(update={"fusion": "uniform"}), [sequence])
     with pytest.raises(StudyError, match="on some sequences"):
         frontier(spec, [])
+
+
+@pytest.mark.parametrize(
+    "successes, top", [((0.5, 0.595, 0.61), 2), ((0.589, 0.595, 0.60), 2), ((0.5, 0.5, 0.5), 0),
+                       ((0.592, 0.5, 0.5), 1)],
+)  # fmt: skip
+def test_as_few_branches_as_lose_little_are_chosen(successes, top):
+    rows = [("all", 0.0, 0, 0.601), ("threshold", 0.5, 0, 0.9), ("top", 1.0, 5, 0.9)]
+    rows += [("top", float(m), 0, s) for m, s in zip((1, 2, 3), successes, strict=True)]
+    table = pd.DataFrame(rows, columns=["cut", "value", "local_scales", "success"])
+    assert chosen_top(table) == top
