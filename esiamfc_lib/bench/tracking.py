@@ -31,7 +31,7 @@ from esiamfc_lib.tracking import SiamFCTracker
 BOX = np.array([280.0, 200, 80, 80])
 ROUNDS = 5
 NEAR = 0.01  # px
-PLAIN = "plain"
+Entry = tuple[SiamFCTracker, str, str]  # tracker, name of its reference, target
 LOCAL = TrackingParameters(local_scales=5)
 ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("torch", "int8"),
            ("onnxruntime", "fp32"), ("onnxruntime", "int8")]  # fmt: skip
@@ -107,8 +107,8 @@ def rows(args: Namespace) -> list[Row]:
     results = []
     for count in () if args.no_speed else args.threads:
         with threads(count):
-            results += _siamfc(single, int8, frames, count)
-            results += _esiamfc(ensemble, several, frames, count)
+            trackers = _siamfc(single, int8, count) | _esiamfc(ensemble, several, count)
+            results += _compared(trackers, frames)
             if count == 1:
                 results += _outside(single, int8, frames)
     if not args.no_speed:
@@ -119,20 +119,21 @@ def rows(args: Namespace) -> list[Row]:
     return results
 
 
-def _siamfc(single: SiamFC, int8: Quantised, frames: np.ndarray, count: int) -> list[Row]:
-    trackers, targets = {PLAIN: PlainTracker(single)}, {}
+def _siamfc(single: SiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
+    found: dict[str, Entry] = {"plain SiamFC": (PlainTracker(single), "", "")}
     for backend, precision in ENGINES:
         for local in (False, True) if precision == "int8" else (False,):
             name = f"SiamFC, {backend} {precision}{', local scales' * local}, {count} thread"
-            trackers[name] = SiamFCTracker(single, LOCAL if local else None, precision=precision,
-                                           backend=backend, int8=int8)  # fmt: skip
-            if (backend, precision, count) == ("torch", "int8", 1):
-                targets[name] = "33 frames/s, aim 60"
-    return _compared(trackers, targets, frames)
+            tracker = SiamFCTracker(single, LOCAL if local else None, precision=precision,
+                                    backend=backend, int8=int8)  # fmt: skip
+            best = (backend, precision, count) == ("torch", "int8", 1)
+            found[name] = tracker, "plain SiamFC", "33 frames/s, aim 60" * best
+    return found
 
 
-def _esiamfc(ensemble: ESiamFC, int8: Quantised, frames: np.ndarray, count: int) -> list[Row]:
-    trackers, targets, k = {PLAIN: PlainEnsembleTracker(ensemble)}, {}, ensemble.k
+def _esiamfc(ensemble: ESiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
+    found: dict[str, Entry] = {"plain ESiamFC": (PlainEnsembleTracker(ensemble), "", "")}
+    k = ensemble.k
 
     def add(backend: str, precision: str, m: int, local: bool, target: str = "") -> None:
         # Uniform runs all branches, whatever untrained cluster weights say.
@@ -140,10 +141,9 @@ def _esiamfc(ensemble: ESiamFC, int8: Quantised, frames: np.ndarray, count: int)
         name = f"ESiamFC k = {k}, {m} run, {backend} {precision}{', local scales' * local}"
         name += f", {count} thread"
         loop = LOCAL if local else None
-        trackers[name] = ESiamFCTracker(ensemble, **chosen, parameters=loop, precision=precision,
-                                        backend=backend, int8=int8)  # fmt: skip
-        if count == 1:
-            targets[name] = target
+        tracker = ESiamFCTracker(ensemble, **chosen, parameters=loop, precision=precision,
+                                 backend=backend, int8=int8)  # fmt: skip
+        found[name] = tracker, "plain ESiamFC", target * (count == 1)
 
     for backend, precision in ENGINES:
         target = {("torch", "fp32"): "ratio 1.4", ("torch", "int8"): "13 frames/s, ratio 4.5"}
@@ -152,23 +152,24 @@ def _esiamfc(ensemble: ESiamFC, int8: Quantised, frames: np.ndarray, count: int)
         add("torch", "int8", m, False, "30 frames/s, ratio 10")
         add("torch", "int8", m, True, "aim 60 frames/s")
     add("torch", "int8", k, True)
-    return _compared(trackers, targets, frames)
+    return found
 
 
-def _compared(
-    trackers: dict[str, SiamFCTracker], targets: dict[str, str], frames: np.ndarray
-) -> list[Row]:
-    """Frames a second of trackers that take turns, the plain one first.
+def _compared(entries: dict[str, Entry], frames: np.ndarray) -> list[Row]:
+    """Frames a second of trackers that take turns.
 
     Each tracker's fastest round counts: on a shared machine the other rounds measure its
     neighbours, and a ratio of two such times says nothing about the code.
     """
-    best = dict.fromkeys(trackers, 0.0)
+    best = dict.fromkeys(entries, 0.0)
     for _ in range(ROUNDS):
-        for name, tracker in trackers.items():
+        for name, (tracker, _, _) in entries.items():
             best[name] = max(best[name], _fps(tracker, frames))
-    plain = best.pop(PLAIN)
-    return [row(name, fps, plain, "frames/s", targets.get(name, "")) for name, fps in best.items()]
+    return [
+        row(name, best[name], best[plain], "frames/s", target)
+        for name, (_, plain, target) in entries.items()
+        if plain
+    ]
 
 
 def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
