@@ -11,7 +11,7 @@ from esiamfc_lib.errors import StudyError
 @pytest.mark.parametrize("name", documents.DOCUMENTS)
 def test_figures_are_those_of_the_benchmark(root, name):
     results, figures = documents.DOCUMENTS[name]
-    rows = json.loads((root / results).read_text())
+    rows = documents.read(root / results)
     assert f"\n{figures(rows)}\n" in (root / name).read_text()
 
 

@@ -1,33 +1,65 @@
 """Measured figures in the documentation: ``python -m esiamfc_lib.bench.documents`` rewrites them.
 
-Numbers in prose come from files: between its two marks a document holds what a benchmark's JSON
-says, and a test compares the two.
+Numbers in prose come from files: between its two marks a document holds what a benchmark's JSON or
+a report's CSV says, and a test compares the two.
 """
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from esiamfc_lib.bench import full_scale, markdown
 from esiamfc_lib.errors import StudyError
+
+
+def differences(rows: list[dict]) -> str:
+    """Rows of ``07_controls_differences.csv`` as a table."""
+    lines = [
+        "| on | ESiamFC minus | AUC | 95 % | for all at once | won, tied, lost | flips | runs |",
+        "|---|---|---:|---|---|---|---|---:|",
+    ]
+    for r in rows:
+        pairs = [
+            f"[{r[a]:+.3f}, {r[b]:+.3f}]" for a, b in (("low", "high"), ("low_all", "high_all"))
+        ]
+        counts = f"{r['wins']}, {r['ties']}, {r['losses']} | +{r['flips_won']} −{r['flips_lost']}"
+        lines.append(
+            f"| {r['benchmark']} | {r['minus']} | {r['difference']:+.3f} | {pairs[0]} | {pairs[1]} "
+            f"| {counts} | {r['runs']} |"
+        )
+    return "\n".join(lines)
+
 
 BEGIN, END = "<!-- figures: made by esiamfc bench -->", "<!-- end of figures -->"
 DOCUMENTS: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "docs/full_scale.md": ("reports/bench/data.json", full_scale.figures),
     "docs/training_plan.md": ("reports/bench/training.json", markdown),
     "docs/speed.md": ("reports/bench/tracking.json", markdown),
+    "reports/real/INTERPRETATION.md": (
+        "reports/real/tables/07_controls_differences.csv",
+        differences,
+    ),
 }
 """Document -> (rows it shows, how)."""
 
 
+def read(results: Path) -> list[dict]:
+    """The rows of a JSON or CSV file."""
+    if results.suffix == ".csv":
+        return pd.read_csv(results).to_dict("records")
+    return json.loads(results.read_text("utf-8"))
+
+
 def rewrite(document: Path, results: Path, figures: Callable[[list[dict]], str]) -> None:
-    """Put the figures of a JSON file between the document's two marks.
+    """Put the figures of a file between the document's two marks.
 
     Raises:
         StudyError: a file is missing, or the document lacks the marks.
     """
     try:
-        text, rows = document.read_text(encoding="utf-8"), json.loads(results.read_text("utf-8"))
+        text, rows = document.read_text(encoding="utf-8"), read(results)
     except (OSError, ValueError) as error:
         raise StudyError(f"cannot read {document} or {results}: {error}") from error
     before, begin, rest = text.partition(BEGIN)
