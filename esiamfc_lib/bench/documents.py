@@ -37,6 +37,10 @@ DOCUMENTS: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
     "docs/full_scale.md": ("reports/bench/data.json", full_scale.figures),
     "docs/training_plan.md": ("reports/bench/training.json", markdown),
     "docs/speed.md": ("reports/bench/tracking.json", markdown),
+    "reports/real/INTERPRETATION.md": (
+        "reports/real/tables/07_controls_differences.csv",
+        differences,
+    ),
 }
 """Document -> (rows it shows, how)."""
 
