@@ -177,8 +177,8 @@ def sentence(row: pd.Series, column: str = "AUC") -> str:
             low, high = row["low_all"], row["high_all"]
             among = f" among {row['comparisons']} comparisons"
     text = (
-        f"{row['benchmark']}: {row['tracker']} − {row['minus']}: {_signed(row['difference'])} "
-        f"{column} [{_signed(row['low'])}, {_signed(row['high'])}], {counts}: "
+        f"{row['benchmark']}: {row['tracker']} − {row['minus']}: {signed(row['difference'])} "
+        f"{column} [{signed(row['low'])}, {signed(row['high'])}], {counts}: "
     )
     if np.isnan(low):
         return text + "too few for an interval"
@@ -297,6 +297,6 @@ def _counts(pair: Pairs) -> dict:
     }
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """Three decimals with a sign, the typographic minus."""
     return f"{value:+.3f}".replace("-", "−")

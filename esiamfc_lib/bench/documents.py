@@ -12,6 +12,7 @@ import pandas as pd
 
 from esiamfc_lib.bench import full_scale, markdown
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.statistics import signed
 
 
 def differences(rows: list[dict]) -> str:
@@ -21,13 +22,13 @@ def differences(rows: list[dict]) -> str:
         "|---|---|---:|---|---|---|---|---:|",
     ]
     for r in rows:
-        pairs = [
-            f"[{r[a]:+.3f}, {r[b]:+.3f}]" for a, b in (("low", "high"), ("low_all", "high_all"))
-        ]
-        counts = f"{r['wins']}, {r['ties']}, {r['losses']} | +{r['flips_won']} −{r['flips_lost']}"
+        gain, low, high, low_all, high_all = (
+            signed(r[column]) for column in ("difference", "low", "high", "low_all", "high_all")
+        )
         lines.append(
-            f"| {r['benchmark']} | {r['minus']} | {r['difference']:+.3f} | {pairs[0]} | {pairs[1]} "
-            f"| {counts} | {r['runs']} |"
+            f"| {r['benchmark']} | {r['minus']} | {gain} | [{low}, {high}] "
+            f"| [{low_all}, {high_all}] | {r['wins']}, {r['ties']}, {r['losses']} "
+            f"| +{r['flips_won']} −{r['flips_lost']} | {r['runs']} |"
         )
     return "\n".join(lines)
 

@@ -224,9 +224,9 @@ def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
         with joblib.Parallel(n_jobs=cores) as parallel:
             parallel(joblib.delayed(_alone)(tracker, one) for _ in range(cores))  # starts them
             apart, together = [], []
+            jobs = [joblib.delayed(_alone)(tracker, each) for each in sequences]
             for _ in range(ROUNDS):
-                jobs = [joblib.delayed(_alone)(tracker, each) for each in sequences]
-                apart.append(seconds(lambda jobs=jobs: parallel(jobs), 1, 0))
+                apart.append(seconds(lambda: parallel(jobs), 1, 0))
                 together.append(seconds(lambda: track_many(fresh, sequences), 1, 0))
     title = f"track_many, SiamFC int8, {cores} cores; reference: one process a core"
     return [row(title, total / min(together), total / min(apart), "frames/s", "ratio 1")]
