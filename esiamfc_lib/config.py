@@ -265,6 +265,9 @@ class EmbeddingParameters(StageParameters):
     )
     umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
+    keep_stem: bool = Field(
+        False, description="keep the stem's features of all crops: 05 and 06 learn from those"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the network")
     device: str = Field("auto", description="auto, cpu, cuda ...")
     threads: NonNegativeInt = Field(

@@ -45,7 +45,7 @@ class _Slots(Dataset):
         own = []
         for pixels in (self.exemplars, self.searches):
             of_batch = pixels[slot, : len(numbers)]
-            own.append(torch.empty(of_batch.shape, dtype=torch.uint8, pin_memory=pin))
+            own.append(torch.empty(of_batch.shape, dtype=pixels.dtype, pin_memory=pin))
             # Not torch's copy: its threads would spin on, where the workers decode.
             np.copyto(own[-1].numpy(), of_batch.numpy())
         return batch_of(*own, track, positive, numbers)

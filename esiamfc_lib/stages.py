@@ -22,6 +22,7 @@ DATASET = "dataset/dataset.json"
 STORE = "dataset/store/manifest.json"
 BASELINE = "baseline/siamfc.safetensors"
 FEATURES = "embedding/features.npz"
+STEM = "embedding/stem.json"
 MEMBERSHIP = "clustering/membership.csv"
 CENTRES = "clustering/centres.npz"
 BRANCH = "branches/{}/branch.safetensors"
@@ -202,6 +203,8 @@ class _Builder:
         parameters = self._of(arm)[kind]
         inputs = self._inputs(arm, kind)
         outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
+        if kind == "embedding" and parameters.keep_stem:
+            outputs += (STEM,)
         if kind == "branches":
             parameters = parameters.model_copy(update={"cluster_id": cluster})
             outputs = (BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
@@ -223,7 +226,8 @@ class _Builder:
     def _inputs(self, arm: str, kind: str) -> dict[str, Stage]:
         """Artefact -> stage; for the results also what the arms leave."""
         inputs = {}
-        for name in INPUTS[kind]:
+        kept = kind in ("branches", "fusion") and self._of(arm)["embedding"].keep_stem
+        for name in (*INPUTS[kind], *([STEM] if kept else [])):
             maker = name.partition("/")[0]
             for i in range(self._of(arm)["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, maker, i)

@@ -138,8 +138,9 @@ class BranchTask(Task):
 
     @torch.no_grad()
     def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
-        """Stem features (N, C, 12, 12) and (N, C, 28, 28)."""
-        return self.model.stem(exemplar), self.model.stem(search)
+        """Images, or the features that were kept of them → stem features (N, C, 12, 12) and
+        (N, C, 28, 28)."""
+        return _stem(self.model, exemplar), _stem(self.model, search)
 
     def response(self, z: Tensor, x: Tensor) -> Tensor:
         """Stem features → (N, 17, 17)."""
@@ -173,6 +174,14 @@ class BranchTask(Task):
         if "agreement" in sums:
             figures["agreement"] = float(sums["agreement"] / sums["pairs"])
         return figures
+
+
+def _stem(model: SiamFC | ESiamFC, inputs: Tensor) -> Tensor:
+    """Stem features of images; of inputs with the stem's own number of channels, themselves.
+
+    Images have three channels, every stem has at least eight: see ``networks.channels``.
+    """
+    return inputs if inputs.shape[1] == model.stem.channels else model.stem(inputs)
 
 
 def agreement(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
@@ -228,8 +237,8 @@ class FusionTask(Task):
     @torch.no_grad()
     def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
         """The exemplar's stem features (N, C, 12, 12) and all responses (N, k, 17, 17)."""
-        z = self.model.stem(exemplar)
-        return z, self.model.responses(z, self.model.stem(search))
+        z = _stem(self.model, exemplar)
+        return z, self.model.responses(z, _stem(self.model, search))
 
     def response(self, z: Tensor, responses: Tensor) -> Tensor:
         """Stem features and responses of the branches → fused response (N, 17, 17)."""

@@ -26,7 +26,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from esiamfc_lib import checkpoints, devices
-from esiamfc_lib.augmentation import AUGMENTATIONS, augment
+from esiamfc_lib.augmentation import AUGMENTATIONS, Augmentation, augment
 from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.loader import PairLoader
@@ -262,8 +262,8 @@ class Run:
                 self._begin_epoch()
                 for batch in self.train.epoch(self.at.epoch, self.at.step):
                     batch = batch.to(self.fabric.device)
-                    images = augment(batch, self.augmentation, self.parameters.seed)
-                    loss = self._learn((yield images), batch)
+                    inputs = _inputs(batch, self.augmentation, self.parameters.seed)
+                    loss = self._learn((yield inputs), batch)
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                     bar.update()
                     self._save_now_and_then()
@@ -398,14 +398,23 @@ def _measure(
     sums: dict[str, Tensor] = {}
     for batch in pairs.epoch(0):
         batch = batch.to(fabric.device)
-        exemplar, search = augment(batch)
+        exemplar, search = _inputs(batch)
         with fabric.autocast():
             given = task.given(exemplar, search)
             _, own = task(given, batch.track, batch.positive)
-            if show is not None and not sums:
+            if show is not None and not sums and exemplar.shape[1] == 3:
                 show(exemplar, search, task.response(*given))
         _add(sums, own)
     return _report(task, sums, fabric)
+
+
+def _inputs(
+    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Images of a batch, augmented; or where it holds features of the stem, these in float32."""
+    if batch.search.is_floating_point():
+        return batch.exemplar.float(), batch.search.float()
+    return augment(batch, augmentation, seed)
 
 
 def _report(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
