@@ -382,6 +382,10 @@ class ResultsParameters(StageParameters):
         0, description="segments of each sequence forward, and as many backward; 0: one pass only"
     )
     segment_frames: Annotated[int, Field(ge=2)] = Field(100, description="frames of a segment")
+    closer: list = Field(
+        [], description="control arms that are compared from more starts, with closer_starts"
+    )
+    closer_starts: NonNegativeInt = Field(0, description="in place of starts, for these arms")
     perturbations: NonNegativeInt = Field(
         1, description="perturbed first boxes of a segment; 0: the true one"
     )

@@ -30,6 +30,7 @@ def trackers(
     fusions: Iterable[str] = FUSIONS,
     of_arms: Iterable[str] = ("cluster_weight",),
     validation: bool = False,
+    arms: Iterable[str] | None = None,
     **options,
 ) -> list[TrackerSpec]:
     """The trackers of the study and of all its arms.
@@ -43,15 +44,21 @@ def trackers(
         fusions: of the study's own ensemble, names of ``config.TrackerName``.
         of_arms: of the arms' ensembles.
         validation: with the arms that may not run on test sets.
+        arms: only these, their repetitions, and those of the study itself; None: all.
         options: ``tracking``, ``precision``, ``device`` of all trackers.
 
     Raises:
-        StudyError: a model file is missing or damaged.
+        StudyError: a model file is missing or damaged; no such arm.
     """
     fusions, of_arms = list(fusions), list(of_arms)
+    wanted = None if arms is None else {MAIN, *arms}
+    if unknown := (wanted or set()) - {MAIN, *read_manifest(run)}:
+        raise StudyError(f"{run}: there is no arm {', '.join(sorted(unknown))}")
     found = _of_arm(run, "", ["siamfc", *fusions], run, options)
     for name, facts in read_manifest(run).items():
         if name == MAIN or not (facts["test"] or validation):
+            continue
+        if wanted is not None and (facts["repeats"] or name) not in wanted:
             continue
         folder, prefix = run / FOLDER / name, f"{name} "
         if facts["clusters"] == 1:
@@ -84,6 +91,7 @@ def evaluate(
     limit: int = 0,
     fusions: Iterable[str] = FUSIONS,
     of_arms: Iterable[str] = ("cluster_weight",),
+    arms: Iterable[str] | None = None,
     plan: Mapping | None = None,
     **options,
 ) -> pd.DataFrame:
@@ -94,7 +102,7 @@ def evaluate(
     Args:
         run: the profile's working folder.
         benchmark, root, limit, out, workers: as for ``multistart.evaluate_multistart``.
-        fusions, of_arms, options: as for ``trackers``.
+        fusions, of_arms, arms, options: as for ``trackers``.
         plan: of the segments, see ``multistart.segments``.
 
     Returns:
@@ -104,7 +112,7 @@ def evaluate(
         StudyError: as ``trackers`` and ``multistart.evaluate_multistart``.
     """
     validation = benchmark == multistart.VALIDATION
-    chosen = trackers(run, fusions, of_arms, validation, **options)
+    chosen = trackers(run, fusions, of_arms, validation, arms, **options)
     scores = multistart.evaluate_multistart(
         chosen, benchmark, root, out, workers=workers, limit=limit, **(plan or {})
     )

@@ -140,3 +140,14 @@ def test_budgets_must_agree():
         controls.check(FACTS, "hard")
     with pytest.raises(StudyError, match="no arm 'all'"):
         controls.check(FACTS, "all")
+
+
+def test_a_closer_look_takes_some_arms_with_all_their_seeds(run):
+    names = [
+        spec.name for spec in controls.trackers(run, ["cluster_weight"], arms=["equal_budget"])
+    ]
+    assert names == [
+        "SiamFC", "ESiamFC", "equal_budget SiamFC", "equal_budget_s1 SiamFC", "again_s1 ESiamFC",
+    ]  # fmt: skip
+    with pytest.raises(StudyError, match="no arm another"):
+        controls.trackers(run, arms=["another"])
