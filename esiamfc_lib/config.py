@@ -187,6 +187,9 @@ class DatasetParameters(StageParameters):
     frame_height: Annotated[int, Field(ge=64)] = Field(240, description="built-in data, pixels")
     families: Annotated[int, Field(ge=2)] = Field(6, description="built-in data: object families")
     separation: Fraction = Field(1.0, description="built-in data: how much families differ, 0 to 1")
+    hues: Fraction = Field(
+        1.0, description="built-in data: share of the colour circle that a family uses"
+    )
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of the stored crops")
     max_bad_fraction: Fraction = Field(0.05, description="fail above this share of bad frames")
     workers: Count = Field(2, description="processes")

@@ -24,6 +24,7 @@ SYNTHETIC = (
     "test_frames",
     "families",
     "separation",
+    "hues",
 )
 
 

@@ -122,6 +122,7 @@ def build(
     height: int = 240,
     families: int = 6,
     separation: float = 1.0,
+    hues: float = 1.0,
     workers: int = 1,
 ) -> Layout:
     """Make the data set, or finish one that was interrupted; a complete one is left alone.
@@ -134,6 +135,7 @@ def build(
         width, height: of a frame, pixels.
         families: kinds of objects, 2 to 12.
         separation: how much families differ, 1 = well separated, 0 = the label says nothing.
+        hues: share of the colour circle that the objects of one family use, 1 = all of it.
         workers: processes; no influence on the result.
 
     Raises:
@@ -158,6 +160,7 @@ def build(
         "height": height,
         "families": families,
         "separation": separation,
+        "hues": hues,
     }
     _check(settings)
     _claim(layout.root, settings)
@@ -182,6 +185,7 @@ def _check(settings: dict) -> None:
     limits = {
         "families": (2, len(FAMILIES)),
         "separation": (0, 1),
+        "hues": (0, 1),
         "video_frames": (2, 10**6),
         "test_frames": (2, 10**6),
         "width": (64, 4096),
@@ -238,6 +242,7 @@ def scene_of(job: Job, settings: dict) -> Scene:
         family=job.index % settings["families"],
         families=settings["families"],
         separation=settings["separation"],
+        hues=settings["hues"],
         tracks=int(rng.choice([1, 1, 2, 3])) if training else 1,
         may_vanish=job.split not in ("otb", "vot"),
     )

@@ -44,27 +44,40 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What an object is made of: the names of its family, shape, texture and motion, its tone."""
+    """What an object is made of: the names of its family, shape, texture and motion, its tone, and
+    the arc of the colour circle that its hues come from (see ``palette``)."""
 
     family: str
     shape: str
     texture: str
     motion: str
     tone: tuple[tuple[float, float], tuple[float, float]]
+    arc: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, family: int, families: int, separation: float):
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        family: int,
+        families: int,
+        separation: float,
+        hues: float = 1.0,
+    ):
         """The kind of a new object that is labelled with ``family``.
 
         Each aspect (shape, texture, motion, tone) is the family's own with probability
         ``separation`` and otherwise that of a random one of the first ``families``: at 1 families
         are pure, at 0 the label says nothing about the look. The variety of the data, and so its
-        difficulty, is the same at every separation.
+        difficulty, is the same at every separation. Hues belong to the tone: with ``hues`` below 1
+        a family's objects have colours of its own arc of the circle, of this length.
         """
         own = rng.uniform(size=4) < separation
         other = rng.integers(0, families, 4)
-        shape, texture, motion, tone = (FAMILIES[i] for i in np.where(own, family, other))
-        return cls(FAMILIES[family].name, shape.name, texture.texture, motion.motion, tone.tone)
+        aspects = np.where(own, family, other)
+        shape, texture, motion, tone = (FAMILIES[i] for i in aspects)
+        arc = (int(aspects[3]) / families, hues) if hues < 1 else (0.0, 1.0)
+        names = shape.name, texture.texture, motion.motion
+        return cls(FAMILIES[family].name, *names, tone.tone, arc)
 
 
 class Instance:
@@ -72,7 +85,7 @@ class Instance:
 
     def __init__(self, rng: np.random.Generator, kind: Kind):
         self.kind = kind
-        self._colours = palette(rng, 3, *kind.tone)
+        self._colours = palette(rng, 3, *kind.tone, kind.arc)
         surface = TEXTURES[kind.texture](rng, self._colours, CANVAS)
         uneven = noise(rng, CANVAS, CANVAS, 22, 2).astype(np.uint16) // 3 + 171
         ramp = np.linspace(286, 206, CANVAS).astype(np.uint16)

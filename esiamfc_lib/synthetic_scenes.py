@@ -74,6 +74,7 @@ class Scene:
         family: int,
         families: int,
         separation: float,
+        hues: float = 1.0,
         tracks: int = 1,
         may_vanish: bool = True,
     ):
@@ -83,7 +84,7 @@ class Scene:
             rng: decides everything.
             frames, width, height: of the video.
             family: index of the first target's family.
-            families, separation: of the data set, see ``Kind.draw``.
+            families, separation, hues: of the data set, see ``Kind.draw``.
             tracks: number of targets.
             may_vanish: whether a target may leave the frame completely.
         """
@@ -97,10 +98,10 @@ class Scene:
             rng, width + 2 * self._room, height + 2 * self._room
         )
         self._camera = camera(rng, frames, room * rng.uniform(0, 0.8), rng.choice([0, 0.6, 1.8]))
-        first = Kind.draw(rng, family, families, separation)
+        first = Kind.draw(rng, family, families, separation, hues)
         kinds = [first]
         for _ in range(tracks - 1):
-            other = Kind.draw(rng, int(rng.integers(families)), families, separation)
+            other = Kind.draw(rng, int(rng.integers(families)), families, separation, hues)
             kinds.append(first if rng.uniform() < 0.5 else other)
         self.targets: list[Actor] = []
         for kind in kinds:

@@ -18,7 +18,11 @@ def _label(picture: np.ndarray, text: str, at: tuple[int, int], colour=INK) -> N
 
 
 def family_sheet(
-    seed: int = 0, families: int = len(FAMILIES), separation: float = 1.0, individuals: int = 9
+    seed: int = 0,
+    families: int = len(FAMILIES),
+    separation: float = 1.0,
+    hues: float = 1.0,
+    individuals: int = 9,
 ) -> np.ndarray:
     """Individuals of each family in successive poses: uint8 (H, W, 3) RGB, one row a family."""
     margin = 72
@@ -28,7 +32,7 @@ def family_sheet(
         _label(sheet, FAMILIES[row].name, (6, y + CANVAS // 2 + 4))
         for column in range(individuals):
             rng = np.random.default_rng([seed, row, column])
-            kind = Kind.draw(rng, row, families, separation)
+            kind = Kind.draw(rng, row, families, separation, hues)
             sprite = Instance(rng, kind).sprite(2 * np.pi * column / individuals)
             x = margin + column * CANVAS
             under = sheet[y : y + CANVAS, x : x + CANVAS]

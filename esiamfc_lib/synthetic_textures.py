@@ -12,7 +12,7 @@ Palette = np.ndarray  # (k, 3) uint8 RGB
 
 
 def palette(
-    rng: np.random.Generator, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0)
+    rng: np.random.Generator, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0), arc=(0.0, 1.0)
 ) -> Palette:
     """Colours that differ: hues spread around the circle, light and dark ones alternating.
 
@@ -21,11 +21,14 @@ def palette(
         colours: how many.
         saturation: range, 0 (grey) to 1.
         value: range of brightness, 0 to 1.
+        arc: part of the colour circle that the hues come from: where it begins and how long it
+            is, as shares of the circle.
 
     Returns:
         (colours, 3) uint8 RGB.
     """
     hue = rng.uniform(0, 180) + np.cumsum(rng.uniform(25, 90, colours))
+    hue = 180 * arc[0] + arc[1] * (hue % 180)
     low, high = value
     half = (low + high) / 2
     light_first = rng.integers(2)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 from got10k.datasets import VOT, GOT10k
@@ -34,6 +35,7 @@ TINY = {
     "height": 120,
     "families": 6,
     "separation": 1.0,
+    "hues": 1.0,
 }
 SETTINGS = {
     "seed": 0,
@@ -43,6 +45,7 @@ SETTINGS = {
     "height": 240,
     "families": 6,
     "separation": 1.0,
+    "hues": 1.0,
 }
 
 PIXELS, BOXES = "88c8219c48c8608a", "97d7f5f2e44ddc68"  # digests of the set TINY
@@ -137,6 +140,7 @@ def test_another_data_set_in_the_folder_is_refused(tiny, change, words):
         {"families": 1},
         {"families": 13},
         {"separation": 1.5},
+        {"hues": -0.1},
         {"width": 10},
         {"val_videos": -1},
         {"video_frames": 1},
@@ -305,6 +309,17 @@ def test_separation_decides_how_much_the_label_says():
     assert purity(1.0) == 1
     assert purity(0.0) == pytest.approx(1 / 6, abs=0.04)
     assert purity(0.5) == pytest.approx(0.5 + 0.5 / 6, abs=0.05)
+
+
+@pytest.mark.parametrize("hues", [0.1, 0.25])
+def test_families_have_arcs_of_the_colour_circle(hues):
+    for family in range(6):
+        rng = np.random.default_rng(family)
+        kind = Kind.draw(rng, family, 6, 1.0, hues)
+        colours = np.concatenate([palette(rng, 3, (0.8, 1), (0.8, 1), kind.arc) for _ in range(50)])
+        hue = cv2.cvtColor(colours[None], cv2.COLOR_RGB2HSV)[0, :, 0] / 180.0
+        ahead = (hue - family / 6 + 0.02) % 1  # rounded to 8 bits
+        assert ahead.max() < hues + 0.04
 
 
 def test_distractors_are_of_the_same_kind_but_look_different():
