@@ -7,7 +7,9 @@ same segments of that data's test sequences (see ``controls``).
 
 The gain is taken from the **equal-budget** SiamFC, which has learned from as many pairs as all
 branches of an ensemble together: the number of pairs is the same everywhere, so that along a curve
-only the data change.
+only the data change. Branches and equal-budget SiamFC start alike, from the arm that the base
+profile names: where one network has not yet learned what it can, more pairs beat any division.
+With the most videos, all controls run beside it.
 """
 
 import json
@@ -20,6 +22,7 @@ from typing import TextIO
 import pandas as pd
 
 from esiamfc_lib import controls, dataset, reports, statistics
+from esiamfc_lib.arms import branch_pairs
 from esiamfc_lib.config import StageParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.figures_scaling import gain_curves
@@ -28,6 +31,14 @@ from esiamfc_lib.study import Study
 
 BUDGET = "equal_budget"
 """The arm that the gain is taken from."""
+
+CONTROLS = {
+    "random": {"clustering": {"method": "random"}},
+    "seeds": {"branches": {"membership": "all"}},
+    "kmeans": {"clustering": {"method": "kmeans"}},
+}
+"""Further controls at the first k: clusters dealt out by chance; branches that all learn from all
+tracks; clusters of any size. The first runs everywhere, the others with the most videos."""
 
 TITLES = {
     "ESiamFC": "cluster weights",
@@ -38,6 +49,8 @@ TITLES = {
 """Trackers whose gain is shown -> how the figures call their fusion."""
 
 FUSIONS = ("cluster_weight", "nearest_centroid", "uniform", "oracle")
+SHARED = ("clustering", "branches")  # stages of the arm that all others start from
+OF_ARMS = ("cluster_weight", "nearest_centroid", "oracle")
 BENCHMARK = "otb2015"
 
 
@@ -48,13 +61,13 @@ class Grid:
     Attributes:
         videos: training videos, several numbers.
         separations: of the families, 0 (none) to 1.
-        clusters: numbers of clusters k.
+        clusters: numbers of clusters k; controls have the first.
         seeds: of notebooks 04 to 06.
     """
 
     videos: tuple[int, ...] = (50, 200, 800, 3200)
     separations: tuple[float, ...] = (0.0, 0.5, 1.0)
-    clusters: tuple[int, ...] = (3, 6)
+    clusters: tuple[int, ...] = (6, 3)
     seeds: tuple[int, ...] = (0, 1)
 
     def __post_init__(self):
@@ -86,13 +99,14 @@ def profile(grid: Grid, videos: int, separation: float, out: Path, base: str) ->
         grid: what is varied.
         videos, separation: the point.
         out: folder of the study.
-        base: profile with all other parameters; its arms and its ``start`` do not count.
+        base: profile with all other parameters. Of its arms only the one counts that its branches
+            start from.
 
     Raises:
         StudyError: the base is not on built-in data; the budget is too small to be shared.
     """
     first = grid.clusters[0]
-    given = load_profile(base, ["arms={}", "branches.start=''", f"clustering.n_clusters={first}"])
+    given = load_profile(base, [f"clustering.n_clusters={first}"])
     if given.stages["dataset"].source != "synthetic":
         raise StudyError(f"scaling: profile {base} is not on the built-in data")
     branches = given.stages["branches"]
@@ -103,9 +117,18 @@ def profile(grid: Grid, videos: int, separation: float, out: Path, base: str) ->
             f"scaling: {first} × {branches.pairs_per_epoch} pairs an epoch cannot be shared by "
             f"{', '.join(map(str, grid.clusters))} branches in batches of {branches.batch_size}"
         )
+    start = branches.start
+    fixed = {"run_dir", "report_dir", "seed", "cluster_id"}
+    arms = {
+        start: {stage: given.arms[start][stage].model_dump(exclude=fixed) for stage in SHARED}
+        for start in [start] * (start in given.arms)
+    }
     seeds = {"seeds": list(grid.seeds)}
-    arms = {BUDGET: {**seeds, **_shares(1, budget)}}
-    arms["random"] = {**seeds, **_shares(first, budget, method="random")}
+    arms[BUDGET] = {**seeds, **_shares(1, budget)}
+    for name, changes in CONTROLS.items():
+        if name == "random" or videos == max(grid.videos):
+            shares = _shares(first, budget)
+            arms[name] = {key: shares[key] | changes.get(key, {}) for key in shares}
     for k in grid.clusters[1:]:
         arms[f"k{k}"] = {**seeds, **_shares(k, budget)}
     if len(grid.seeds) > 1:
@@ -121,19 +144,15 @@ def profile(grid: Grid, videos: int, separation: float, out: Path, base: str) ->
             f"dataset.separation={separation}",
             f"clustering.n_clusters={first}",
             "clustering.study_inits=0",
-            "branches.start=''",
             f"branches.pairs_per_epoch={budget // first}",
             f"arms={json.dumps(arms)}",
         ],
     )
 
 
-def _shares(k: int, budget: int, **clustering) -> dict:
+def _shares(k: int, budget: int) -> dict[str, dict]:
     """Changes that make k branches out of the budget."""
-    return {
-        "clustering": {"n_clusters": k, **clustering},
-        "branches": {"pairs_per_epoch": budget // k},
-    }
+    return {"clustering": {"n_clusters": k}, "branches": {"pairs_per_epoch": budget // k}}
 
 
 def run(
@@ -169,7 +188,7 @@ def run(
             chosen.run / "scaling",
             workers=workers,
             fusions=FUSIONS,
-            of_arms=FUSIONS,
+            of_arms=OF_ARMS,
             plan=plan,
         )
         scores.to_csv(chosen.run / "scaling" / "scores.csv", index=False, lineterminator="\n")
@@ -181,7 +200,7 @@ def collect(grid: Grid, out: Path, base: str) -> pd.DataFrame:
 
     Returns:
         One row a point, k, split and fusion: ``videos, tracks`` (in the store), ``separation, k,
-        split`` (``pikmeans``, ``random``), ``fusion``, ``pairs``, and the columns of
+        split`` (``pikmeans`` or a control's name), ``fusion``, ``pairs``, and the columns of
         ``statistics.hierarchical_differences``; intervals that hold together hold within a point.
 
     Raises:
@@ -196,12 +215,11 @@ def collect(grid: Grid, out: Path, base: str) -> pd.DataFrame:
         scores = pd.read_csv(file)
         gains = statistics.hierarchical_differences(scores, f"{BUDGET} SiamFC")
         manifest = json.loads((chosen.run / "dataset/store/manifest.json").read_text())
-        branches = chosen.stages["branches"]
         places = {
             "videos": videos,
             "tracks": manifest["tracks"],
             "separation": separation,
-            "pairs": grid.clusters[0] * branches.epochs * branches.pairs_per_epoch,
+            "pairs": branch_pairs(chosen.stages, chosen.arms),
         }
         kinds = [_kind(name, grid.clusters[0]) for name in gains["tracker"]]
         labels = pd.DataFrame(kinds, columns=["k", "split", "fusion"])
@@ -217,30 +235,59 @@ def collect(grid: Grid, out: Path, base: str) -> pd.DataFrame:
 def _kind(tracker: str, first: int) -> tuple[int, str, str]:
     """k, split and fusion from a tracker's name, see ``controls.trackers``."""
     arm, _, title = tracker.partition(" ")
-    if tracker == "SiamFC":
-        return 1, "", "baseline"
-    if arm == "random":
-        return first, "random", TITLES[title]
+    if title == "SiamFC" or tracker == "SiamFC":
+        return 1, "", "start" if title else "baseline"
+    if arm in CONTROLS:
+        return first, arm, TITLES[title]
     if arm.startswith("k") and title in TITLES:
         return int(arm[1:]), "pikmeans", TITLES[title]
     return first, "pikmeans", TITLES[tracker]
 
 
+def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
+    """The ensemble minus every control, with the most videos that are done.
+
+    Returns:
+        ``videos, separation`` and the columns of ``controls.differences``; the intervals
+        ``low_all, high_all`` hold for all controls of a separation together.
+    """
+    parts = []
+    for separation in sorted(grid.separations):
+        for videos in sorted(grid.videos, reverse=True):
+            file = folder(out, videos, separation) / "scaling" / "scores.csv"
+            if file.is_file():
+                scores = pd.read_csv(file)
+                titles = (f"{BUDGET} SiamFC", *(f"{name} {controls.ENSEMBLE}" for name in CONTROLS))
+                kept = scores[scores["tracker"].isin([controls.ENSEMBLE, *titles])]
+                gains = controls.differences(kept)
+                parts.append(gains.assign(videos=videos, separation=separation))
+                break
+    table = pd.concat(parts, ignore_index=True)
+    return table[["videos", "separation", *(c for c in table if c not in ("videos", "separation"))]]
+
+
 def write_report(
-    grid: Grid, table: pd.DataFrame, folder: Path, base: str, plan: dict, device: str
+    grid: Grid,
+    table: pd.DataFrame,
+    against: pd.DataFrame,
+    folder: Path,
+    base: str,
+    plan: dict,
+    device: str,
 ) -> list[str]:
     """Tables, figures and ``README.md`` in ``folder``.
 
     Args:
         grid: what was asked for; the page says which of it is there.
         table: of ``collect``.
+        against: of ``against_controls``.
         folder: of the report.
         base: profile with the other parameters.
         plan: of the segments.
         device: what it ran on, in words.
 
     Returns:
-        The findings, in sentences.
+        What was found, in sentences.
     """
     place = StageParameters(run_dir=str(folder), report_dir=str(folder))
     reports.save_table(table, place, "scaling", caption="Gain over the equal-budget SiamFC.")
@@ -248,7 +295,12 @@ def write_report(
         if fusion in TITLES.values():
             figure = gain_curves(table[table["fusion"] == fusion], fusion)
             reports.save_figure(figure, place, f"scaling_{fusion.replace(' ', '_')}")
+    reports.save_table(against, place, "scaling_controls", caption="ESiamFC minus each control.")
     sentences = findings(table)
+    beside = [
+        f"{row['videos']} videos, separation {row['separation']:g}: {statistics.sentence(row)}"
+        for _, row in against.iterrows()
+    ]
     lines = [
         "# When does specialisation pay?",
         "",
@@ -264,16 +316,22 @@ def write_report(
         "",
         *(f"- {sentence}" for sentence in sentences),
         "",
+        "With the most videos, beside all controls (`random`: clusters dealt out by chance; "
+        "`seeds`: branches that all learn from all videos; `kmeans`: clusters of any size):",
+        "",
+        *(f"- {sentence}" for sentence in beside),
+        "",
         "The oracle takes each run's best branch by the ground truth: an upper bound that grows "
         "with k by luck alone. What specialisation adds is its distance to the oracle over the "
         "random split, the broken line in its figure.",
         "",
         *(f"![{p.stem}](figures/{p.name})\n" for p in sorted((folder / "figures").glob("*.png"))),
-        "All numbers: [tables/scaling.csv](tables/scaling.csv).",
+        "All numbers: [tables/scaling.csv](tables/scaling.csv), "
+        "[tables/scaling_controls.csv](tables/scaling_controls.csv).",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
-    return sentences
+    return sentences + beside
 
 
 def _run(grid: Grid, table: pd.DataFrame, base: str, plan: dict, device: str) -> list[str]:

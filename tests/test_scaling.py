@@ -30,13 +30,28 @@ def test_every_arm_has_the_same_budget(tmp_path):
     data = chosen.stages["dataset"]
     assert (data.train_videos, data.separation, data.seed) == (20, 0.5, 4)
     budget = branch_pairs(chosen.stages, chosen.arms)
-    assert budget == 3 * 2 * 792  # 1,600 pairs an epoch, rounded down to 6 batches of 8
+    start = 8 * 24000
+    assert budget == start + 4 * 12000  # 12,000 pairs an epoch can be shared by 2 and by 3
     for name, stages in chosen.arms.items():
-        assert branch_pairs(stages, chosen.arms) == budget, name
+        expected = start if name == "all" else budget
+        assert branch_pairs(stages, chosen.arms) == expected, name
+        assert stages["branches"].start == ("" if name == "all" else "all")
         assert stages["branches"].pairs_per_epoch % stages["branches"].batch_size == 0
-    assert list(chosen.arms) == [
-        "equal_budget", "equal_budget_s5", "random", "random_s5", "k3", "k3_s5", "again_s5"
-    ]  # fmt: skip
+    always = ["all", "equal_budget", "equal_budget_s5", "random"]
+    assert list(chosen.arms) == [*always, "seeds", "kmeans", "k3", "k3_s5", "again_s5"]
+    fewer = scaling.profile(GRID, 10, 0.5, tmp_path, "scaling").arms
+    assert list(fewer) == [*always, "k3", "k3_s5", "again_s5"]
+    assert chosen.arms["seeds"]["branches"].membership == "all"
+    assert chosen.arms["kmeans"]["clustering"].method == "kmeans"
+    assert chosen.arms["kmeans"]["clustering"].n_clusters == 2
+
+
+def test_a_base_without_a_common_start(tmp_path):
+    assert next(iter(scaling.profile(GRID, 10, 1.0, tmp_path, "smoke").arms)) == "equal_budget"
+
+
+def test_points_run_whole(tmp_path):
+    chosen = scaling.profile(GRID, 20, 0.5, tmp_path, "scaling")
     assert {stage.kind for stage in graph(chosen).values()} >= {"fusion", "results"}
 
 
@@ -72,6 +87,7 @@ def fake_point(out, videos: int, separation: float, gain: float) -> None:
     """Scores as ``run`` leaves them: ESiamFC better than the others by ``gain``."""
     rng = np.random.default_rng(0)
     names = [f"{arm}{title}" for arm in ("", "k3 ", "random ") for title in scaling.TITLES]
+    names += ["seeds ESiamFC", "kmeans ESiamFC"]
     rows = [
         (name, "otb2015", f"s{s}", start, "forward", 0, 39,
          0.5 + gain * (name == "ESiamFC") + 0.01 * rng.normal(), 0.6, "ball", seed)
@@ -95,20 +111,26 @@ def test_report_says_where_the_gain_starts_and_what_was_run(tmp_path):
     fake_point(tmp_path / "out", 10, 1.0, gain=0.0)
     fake_point(tmp_path / "out", 20, 1.0, gain=0.2)
     table = scaling.collect(GRID, tmp_path / "out", "scaling")
-    assert len(table) == 2 * (1 + 3 * 4)
+    assert len(table) == 2 * (1 + 3 * 4 + 2)
     own = table[(table["split"] == "pikmeans") & (table["fusion"] == "cluster weights")]
     assert own[["tracks", "k"]].to_numpy().tolist() == [[20, 2], [20, 3], [40, 2], [40, 3]]
     best = own[(own["k"] == 2) & (own["tracks"] == 40)].iloc[0]
     assert best["difference"] == pytest.approx(0.2, abs=0.02) and best["low_all"] > 0
+    against = scaling.against_controls(GRID, tmp_path / "out")
+    controls = ["equal_budget SiamFC", "random ESiamFC", "seeds ESiamFC", "kmeans ESiamFC"]
+    assert sorted(against["minus"]) == sorted(controls)
+    assert set(against["tracker"]) == {"ESiamFC"} and set(against["videos"]) == {20}
+    assert (against["low_all"] > 0).all() and against["difference"].between(0.18, 0.22).all()
     said = scaling.write_report(
-        GRID, table, tmp_path / "report", "scaling", {"starts": 2}, "a test"
+        GRID, table, against, tmp_path / "report", "scaling", {"starts": 2}, "a test"
     )
+    assert sum("ESiamFC − " in line for line in said) == 4
     (line,) = (line for line in said if "k = 2, cluster weights" in line)
     assert line.endswith("the gain is shown from 40 tracks on")
     (line,) = (line for line in said if "k = 3, oracle" in line)
     assert "no gain is shown" in line
     page = (tmp_path / "report/README.md").read_text()
-    assert "2 of 4 points" in page and "4752 pairs" in page and "a test" in page
+    assert "2 of 4 points" in page and "240000 pairs" in page and "a test" in page
     assert (tmp_path / "report/figures/scaling_cluster_weights.pdf").is_file()
     assert (tmp_path / "report/tables/scaling.tex").is_file()
 

@@ -21,7 +21,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--separations", type=float, default=[0.0, 0.5, 1.0], help="of the families", **several
     )
     parser.add_argument(
-        "--clusters", type=int, default=[3, 6], help="k; the first also with random clusters",
+        "--clusters", type=int, default=[6, 3], help="k; controls have the first",
         **several,
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=[0, 1], help="of notebooks 04-06", **several)
@@ -57,7 +57,8 @@ def main(args: Namespace) -> int:
     device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
     report = resolve(args.report)
     table = scaling.collect(grid, out, args.profile)
-    for sentence in scaling.write_report(grid, table, report, args.profile, plan, device):
+    against = scaling.against_controls(grid, out)
+    for sentence in scaling.write_report(grid, table, against, report, args.profile, plan, device):
         sys.stdout.write(f"{sentence}\n")
     sys.stdout.write(f"report in {report}\n")
     return 0 if done else 1
