@@ -262,7 +262,7 @@ class Run:
                 self._begin_epoch()
                 for batch in self.train.epoch(self.at.epoch, self.at.step):
                     batch = batch.to(self.fabric.device)
-                    inputs = _inputs(batch, self.augmentation, self.parameters.seed)
+                    inputs = inputs_of(batch, self.augmentation, self.parameters.seed)
                     loss = self._learn((yield inputs), batch)
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                     bar.update()
@@ -398,7 +398,7 @@ def _measure(
     sums: dict[str, Tensor] = {}
     for batch in pairs.epoch(0):
         batch = batch.to(fabric.device)
-        exemplar, search = _inputs(batch)
+        exemplar, search = inputs_of(batch)
         with fabric.autocast():
             given = task.given(exemplar, search)
             _, own = task(given, batch.track, batch.positive)
@@ -408,7 +408,7 @@ def _measure(
     return _report(task, sums, fabric)
 
 
-def _inputs(
+def inputs_of(
     batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Images of a batch, augmented; or where it holds features of the stem, these in float32."""

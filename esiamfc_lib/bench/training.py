@@ -16,17 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from esiamfc_lib.augmentation import augment
 from esiamfc_lib.bench import Row, row
 from esiamfc_lib.config import BaselineParameters
 from esiamfc_lib.curation import curate
 from esiamfc_lib.devices import choose_device, choose_precision
+from esiamfc_lib.loader import PairLoader
 from esiamfc_lib.networks import ESiamFC, SiamFC, balanced_loss, response_labels
 from esiamfc_lib.pairs import PairBatch, PairDataset
+from esiamfc_lib.stem_features import pairs_of, write
 from esiamfc_lib.store import CropStore
 from esiamfc_lib.synthetic import build
 from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, Task
-from esiamfc_lib.training import Run, fit, fit_together, given_of_all, loader
+from esiamfc_lib.training import Run, fit, fit_together, given_of_all, inputs_of, loader
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -151,6 +152,7 @@ def loop_rows(args: Namespace) -> list[Row]:
             losses[kind] = result.history[-1]["validation"]["loss"]
         return [
             *found,
+            kept_row(args, store, folder),
             row(
                 "validation loss after 3 epochs, bf16 / fp32",
                 losses["bf16"],
@@ -159,6 +161,27 @@ def loop_rows(args: Namespace) -> list[Row]:
                 "0.98 to 1.02",
             ),
         ]
+
+
+def kept_row(args: Namespace, store: CropStore, folder: Path) -> Row:
+    """A branch that learns from kept features against one that learns from images, loading
+    included on both sides; keeping the features is paid once for all branches and not counted."""
+    device = choose_device(args.device)
+    precision = choose_precision("auto", device)[0]
+    kept = write(store, SiamFC(args.width).eval(), folder, device=args.device)
+    size, batches = args.batch, 8
+
+    def epoch(kept) -> Callable[[], None]:
+        pairs = PairLoader(pairs_of(kept, store, length=batches * size), size)
+        step = our_step(BranchTask(SiamFC(args.width)), device, precision)
+        return lambda: [step(batch.to(device)) for batch in pairs.epoch(0)]
+
+    ours, reference = in_turn(epoch(kept), epoch(None), args.repeats, device)
+    pairs = batches * size
+    return row(
+        "branch from kept stem features against from images", pairs / ours, pairs / reference,
+        "pairs/s", "",
+    )  # fmt: skip
 
 
 class TimedRun(Run):
@@ -217,7 +240,7 @@ def our_step(task: Task, device: torch.device, precision: str) -> Callable[[Pair
 
     def step(batch: PairBatch) -> None:
         with autocast(device, precision):
-            given = task.given(*augment(batch))
+            given = task.given(*inputs_of(batch))
         learn(given, batch)
 
     step.learn, step.task = learn, task
@@ -231,7 +254,7 @@ def one_pass(
 
     def step(batches: list[PairBatch]) -> None:
         with autocast(device, precision):
-            given = given_of_all(steps[0].task, [augment(batch) for batch in batches])
+            given = given_of_all(steps[0].task, [inputs_of(batch) for batch in batches])
         for one, own, batch in zip(steps, given, batches, strict=True):
             one.learn(own, batch)
 
