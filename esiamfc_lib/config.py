@@ -190,6 +190,9 @@ class DatasetParameters(StageParameters):
     hues: Fraction = Field(
         1.0, description="built-in data: share of the colour circle that a family uses"
     )
+    conflict: Fraction = Field(
+        0.0, description="built-in data: share of objects whose colours or pattern change"
+    )
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of the stored crops")
     max_bad_fraction: Fraction = Field(0.05, description="fail above this share of bad frames")
     workers: Count = Field(2, description="processes")

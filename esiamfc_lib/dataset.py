@@ -25,6 +25,7 @@ SYNTHETIC = (
     "families",
     "separation",
     "hues",
+    "conflict",
 )
 
 

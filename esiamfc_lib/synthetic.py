@@ -123,6 +123,7 @@ def build(
     families: int = 6,
     separation: float = 1.0,
     hues: float = 1.0,
+    conflict: float = 0.0,
     workers: int = 1,
 ) -> Layout:
     """Make the data set, or finish one that was interrupted; a complete one is left alone.
@@ -136,6 +137,8 @@ def build(
         families: kinds of objects, 2 to 12.
         separation: how much families differ, 1 = well separated, 0 = the label says nothing.
         hues: share of the colour circle that the objects of one family use, 1 = all of it.
+        conflict: share of objects whose look changes: the colours in every other family, the
+            pattern in the rest, see ``synthetic_changes``.
         workers: processes; no influence on the result.
 
     Raises:
@@ -161,6 +164,7 @@ def build(
         "families": families,
         "separation": separation,
         "hues": hues,
+        "conflict": conflict,
     }
     _check(settings)
     _claim(layout.root, settings)
@@ -186,6 +190,7 @@ def _check(settings: dict) -> None:
         "families": (2, len(FAMILIES)),
         "separation": (0, 1),
         "hues": (0, 1),
+        "conflict": (0, 1),
         "video_frames": (2, 10**6),
         "test_frames": (2, 10**6),
         "width": (64, 4096),
@@ -243,6 +248,7 @@ def scene_of(job: Job, settings: dict) -> Scene:
         families=settings["families"],
         separation=settings["separation"],
         hues=settings["hues"],
+        conflict=settings["conflict"],
         tracks=int(rng.choice([1, 1, 2, 3])) if training else 1,
         may_vanish=job.split not in ("otb", "vot"),
     )

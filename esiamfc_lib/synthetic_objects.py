@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from esiamfc_lib.synthetic_changes import FadingPattern, TurningColours
 from esiamfc_lib.synthetic_shapes import DEFORMING, SHAPES, Part
 from esiamfc_lib.synthetic_textures import TEXTURES, mix, noise, palette
 
@@ -18,34 +19,38 @@ UNIT = 40.0  # sprite pixels of one shape unit
 
 @dataclass(frozen=True)
 class Family:
-    """What individuals of one kind have in common; ``tone`` = ranges of saturation and value."""
+    """What individuals of one kind have in common; ``tone`` = ranges of saturation and value.
+
+    ``stays`` is what does not change where looks change: ``colours`` or ``pattern``.
+    """
 
     name: str
     texture: str
     motion: str
     tone: tuple[tuple[float, float], tuple[float, float]]
+    stays: str
 
 
 FAMILIES = (
-    Family("crate", "stripes", "glide", ((0.5, 1.0), (0.2, 1.0))),
-    Family("amoeba", "spots", "drift", ((0.3, 0.8), (0.35, 1.0))),
-    Family("walker", "patches", "walk", ((0.3, 0.9), (0.15, 0.75))),
-    Family("star", "sectors", "spin", ((0.7, 1.0), (0.4, 1.0))),
-    Family("rod", "bands", "tumble", ((0.4, 1.0), (0.2, 1.0))),
-    Family("face", "skin", "zoom", ((0.2, 0.6), (0.3, 0.95))),
-    Family("card", "plaid", "sway", ((0.2, 0.9), (0.4, 1.0))),
-    Family("wheel", "rings", "roll", ((0.1, 0.8), (0.1, 0.9))),
-    Family("bird", "chevrons", "swoop", ((0.3, 1.0), (0.2, 0.9))),
-    Family("snake", "scales", "slither", ((0.4, 1.0), (0.25, 0.9))),
-    Family("kite", "checks", "zigzag", ((0.6, 1.0), (0.3, 1.0))),
-    Family("flower", "mosaic", "hop", ((0.5, 1.0), (0.4, 1.0))),
+    Family("crate", "stripes", "glide", ((0.5, 1.0), (0.2, 1.0)), "colours"),
+    Family("amoeba", "spots", "drift", ((0.3, 0.8), (0.35, 1.0)), "pattern"),
+    Family("walker", "patches", "walk", ((0.3, 0.9), (0.15, 0.75)), "colours"),
+    Family("star", "sectors", "spin", ((0.7, 1.0), (0.4, 1.0)), "pattern"),
+    Family("rod", "bands", "tumble", ((0.4, 1.0), (0.2, 1.0)), "colours"),
+    Family("face", "skin", "zoom", ((0.2, 0.6), (0.3, 0.95)), "pattern"),
+    Family("card", "plaid", "sway", ((0.2, 0.9), (0.4, 1.0)), "colours"),
+    Family("wheel", "rings", "roll", ((0.1, 0.8), (0.1, 0.9)), "pattern"),
+    Family("bird", "chevrons", "swoop", ((0.3, 1.0), (0.2, 0.9)), "colours"),
+    Family("snake", "scales", "slither", ((0.4, 1.0), (0.25, 0.9)), "pattern"),
+    Family("kite", "checks", "zigzag", ((0.6, 1.0), (0.3, 1.0)), "colours"),
+    Family("flower", "mosaic", "hop", ((0.5, 1.0), (0.4, 1.0)), "pattern"),
 )
 
 
 @dataclass(frozen=True)
 class Kind:
     """What an object is made of: the names of its family, shape, texture and motion, its tone, and
-    the arc of the colour circle that its hues come from (see ``palette``)."""
+    the arc of the colour circle that its hues come from (see ``palette``), what ``stays``."""
 
     family: str
     shape: str
@@ -53,6 +58,7 @@ class Kind:
     motion: str
     tone: tuple[tuple[float, float], tuple[float, float]]
     arc: tuple[float, float] = (0.0, 1.0)
+    stays: str = ""
 
     @classmethod
     def draw(
@@ -77,30 +83,73 @@ class Kind:
         shape, texture, motion, tone = (FAMILIES[i] for i in aspects)
         arc = (int(aspects[3]) / families, hues) if hues < 1 else (0.0, 1.0)
         names = shape.name, texture.texture, motion.motion
-        return cls(FAMILIES[family].name, *names, tone.tone, arc)
+        return cls(FAMILIES[family].name, *names, tone.tone, arc, texture.stays)
+
+
+def _any_texture(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:
+    makers = list(TEXTURES.values())
+    return makers[rng.integers(len(makers))](rng, colours, CANVAS)
 
 
 class Instance:
-    """One individual of a kind; ``sprite(phase)`` draws it."""
+    """One individual of a kind; ``sprite(phase, t)`` draws it."""
 
-    def __init__(self, rng: np.random.Generator, kind: Kind):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        kind: Kind,
+        changes: np.random.Generator | None = None,
+        colours: np.ndarray | None = None,
+    ):
+        """Draw one.
+
+        Args:
+            rng: decides how it looks.
+            kind: what it is made of.
+            changes: decides how its look changes with time; None: not at all.
+            colours: (3, 3) uint8 RGB, of another individual; None: its own.
+        """
         self.kind = kind
-        self._colours = palette(rng, 3, *kind.tone, kind.arc)
-        surface = TEXTURES[kind.texture](rng, self._colours, CANVAS)
+        own = palette(rng, 3, *kind.tone, kind.arc)
+        self.colours = own if colours is None else colours
+        surface = TEXTURES[kind.texture](rng, self.colours, CANVAS)
         uneven = noise(rng, CANVAS, CANVAS, 22, 2).astype(np.uint16) // 3 + 171
         ramp = np.linspace(286, 206, CANVAS).astype(np.uint16)
         self._light = (ramp[:, None] + ramp[None]) // 2
-        self._surface = ((surface * uneven[..., None]) >> 8).astype(np.uint8)
+
+        def aged(surface: np.ndarray) -> np.ndarray:
+            return ((surface * uneven[..., None]) >> 8).astype(np.uint8)
+
+        self._surface = aged(surface)
+        self._turn = self._pattern = None
+        if changes is not None and kind.stays == "pattern":
+            self._turn = TurningColours(changes, kind.arc[1])
+        elif changes is not None:
+            self._pattern = FadingPattern(
+                changes, self._surface, lambda rng: aged(_any_texture(rng, self.colours))
+            )
         self._pose = SHAPES[kind.shape](rng)
         self._rigid: np.ndarray | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether its colours or its pattern change from frame to frame."""
+        return self._turn is not None or self._pattern is not None
 
     @property
     def deforms(self) -> bool:
         """Whether its outline changes from frame to frame."""
         return self.kind.shape in DEFORMING
 
-    def sprite(self, phase: float) -> np.ndarray:
-        """(CANVAS, CANVAS, 4) uint8 RGBA, colours already multiplied by alpha."""
+    def sprite(self, phase: float, t: int = 0) -> np.ndarray:
+        """In frame ``t``: (CANVAS, CANVAS, 4) uint8 RGBA, colours already multiplied by alpha."""
+        if self._pattern is not None:
+            self._surface = self._pattern.surface(t)
+            return self._draw(self._pose(phase))
+        drawn = self._at_rest(phase)
+        return drawn if self._turn is None else self._turn(drawn, t)
+
+    def _at_rest(self, phase: float) -> np.ndarray:
         if self._rigid is not None:
             return self._rigid
         drawn = self._draw(self._pose(phase))
@@ -118,7 +167,7 @@ class Instance:
             here = np.s_[y : y + h + 2, x : x + w + 2]
             mask = np.zeros_like(alpha)
             cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
-            source = self._surface[here] if part.fill < 0 else self._colours[part.fill]
+            source = self._surface[here] if part.fill < 0 else self.colours[part.fill]
             source = np.minimum(source * np.uint16(round(part.shade * 256)) >> 8, 255)
             colour[here] = mix(colour[here], source, mask[here])
             alpha |= mask

@@ -49,7 +49,7 @@ def sprite_patch(actor: Actor, t: int, shift) -> tuple[np.ndarray, int, int, np.
         (4, 2) of the turned rectangle around the object in pixel indices of the frame.
     """
     path = actor.path
-    sprite = actor.instance.sprite(float(path.phase[t]))
+    sprite = actor.instance.sprite(float(path.phase[t]), t)
     side = actor.size * path.scale[t] / (2 * UNIT)
     if side < 0.5:  # halve first: bilinear samples further apart would miss pixels
         sprite = cv2.resize(sprite, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)

@@ -75,6 +75,7 @@ class Scene:
         families: int,
         separation: float,
         hues: float = 1.0,
+        conflict: float = 0.0,
         tracks: int = 1,
         may_vanish: bool = True,
     ):
@@ -85,6 +86,7 @@ class Scene:
             frames, width, height: of the video.
             family: index of the first target's family.
             families, separation, hues: of the data set, see ``Kind.draw``.
+            conflict: share of targets whose look changes, see ``synthetic_changes``.
             tracks: number of targets.
             may_vanish: whether a target may leave the frame completely.
         """
@@ -104,13 +106,26 @@ class Scene:
             other = Kind.draw(rng, int(rng.integers(families)), families, separation, hues)
             kinds.append(first if rng.uniform() < 0.5 else other)
         self.targets: list[Actor] = []
+        own = rng.spawn(1)[0]  # leaves rng itself as it is
         for kind in kinds:
-            self.targets.append(self._cast(rng, kind, self.targets, True, may_vanish))
+            changes = own if own.uniform() < conflict else None
+            actor = self._cast(rng, kind, self.targets, True, may_vanish, changes)
+            self.targets.append(actor)
         others = int(rng.integers(1, 4)) if "distractors" in self.challenges else 0
         self._distractors: list[Actor] = []
+        model = self.targets[0].instance
+        changes = own if model.changes else None
         for _ in range(others):  # of the first target's kind, in other colours
             cast = [*self.targets, *self._distractors]
-            self._distractors.append(self._cast(rng, first, cast, False))
+            kind, colours = first, None
+            if changes and first.stays == "pattern":  # in its colours, with another pattern
+                colours = model.colours
+                while kind.texture == first.texture:
+                    kind = Kind.draw(own, int(own.integers(families)), families, separation, hues)
+                kind = replace(kind, arc=first.arc, stays=first.stays)
+            self._distractors.append(
+                self._cast(rng, kind, cast, False, changes=changes, colours=colours)
+            )
         self._order = rng.permutation(len(self.targets) + others)
         self._occluders = self._plant(rng) if "occlusion" in self.challenges else []
         self._blur = rng.uniform(0.8, 1.6) if "blur" in self.challenges else rng.uniform(0, 0.35)
@@ -122,7 +137,14 @@ class Scene:
         self._grain_at = rng.integers(0, 64, (frames, 2))
 
     def _cast(
-        self, rng, kind: Kind, others: list[Actor], target: bool, may_vanish: bool = True
+        self,
+        rng,
+        kind: Kind,
+        others: list[Actor],
+        target: bool,
+        may_vanish: bool = True,
+        changes: np.random.Generator | None = None,
+        colours: np.ndarray | None = None,
     ) -> Actor:
         """An individual with a path of its own that starts well away from the others."""
         unit = min(self.width / 320, self.height / 240)
@@ -149,7 +171,7 @@ class Scene:
         path = replace(path, scale=np.clip(path.scale, 24 * unit / size, 90 * unit / size))
         if target and "out_of_view" in self.challenges:
             path = leave(rng, path, self.width, 0.6 * size if may_vanish else -3 * unit)
-        return Actor(Instance(rng, kind), path, size)
+        return Actor(Instance(rng, kind, changes, colours), path, size)
 
     def _plant(self, rng) -> list[tuple[np.ndarray, np.ndarray]]:
         """Foreground pieces in the way of the targets: RGBA patch, (left, top) on the ground."""

@@ -36,6 +36,7 @@ TINY = {
     "families": 6,
     "separation": 1.0,
     "hues": 1.0,
+    "conflict": 0.0,
 }
 SETTINGS = {
     "seed": 0,
@@ -46,6 +47,7 @@ SETTINGS = {
     "families": 6,
     "separation": 1.0,
     "hues": 1.0,
+    "conflict": 0.0,
 }
 
 PIXELS, BOXES = "88c8219c48c8608a", "97d7f5f2e44ddc68"  # digests of the set TINY
@@ -141,6 +143,7 @@ def test_another_data_set_in_the_folder_is_refused(tiny, change, words):
         {"families": 13},
         {"separation": 1.5},
         {"hues": -0.1},
+        {"conflict": 2},
         {"width": 10},
         {"val_videos": -1},
         {"video_frames": 1},
@@ -320,6 +323,50 @@ def test_families_have_arcs_of_the_colour_circle(hues):
         hue = cv2.cvtColor(colours[None], cv2.COLOR_RGB2HSV)[0, :, 0] / 180.0
         ahead = (hue - family / 6 + 0.02) % 1  # rounded to 8 bits
         assert ahead.max() < hues + 0.04
+
+
+def hues_of(instance, t) -> np.ndarray:
+    sprite = instance.sprite(0.0, t)
+    seen = sprite[sprite[..., 3] == 255][:, :3]
+    return cv2.cvtColor(seen[None], cv2.COLOR_RGB2HSV)[0, :, 0] * 2.0  # degrees
+
+
+@pytest.mark.parametrize("family", range(4), ids=[f.name for f in FAMILIES[:4]])
+def test_what_stays_stays_and_the_rest_changes(family):
+    rng = np.random.default_rng(family)
+    kind = Kind.draw(rng, family, 6, 1.0, 0.3)
+    still = Instance(np.random.default_rng(1), kind)
+    moving = Instance(np.random.default_rng(1), kind, np.random.default_rng(2))
+    assert moving.changes and not still.changes
+    assert np.array_equal(still.sprite(0, 0), still.sprite(0, 9))
+    first, later = moving.sprite(0, 0), moving.sprite(0, 12)
+    assert np.array_equal(first[..., 3], later[..., 3]) and not np.array_equal(first, later)
+    assert np.all(later[..., :3] <= later[..., 3:])  # still times alpha
+    if kind.stays == "pattern":  # one turn for the whole object, light and dark stay
+        means = [moving.sprite(0, t)[..., :3].sum(2).astype(float).ravel() for t in (0, 12)]
+        assert np.corrcoef(*means)[0, 1] > 0.9
+    else:  # the palette stays: hues of all times lie around those of the first frame
+        palette_hues = cv2.cvtColor(moving.colours[None], cv2.COLOR_RGB2HSV)[0, :, 0] * 2.0
+        apart = np.abs(hues_of(moving, 12)[:, None] - palette_hues)
+        assert np.median(np.minimum(apart, 360 - apart).min(1)) < 30
+
+
+def test_distractors_have_in_common_what_changes():
+    changing = {**SETTINGS, "conflict": 1.0, "hues": 0.3}
+    scenes = [scene_of(Job("otb", i), changing) for i in range(24)]
+    seen = set()
+    for scene in scenes:
+        target = scene.targets[0].instance
+        assert target.changes
+        for actor in scene._distractors:
+            assert actor.instance.changes
+            alike = np.array_equal(actor.instance.colours, target.colours)
+            same_pattern = actor.instance.kind.texture == target.kind.texture
+            assert (alike, same_pattern) == (
+                (True, False) if target.kind.stays == "pattern" else (False, True)
+            )
+            seen.add(target.kind.stays)
+    assert seen == {"pattern", "colours"}
 
 
 def test_distractors_are_of_the_same_kind_but_look_different():
