@@ -11,7 +11,7 @@ from esiamfc_lib.errors import StudyError
 @pytest.mark.parametrize("name", documents.DOCUMENTS)
 def test_figures_are_those_of_the_benchmark(root, name):
     results, figures = documents.DOCUMENTS[name]
-    rows = documents.read(root / results)
+    rows = documents.read([root / file for file in results])
     assert f"\n{figures(rows)}\n" in (root / name).read_text()
 
 
@@ -27,11 +27,11 @@ def test_rewrite(tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     document = tmp_path / "doc.md"
     document.write_text(f"before\n{documents.BEGIN}\nold\n{documents.END}\nafter\n")
-    documents.rewrite(document, tmp_path / "rows.json", full_scale.figures)
+    documents.rewrite(document, [tmp_path / "rows.json"], full_scale.figures)
     text = document.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| hours | 1 | 0.5 |" in text  # 1,298,523 frames at 361 a second
     assert "1.1 million crops of 20.0 kB | 22 |" in text and "1 minutes" in text
     document.write_text("no marks")
     with pytest.raises(StudyError, match="lacks the lines"):
-        documents.rewrite(document, tmp_path / "rows.json", full_scale.figures)
+        documents.rewrite(document, [tmp_path / "rows.json"], full_scale.figures)

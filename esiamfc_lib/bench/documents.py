@@ -16,45 +16,49 @@ from esiamfc_lib.statistics import signed
 
 
 def differences(rows: list[dict]) -> str:
-    """Rows of ``07_controls_differences.csv`` as a table."""
+    """Rows of ``07_controls_differences.csv`` and ``07_closer.csv`` as a table."""
     lines = [
-        "| on | ESiamFC minus | AUC | 95 % | for all at once | won, tied, lost | flips | runs |",
-        "|---|---|---:|---|---|---|---|---:|",
+        "| on | ESiamFC minus | starts | AUC | 95 % | for all at once | won, tied, lost | flips |",
+        "|---|---|---:|---:|---|---|---|---|",
     ]
     for r in rows:
         gain, low, high, low_all, high_all = (
             signed(r[column]) for column in ("difference", "low", "high", "low_all", "high_all")
         )
         lines.append(
-            f"| {r['benchmark']} | {r['minus']} | {gain} | [{low}, {high}] "
+            f"| {r['benchmark']} | {r['minus']} | {r['starts']} | {gain} | [{low}, {high}] "
             f"| [{low_all}, {high_all}] | {r['wins']}, {r['ties']}, {r['losses']} "
-            f"| +{r['flips_won']} −{r['flips_lost']} | {r['runs']} |"
+            f"| +{r['flips_won']} −{r['flips_lost']} |"
         )
     return "\n".join(lines)
 
 
 BEGIN, END = "<!-- figures: made by esiamfc bench -->", "<!-- end of figures -->"
-DOCUMENTS: dict[str, tuple[str, Callable[[list[dict]], str]]] = {
-    "docs/full_scale.md": ("reports/bench/data.json", full_scale.figures),
-    "docs/training_plan.md": ("reports/bench/training.json", markdown),
-    "docs/speed.md": ("reports/bench/tracking.json", markdown),
+DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
+    "docs/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
+    "docs/training_plan.md": (["reports/bench/training.json"], markdown),
+    "docs/speed.md": (["reports/bench/tracking.json"], markdown),
     "reports/real/INTERPRETATION.md": (
-        "reports/real/tables/07_controls_differences.csv",
+        ["reports/real/tables/07_closer.csv", "reports/real/tables/07_controls_differences.csv"],
         differences,
     ),
 }
-"""Document -> (rows it shows, how)."""
+"""Document -> (files of the rows it shows, how)."""
 
 
-def read(results: Path) -> list[dict]:
-    """The rows of a JSON or CSV file."""
-    if results.suffix == ".csv":
-        return pd.read_csv(results).to_dict("records")
-    return json.loads(results.read_text("utf-8"))
+def read(results: list[Path]) -> list[dict]:
+    """The rows of JSON or CSV files."""
+    rows = []
+    for file in results:
+        if file.suffix == ".csv":
+            rows += pd.read_csv(file).to_dict("records")
+        else:
+            rows += json.loads(file.read_text("utf-8"))
+    return rows
 
 
-def rewrite(document: Path, results: Path, figures: Callable[[list[dict]], str]) -> None:
-    """Put the figures of a file between the document's two marks.
+def rewrite(document: Path, results: list[Path], figures: Callable[[list[dict]], str]) -> None:
+    """Put the figures of some files between the document's two marks.
 
     Raises:
         StudyError: a file is missing, or the document lacks the marks.
@@ -62,7 +66,7 @@ def rewrite(document: Path, results: Path, figures: Callable[[list[dict]], str])
     try:
         text, rows = document.read_text(encoding="utf-8"), read(results)
     except (OSError, ValueError) as error:
-        raise StudyError(f"cannot read {document} or {results}: {error}") from error
+        raise StudyError(f"cannot read {document} or what it shows: {error}") from error
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -71,5 +75,5 @@ def rewrite(document: Path, results: Path, figures: Callable[[list[dict]], str])
 
 
 if __name__ == "__main__":
-    for name, (rows, figures) in DOCUMENTS.items():
-        rewrite(Path(name), Path(rows), figures)
+    for name, (files, figures) in DOCUMENTS.items():
+        rewrite(Path(name), [Path(file) for file in files], figures)
