@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from esiamfc_lib.figures import style
 
+OWN = "pikmeans"
+
 
 def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:
     """Gain against the number of training tracks, one panel a separation, one line a k and split.
@@ -24,7 +26,10 @@ def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:
         )  # fmt: skip
         for axis, separation in zip(axes.flat, separations, strict=True):
             rows = table[table["separation"] == separation]
-            groups = list(rows.groupby(["k", "split"], sort=True))
+            # the study's own split first and in full lines, controls broken
+            groups = sorted(
+                rows.groupby(["k", "split"]), key=lambda group: (group[0][1] != OWN, group[0])
+            )
             # lines beside each other, so that their bars can be told apart
             shifts = np.linspace(-0.06, 0.06, len(groups)) if len(groups) > 1 else [0.0]
             for ((k, split), line), shift in zip(groups, shifts, strict=True):
@@ -33,8 +38,8 @@ def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:
                 bars = np.abs([middle - line["low"], line["high"] - middle])
                 axis.errorbar(
                     line["tracks"] * 2.0**shift, middle, yerr=bars, marker="o", markersize=4,
-                    linestyle="--" if split == "random" else "-", capsize=2, linewidth=1.2,
-                    label=f"k = {k}" + ", random split" * (split == "random"),
+                    linestyle="-" if split == OWN else "--", capsize=2, linewidth=1.2,
+                    label=f"k = {k}" + f", {split}" * (split != OWN),
                 )  # fmt: skip
             axis.axhline(0, color="0.4", linewidth=0.9)
             axis.set_xscale("log")

@@ -51,6 +51,7 @@ TITLES = {
 FUSIONS = ("cluster_weight", "nearest_centroid", "uniform", "oracle")
 SHARED = ("clustering", "branches")  # stages of the arm that all others start from
 OF_ARMS = ("cluster_weight",)
+WHEN = ("before", "after")
 BENCHMARK = "otb2015"
 
 
@@ -245,7 +246,8 @@ def _kind(tracker: str, first: int) -> tuple[int, str, str]:
 
 
 def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
-    """The ensemble minus every control, with the most videos that are done.
+    """The ensemble minus every control, with the most videos that are done; and its oracle minus
+    that over branches which all learned from all videos, where there is one.
 
     Returns:
         ``videos, separation`` and the columns of ``controls.differences``; the intervals
@@ -259,17 +261,37 @@ def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
                 scores = pd.read_csv(file)
                 titles = (f"{BUDGET} SiamFC", *(f"{name} {controls.ENSEMBLE}" for name in CONTROLS))
                 kept = scores[scores["tracker"].isin([controls.ENSEMBLE, *titles])]
-                gains = controls.differences(kept)
-                parts.append(gains.assign(videos=videos, separation=separation))
+                oracles = scores[scores["tracker"].isin(["Oracle", "seeds Oracle"])]
+                gains = [controls.differences(kept), controls.oracle_differences(oracles)]
+                parts.append(pd.concat(gains).assign(videos=videos, separation=separation))
                 break
     table = pd.concat(parts, ignore_index=True)
     return table[["videos", "separation", *(c for c in table if c not in ("videos", "separation"))]]
+
+
+def branches(grid: Grid, out: Path) -> pd.DataFrame:
+    """What learning in its cluster did to each branch of the study itself, at all points.
+
+    Returns:
+        ``videos, separation, cluster, tracks, validation_loss_before, validation_loss_after``: on
+        the cluster's held-out videos.
+    """
+    rows = []
+    for videos, separation in grid.points():
+        files = folder(out, videos, separation).glob("branches/*/metrics.json")
+        for file in sorted(files):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            losses = {f"validation_loss_{at}": found[f"validation_loss_{at}"] for at in WHEN}
+            place = {"videos": videos, "separation": separation}
+            rows.append({**place, "cluster": found["cluster"], "tracks": found["tracks"], **losses})
+    return pd.DataFrame(rows)
 
 
 def write_report(
     grid: Grid,
     table: pd.DataFrame,
     against: pd.DataFrame,
+    learned: pd.DataFrame,
     folder: Path,
     base: str,
     plan: dict,
@@ -281,6 +303,7 @@ def write_report(
         grid: what was asked for; the page says which of it is there.
         table: of ``collect``.
         against: of ``against_controls``.
+        learned: of ``branches``.
         folder: of the report.
         base: profile with the other parameters.
         plan: of the segments.
@@ -296,6 +319,7 @@ def write_report(
             figure = gain_curves(table[table["fusion"] == fusion], fusion)
             reports.save_figure(figure, place, f"scaling_{fusion.replace(' ', '_')}")
     reports.save_table(against, place, "scaling_controls", caption="ESiamFC minus each control.")
+    reports.save_table(learned, place, "scaling_branches", caption="Loss of each branch at home.")
     sentences = findings(table)
     beside = [
         f"{row['videos']} videos, separation {row['separation']:g}: {statistics.sentence(row)}"
@@ -322,12 +346,13 @@ def write_report(
         *(f"- {sentence}" for sentence in beside),
         "",
         "The oracle takes each run's best branch by the ground truth: an upper bound that grows "
-        "with k by luck alone. What specialisation adds is its distance to the oracle over the "
-        "branches that all learned from all videos (`seeds` in the table).",
+        "with k by luck alone. What specialisation adds is its distance to the oracle over "
+        "branches that all learned from all videos, the last line above.",
         "",
         *(f"![{p.stem}](figures/{p.name})\n" for p in sorted((folder / "figures").glob("*.png"))),
         "All numbers: [tables/scaling.csv](tables/scaling.csv), "
-        "[tables/scaling_controls.csv](tables/scaling_controls.csv).",
+        "[tables/scaling_controls.csv](tables/scaling_controls.csv); what learning did to each "
+        "branch: [tables/scaling_branches.csv](tables/scaling_branches.csv).",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
@@ -360,10 +385,11 @@ def findings(table: pd.DataFrame) -> list[str]:
         rows = rows.sort_values("videos")
         last = rows.iloc[-1]
         place = f"separation {separation:g}, k = {k}, {fusion}"
-        at = (
-            f"at {last['tracks']} tracks {last['difference']:+.3f} "
-            f"[{last['low']:+.3f}, {last['high']:+.3f}]"
-        )
+        gain, low, high = (statistics.signed(last[c]) for c in ("difference", "low", "high"))
+        at = f"at {last['tracks']} tracks {gain} [{low}, {high}]"
+        if fusion == TITLES["Oracle"]:
+            found.append(f"{place}: {at}, an upper bound")
+            continue
         sure = rows["low_all"] > 0
         tail = sure[::-1].cummin()[::-1]  # from here on at every larger number, too
         if tail.any():

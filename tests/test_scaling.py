@@ -103,6 +103,11 @@ def fake_point(out, videos: int, separation: float, gain: float) -> None:
     folder = scaling.folder(out, videos, separation)
     (folder / "scaling").mkdir(parents=True)
     pd.DataFrame(rows, columns=columns).to_csv(folder / "scaling/scores.csv", index=False)
+    (folder / "branches/0").mkdir(parents=True)
+    facts = {"cluster": 0, "tracks": videos, "validation_loss_before": 0.3}
+    (folder / "branches/0/metrics.json").write_text(
+        json.dumps(facts | {"validation_loss_after": 0.2})
+    )
     (folder / "dataset/store").mkdir(parents=True)
     (folder / "dataset/store/manifest.json").write_text(json.dumps({"tracks": 2 * videos}))
 
@@ -121,14 +126,17 @@ def test_report_says_where_the_gain_starts_and_what_was_run(tmp_path):
     assert sorted(against["minus"]) == sorted(controls)
     assert set(against["tracker"]) == {"ESiamFC"} and set(against["videos"]) == {20}
     assert (against["low_all"] > 0).all() and against["difference"].between(0.18, 0.22).all()
+    learned = scaling.branches(GRID, tmp_path / "out")
+    assert learned["tracks"].tolist() == [10, 20]
+    assert learned["validation_loss_after"].tolist() == [0.2, 0.2]
     said = scaling.write_report(
-        GRID, table, against, tmp_path / "report", "scaling", {"starts": 2}, "a test"
+        GRID, table, against, learned, tmp_path / "report", "scaling", {"starts": 2}, "a test"
     )
     assert sum("ESiamFC − " in line for line in said) == 4
     (line,) = (line for line in said if "k = 2, cluster weights" in line)
     assert line.endswith("the gain is shown from 40 tracks on")
     (line,) = (line for line in said if "k = 3, oracle" in line)
-    assert "no gain is shown" in line
+    assert line.endswith("an upper bound")
     page = (tmp_path / "report/README.md").read_text()
     assert "2 of 4 points" in page and "175872 pairs" in page and "a test" in page
     assert (tmp_path / "report/figures/scaling_cluster_weights.pdf").is_file()

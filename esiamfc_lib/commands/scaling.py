@@ -57,8 +57,8 @@ def main(args: Namespace) -> int:
     device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
     report = resolve(args.report)
     table = scaling.collect(grid, out, args.profile)
-    against = scaling.against_controls(grid, out)
-    for sentence in scaling.write_report(grid, table, against, report, args.profile, plan, device):
-        sys.stdout.write(f"{sentence}\n")
+    against, learned = scaling.against_controls(grid, out), scaling.branches(grid, out)
+    told = scaling.write_report(grid, table, against, learned, report, args.profile, plan, device)
+    sys.stdout.write("".join(f"{sentence}\n" for sentence in told))
     sys.stdout.write(f"report in {report}\n")
     return 0 if done else 1
