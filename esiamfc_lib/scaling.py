@@ -118,12 +118,12 @@ def profile(grid: Grid, videos: int, separation: float, out: Path, base: str) ->
             f"scaling: {first} × {branches.pairs_per_epoch} pairs an epoch cannot be shared by "
             f"{', '.join(map(str, grid.clusters))} branches in batches of {branches.batch_size}"
         )
-    start = branches.start
-    fixed = {"run_dir", "report_dir", "seed", "cluster_id"}
-    arms = {
-        start: {stage: given.arms[start][stage].model_dump(exclude=fixed) for stage in SHARED}
-        for start in [start] * (start in given.arms)
-    }
+    start, arms = branches.start, {}
+    if start in given.arms:
+        fixed = {"run_dir", "report_dir", "seed", "cluster_id"}
+        arms[start] = {
+            stage: given.arms[start][stage].model_dump(exclude=fixed) for stage in SHARED
+        }
     seeds = {"seeds": list(grid.seeds)}
     arms[BUDGET] = {**seeds, **_shares(1, budget)}
     for name, changes in CONTROLS.items():
@@ -269,7 +269,7 @@ def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
     return table[["videos", "separation", *(c for c in table if c not in ("videos", "separation"))]]
 
 
-def branches(grid: Grid, out: Path) -> pd.DataFrame:
+def branch_losses(grid: Grid, out: Path) -> pd.DataFrame:
     """What learning in its cluster did to each branch of the study itself, at all points.
 
     Returns:
@@ -303,7 +303,7 @@ def write_report(
         grid: what was asked for; the page says which of it is there.
         table: of ``collect``.
         against: of ``against_controls``.
-        learned: of ``branches``.
+        learned: of ``branch_losses``.
         folder: of the report.
         base: profile with the other parameters.
         plan: of the segments.

@@ -126,7 +126,7 @@ def test_report_says_where_the_gain_starts_and_what_was_run(tmp_path):
     assert sorted(against["minus"]) == sorted(controls)
     assert set(against["tracker"]) == {"ESiamFC"} and set(against["videos"]) == {20}
     assert (against["low_all"] > 0).all() and against["difference"].between(0.18, 0.22).all()
-    learned = scaling.branches(GRID, tmp_path / "out")
+    learned = scaling.branch_losses(GRID, tmp_path / "out")
     assert learned["tracks"].tolist() == [10, 20]
     assert learned["validation_loss_after"].tolist() == [0.2, 0.2]
     said = scaling.write_report(

@@ -57,7 +57,7 @@ def main(args: Namespace) -> int:
     device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
     report = resolve(args.report)
     table = scaling.collect(grid, out, args.profile)
-    against, learned = scaling.against_controls(grid, out), scaling.branches(grid, out)
+    against, learned = scaling.against_controls(grid, out), scaling.branch_losses(grid, out)
     told = scaling.write_report(grid, table, against, learned, report, args.profile, plan, device)
     sys.stdout.write("".join(f"{sentence}\n" for sentence in told))
     sys.stdout.write(f"report in {report}\n")
