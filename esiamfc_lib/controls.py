@@ -51,14 +51,15 @@ def trackers(
         StudyError: a model file is missing or damaged; no such arm.
     """
     fusions, of_arms = list(fusions), list(of_arms)
-    wanted = None if arms is None else {MAIN, *arms}
-    if unknown := (wanted or set()) - {MAIN, *read_manifest(run)}:
+    manifest = read_manifest(run)
+    wanted = {MAIN, *(manifest if arms is None else arms)}
+    if unknown := wanted - {MAIN, *manifest}:
         raise StudyError(f"{run}: there is no arm {', '.join(sorted(unknown))}")
     found = _of_arm(run, "", ["siamfc", *fusions], run, options)
-    for name, facts in read_manifest(run).items():
+    for name, facts in manifest.items():
         if name == MAIN or not (facts["test"] or validation):
             continue
-        if wanted is not None and (facts["repeats"] or name) not in wanted:
+        if (facts["repeats"] or name) not in wanted:
             continue
         folder, prefix = run / FOLDER / name, f"{name} "
         if facts["clusters"] == 1:

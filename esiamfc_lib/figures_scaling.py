@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from esiamfc_lib.figures import style
 
 OWN = "pikmeans"
+"""The study's own split; all others are controls."""
 
 
 def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:

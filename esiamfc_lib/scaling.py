@@ -25,7 +25,7 @@ from esiamfc_lib import controls, dataset, reports, statistics
 from esiamfc_lib.arms import branch_pairs
 from esiamfc_lib.config import StageParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.figures_scaling import gain_curves
+from esiamfc_lib.figures_scaling import OWN, gain_curves
 from esiamfc_lib.profiles import Profile, load_profile
 from esiamfc_lib.study import Study
 
@@ -241,8 +241,8 @@ def _kind(tracker: str, first: int) -> tuple[int, str, str]:
     if arm in CONTROLS:
         return first, arm, TITLES[title]
     if arm.startswith("k") and title in TITLES:
-        return int(arm[1:]), "pikmeans", TITLES[title]
-    return first, "pikmeans", TITLES[tracker]
+        return int(arm[1:]), OWN, TITLES[title]
+    return first, OWN, TITLES[tracker]
 
 
 def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
@@ -367,7 +367,7 @@ def _run(grid: Grid, table: pd.DataFrame, base: str, plan: dict, device: str) ->
         f"- run: {done} of {len(list(grid.points()))} points of the grid videos "
         f"{_words(grid.videos)} × separation {_words(grid.separations)}",
         f"- numbers of clusters: {_words(grid.clusters)}; seeds: {_words(grid.seeds)}",
-        f"- profile `{base}`; {table['pairs'].iloc[0]} pairs for the branches of each ensemble",
+        f"- profile `{base}`; {table['pairs'].iloc[0]} pairs for each ensemble, its start included",
         f"- {table['sequences'].max()} test sequences of the same families × up to "
         f"{table['starts'].max()} starts (segments: {segments})",
         f"- on: {device}",
@@ -380,7 +380,7 @@ def findings(table: pd.DataFrame) -> list[str]:
     "For sure": the interval that holds for all comparisons of its point lies above zero.
     """
     found = []
-    own = table[(table["split"] == "pikmeans") & table["fusion"].isin(TITLES.values())]
+    own = table[(table["split"] == OWN) & table["fusion"].isin(TITLES.values())]
     for (separation, k, fusion), rows in own.groupby(["separation", "k", "fusion"], sort=True):
         rows = rows.sort_values("videos")
         last = rows.iloc[-1]

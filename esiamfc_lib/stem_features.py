@@ -10,8 +10,9 @@ A crop takes 28 · 28 · channels numbers of two bytes: 400 kB at width 1, 25 kB
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -61,35 +62,24 @@ def write(
     Raises:
         StudyError: the disk is full, or a feature does not fit into float16.
     """
-    folder, chosen = Path(folder), choose_device(device)
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = folded(model).stem.to(chosen, memory_format=torch.channels_last)
+    folder, sha = Path(folder), hashlib.sha256()
     shape = (len(store), CELLS, CELLS, model.stem.channels)
-    tracks = np.repeat(np.arange(len(store.tracks)), np.diff(store.index.offset))
-    room = np.empty((batch_size, SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
-    sha, part = hashlib.sha256(), folder / f".{FEATURES}.part"
-    (folder / FACTS).unlink(missing_ok=True)
-    starts = range(0, len(store), batch_size)
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.float16))
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+
+    def stream(file: BinaryIO) -> None:
+        # not through a memory map: there a full disk kills the process
+        np.lib.format.write_array_header_1_0(file, header)
+        for found in _computed(store, model, batch_size, device):
+            data = found.tobytes()
+            file.write(data)
+            sha.update(data)
+
     try:
-        values = np.lib.format.open_memmap(part, "w+", np.float16, shape)
-        for first in progress(starts, "stem features", total=len(starts), unit="batch"):
-            rows = range(first, min(first + batch_size, len(store)))
-            for i, row in enumerate(rows):
-                store.read_row_into(room[i], int(tracks[row]), row)
-            images = torch.from_numpy(room[: len(rows)]).to(chosen).permute(0, 3, 1, 2).float()
-            with torch.inference_mode():
-                found = stem(images).permute(0, 2, 3, 1).half().cpu().numpy()
-            if not np.isfinite(found).all():
-                raise StudyError(
-                    f"crops {first} to {rows[-1]}: the stem's features are too large for float16: "
-                    "set embedding.keep_stem to false"
-                )
-            values[first : rows.stop] = found
-            sha.update(found.tobytes())
-        values.flush()
+        (folder / FACTS).unlink(missing_ok=True)
+        checkpoints.write_atomically(folder / FEATURES, stream)
     except OSError as error:
         raise StudyError(f"{folder}: the stem's features cannot be kept: {error}") from error
-    part.replace(folder / FEATURES)
     facts = {
         "weights": checkpoints.digest(model.stem.state_dict()),
         "store": store.digest,
@@ -99,6 +89,30 @@ def write(
     text = json.dumps(facts, indent=2) + "\n"
     checkpoints.write_atomically(folder / FACTS, lambda file: file.write(text.encode()))
     return StemFeatures(np.load(folder / FEATURES, mmap_mode="r"), facts["digest"])
+
+
+def _computed(
+    store: CropStore, model: SiamFC, batch_size: int, device: str
+) -> Iterator[np.ndarray]:
+    """float16 (n, 28, 28, channels) of successive crops."""
+    chosen = choose_device(device)
+    stem = folded(model).stem.to(chosen, memory_format=torch.channels_last)
+    tracks = np.repeat(np.arange(len(store.tracks)), np.diff(store.index.offset))
+    room = np.empty((batch_size, SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
+    starts = range(0, len(store), batch_size)
+    for first in progress(starts, "stem features", total=len(starts), unit="batch"):
+        rows = range(first, min(first + batch_size, len(store)))
+        for i, row in enumerate(rows):
+            store.read_row_into(room[i], int(tracks[row]), row)
+        images = torch.from_numpy(room[: len(rows)]).to(chosen).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            found = stem(images).permute(0, 2, 3, 1).half().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise StudyError(
+                f"crops {first} to {rows[-1]}: the stem's features are too large for float16: "
+                "set embedding.keep_stem to false"
+            )
+        yield found
 
 
 def find(

@@ -142,3 +142,13 @@ def test_a_stage_that_learns_from_them_depends_on_them():
         assert "embedding/stem.json" in with_stem[name].inputs
         assert "embedding" in with_stem[name].needs
     assert "embedding/stem.json" not in graph(load_profile("smoke"))["fusion"].inputs
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(store, model, tmp_path, monkeypatch):
+    def full(path, write):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stem_features.checkpoints, "write_atomically", full)
+    with pytest.raises(StudyError, match=r"cannot be kept: .*No space left"):
+        write(store, model, tmp_path)
+    assert find(tmp_path, store, model) is None
