@@ -22,7 +22,7 @@ def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:
     ticks = sorted(table["tracks"].unique())
     with style():
         figure, axes = plt.subplots(
-            1, len(separations), figsize=(1.2 + 3.0 * len(separations), 3.2), sharey=True,
+            1, len(separations), figsize=(2.6 + 3.0 * len(separations), 3.2), sharey=True,
             squeeze=False, layout="constrained",
         )  # fmt: skip
         for axis, separation in zip(axes.flat, separations, strict=True):
@@ -48,6 +48,7 @@ def gain_curves(table: pd.DataFrame, title: str = "") -> Figure:
             axis.minorticks_off()
             axis.set(title=f"separation {separation:g}", xlabel="training tracks")
         axes[0, 0].set_ylabel("gain over equal budget, AUC")
-        axes[0, 0].legend()
+        # beside the panels, where it covers no bar
+        figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center")
         figure.suptitle(title)
     return figure
