@@ -191,6 +191,8 @@ def run(
             fusions=FUSIONS,
             of_arms=OF_ARMS,
             plan=plan,
+            device=chosen.stages["results"].device,
+            precision=chosen.stages["results"].precision,
         )
         scores.to_csv(chosen.run / "scaling" / "scores.csv", index=False, lineterminator="\n")
     return done
