@@ -30,8 +30,8 @@ def test_every_arm_has_the_same_budget(tmp_path):
     data = chosen.stages["dataset"]
     assert (data.train_videos, data.separation, data.seed) == (20, 0.5, 4)
     budget = branch_pairs(chosen.stages, chosen.arms)
-    start = 6 * 24000
-    assert budget == start + 4 * 7968  # 8,000 pairs an epoch, rounded down to 6 batches of 16
+    start = 8 * 32000
+    assert budget == start + 4 * 12000  # an epoch; 6 batches of 16 divide it
     for name, stages in chosen.arms.items():
         expected = start if name == "all" else budget
         assert branch_pairs(stages, chosen.arms) == expected, name
@@ -41,6 +41,8 @@ def test_every_arm_has_the_same_budget(tmp_path):
     assert list(chosen.arms) == [*always, "seeds", "kmeans", "k3", "k3_s5", "again_s5"]
     fewer = scaling.profile(GRID, 10, 0.5, tmp_path, "scaling").arms
     assert list(fewer) == [*always, "k3", "k3_s5", "again_s5"]
+    uneven = scaling.profile(scaling.Grid((20,), clusters=(2, 7)), 20, 0.5, tmp_path, "scaling")
+    assert branch_pairs(uneven.stages, uneven.arms) == start + 4 * 11872  # 14 batches of 16 do not
     assert chosen.arms["seeds"]["branches"].membership == "all"
     assert chosen.arms["kmeans"]["clustering"].method == "kmeans"
     assert chosen.arms["kmeans"]["clustering"].n_clusters == 2
@@ -138,7 +140,7 @@ def test_report_says_where_the_gain_starts_and_what_was_run(tmp_path):
     (line,) = (line for line in said if "k = 3, oracle" in line)
     assert line.endswith("an upper bound")
     page = (tmp_path / "report/README.md").read_text()
-    assert "2 of 4 points" in page and "175872 pairs" in page and "a test" in page
+    assert "2 of 4 points" in page and "304000 pairs" in page and "a test" in page
     assert (tmp_path / "report/figures/scaling_cluster_weights.pdf").is_file()
     assert (tmp_path / "report/tables/scaling.tex").is_file()
 
