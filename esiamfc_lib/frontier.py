@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from esiamfc_lib import metrics
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.lockstep import threads
 from esiamfc_lib.sequence import Sequence
 from esiamfc_lib.specs import TrackerSpec
 
@@ -27,7 +28,7 @@ def frontier(
 
     Args:
         spec: of kind ensemble with fusion cluster_weight; everything else as it says.
-        sequences: what is tracked, in this process, one by one.
+        sequences: what is tracked, in this process, one by one, with one thread.
         tops, thresholds: besides all branches.
         local_scales: as in ``TrackingParameters``, each with each of them.
 
@@ -52,7 +53,8 @@ def frontier(
             tracker = spec.model_copy(update=change | {"tracking": tracking}).build()
             successes, branches, spent, frames = [], [], 0.0, 0
             for sequence in sequences:
-                boxes, seconds = tracker.track_sequence(sequence)
+                with threads(1):  # as all comparisons: rounding and speed depend on it
+                    boxes, seconds = tracker.track_sequence(sequence)
                 successes.append(metrics.score(boxes, sequence.boxes).success)
                 branches.append(len(tracker.active_branches))
                 spent, frames = spent + float(seconds[1:].sum()), frames + len(seconds) - 1
