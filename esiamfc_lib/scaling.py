@@ -157,7 +157,14 @@ def _shares(k: int, budget: int) -> dict[str, dict]:
 
 
 def run(
-    grid: Grid, out: Path, base: str, stream: TextIO, jobs: int = 1, workers: int = 1, **plan
+    grid: Grid,
+    out: Path,
+    base: str,
+    stream: TextIO,
+    jobs: int = 1,
+    workers: int = 1,
+    closer: int = 0,
+    **plan,
 ) -> bool:
     """Train and track what is not there yet; a study that was interrupted goes on.
 
@@ -166,6 +173,8 @@ def run(
         stream: where to tell what happens.
         jobs: notebooks side by side.
         workers: processes that track.
+        closer: starts from which the ensemble and all controls run with the most videos, in place
+            of the plan's; 0: no closer look.
         plan: of the segments, see ``multistart.segments``.
 
     Returns:
@@ -182,20 +191,29 @@ def run(
         if Study(chosen, stream, jobs=jobs, without=("results",)).run():
             done = False
             continue
-        scores = controls.evaluate(
-            chosen.run,
-            BENCHMARK,
-            dataset.load_roots(chosen.run).benchmark(BENCHMARK),
-            chosen.run / "scaling",
-            workers=workers,
-            fusions=FUSIONS,
-            of_arms=OF_ARMS,
-            plan=plan,
-            device=chosen.stages["results"].device,
-            precision=chosen.stages["results"].precision,
-        )
-        scores.to_csv(chosen.run / "scaling" / "scores.csv", index=False, lineterminator="\n")
+        _track(chosen, "scores.csv", plan, workers, fusions=FUSIONS, of_arms=OF_ARMS)
+        if closer and videos == max(grid.videos):
+            looked = {"fusions": OF_ARMS, "arms": (BUDGET, *CONTROLS)}
+            _track(chosen, "closer.csv", plan | {"starts": closer}, workers, **looked)
     return done
+
+
+def _track(chosen: Profile, file: str, plan: dict, workers: int, **trackers) -> None:
+    """Scores of a point's trackers, in ``file`` of its folder ``scaling``."""
+    folder, results = chosen.run / "scaling", chosen.stages["results"]
+    root = dataset.load_roots(chosen.run).benchmark(BENCHMARK)
+    scores = controls.evaluate(
+        chosen.run,
+        BENCHMARK,
+        root,
+        folder,
+        workers=workers,
+        plan=plan,
+        device=results.device,
+        precision=results.precision,
+        **trackers,
+    )
+    scores.to_csv(folder / file, index=False, lineterminator="\n")
 
 
 def collect(grid: Grid, out: Path, base: str) -> pd.DataFrame:
@@ -248,8 +266,8 @@ def _kind(tracker: str, first: int) -> tuple[int, str, str]:
 
 
 def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
-    """The ensemble minus every control, with the most videos that are done; and its oracle minus
-    that over branches which all learned from all videos, where there is one.
+    """The ensemble minus every control, with the most videos that are done, from the closer look
+    where there is one; and its oracle minus that over branches which all learned from all videos.
 
     Returns:
         ``videos, separation`` and the columns of ``controls.differences``; the intervals
@@ -258,11 +276,13 @@ def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
     parts = []
     for separation in sorted(grid.separations):
         for videos in sorted(grid.videos, reverse=True):
-            file = folder(out, videos, separation) / "scaling" / "scores.csv"
-            if file.is_file():
-                scores = pd.read_csv(file)
+            place = folder(out, videos, separation) / "scaling"
+            if (place / "scores.csv").is_file():
+                scores = pd.read_csv(place / "scores.csv")
+                closer = place / "closer.csv"
+                compared = pd.read_csv(closer) if closer.is_file() else scores
                 titles = (f"{BUDGET} SiamFC", *(f"{name} {controls.ENSEMBLE}" for name in CONTROLS))
-                kept = scores[scores["tracker"].isin([controls.ENSEMBLE, *titles])]
+                kept = compared[compared["tracker"].isin([controls.ENSEMBLE, *titles])]
                 oracles = scores[scores["tracker"].isin(["Oracle", "seeds Oracle"])]
                 gains = [controls.differences(kept), controls.oracle_differences(oracles)]
                 parts.append(pd.concat(gains).assign(videos=videos, separation=separation))

@@ -33,6 +33,10 @@ def arguments(parser: ArgumentParser) -> None:
         "--report", default="reports/scaling", metavar="DIR", help="tables, figures, page"
     )
     parser.add_argument("--starts", type=int, default=2, help="of each test sequence (2)")
+    parser.add_argument(
+        "--closer-starts", type=int, default=4, metavar="N",
+        help="of the ensemble and all controls with the most videos (4); 0: no closer look",
+    )  # fmt: skip
     parser.add_argument("--length", type=int, default=40, help="frames of a segment (40)")
     parser.add_argument("-n", "--jobs", type=int, default=1, help="stages side by side (1)")
     parser.add_argument("--workers", type=int, default=1, help="processes that track (1)")
@@ -46,13 +50,14 @@ def main(args: Namespace) -> int:
     from esiamfc_lib import scaling
     from esiamfc_lib.provenance import environment
 
-    if min(args.jobs, args.workers) < 1:
-        raise StudyError("-n and --workers must be 1 or more")
+    if min(args.jobs, args.workers) < 1 or args.closer_starts < 0:
+        raise StudyError("-n and --workers must be 1 or more, --closer-starts 0 or more")
     grid = scaling.Grid(**{f.name: tuple(getattr(args, f.name)) for f in fields(scaling.Grid)})
     out, plan = resolve(args.out), {"starts": args.starts, "length": args.length}
     done = True
     if not args.collect:
-        done = scaling.run(grid, out, args.profile, sys.stdout, args.jobs, args.workers, **plan)
+        how = {"jobs": args.jobs, "workers": args.workers, "closer": args.closer_starts}
+        done = scaling.run(grid, out, args.profile, sys.stdout, **how, **plan)
     machine = environment(out)
     device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
     report = resolve(args.report)
