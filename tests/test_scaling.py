@@ -168,3 +168,43 @@ def test_a_point_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
     stream = io.StringIO()
     assert not scaling.run(GRID, tmp_path, "smoke", stream)
     assert len(ran) == 4 and ran[0] in stream.getvalue()
+
+
+def test_controls_are_compared_from_the_closer_look_where_there_is_one(tmp_path):
+    fake_point(tmp_path, 20, 1.0, gain=0.0)
+    place = scaling.folder(tmp_path, 20, 1.0) / "scaling"
+    scores = pd.read_csv(place / "scores.csv")
+    scores.loc[scores["tracker"] == "ESiamFC", "success"] += 0.1
+    scores.to_csv(place / "closer.csv", index=False)
+    against = scaling.against_controls(GRID, tmp_path)
+    assert len(against) == 4 and against["difference"].between(0.08, 0.12).all()
+
+
+def test_only_the_most_videos_are_looked_at_closer(tmp_path, monkeypatch):
+    class Done:
+        def __init__(self, *_, **__):
+            pass
+
+        def run(self):
+            return 0
+
+    class Roots:
+        def benchmark(self, name):
+            return tmp_path / name
+
+    asked = []
+
+    def evaluate(run, benchmark, root, out, **options):
+        out.mkdir(parents=True, exist_ok=True)
+        asked.append((run.name, options["plan"]["starts"], options.get("arms")))
+        return pd.DataFrame({"tracker": ["ESiamFC"]})
+
+    monkeypatch.setattr(scaling, "Study", Done)
+    monkeypatch.setattr(scaling.dataset, "load_roots", lambda run: Roots())
+    monkeypatch.setattr(scaling.controls, "evaluate", evaluate)
+    grid = scaling.Grid((10, 20), (1.0,), (2,), (4,))
+    assert scaling.run(grid, tmp_path, "scaling", io.StringIO(), closer=8, starts=2, length=40)
+    few, many = (scaling.folder(tmp_path, videos, 1.0) for videos in (10, 20))
+    closer = ("equal_budget", "random", "seeds", "kmeans")
+    assert asked == [(few.name, 2, None), (many.name, 2, None), (many.name, 8, closer)]
+    assert (many / "scaling/closer.csv").is_file() and not (few / "scaling/closer.csv").exists()
