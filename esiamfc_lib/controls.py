@@ -37,7 +37,8 @@ def trackers(
 
     An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its SiamFC:
     ``equal_budget SiamFC``. The oracle, the best branch by ground truth, also runs in arms whose
-    branches all learned from all tracks: there the best of k branches is the best of k seeds.
+    branches all learned from all tracks: there the best of k branches is the best of k seeds. As
+    the study's own oracle runs once, so does the arm's, whatever its repetitions.
 
     Args:
         run: the profile's working folder.
@@ -66,7 +67,8 @@ def trackers(
             branch = folder / "branches/0/branch.safetensors"
             found += specs(["siamfc"], siamfc=branch, prefix=prefix, **options)
             continue
-        beside = ["oracle"] if "oracle" in fusions and facts["membership"] == CHECKPOINTS else []
+        chance = facts["membership"] == CHECKPOINTS and not facts["repeats"]
+        beside = ["oracle"] if "oracle" in fusions and chance else []
         names = dict.fromkeys([*of_arms, *beside])
         found += _of_arm(folder, prefix, list(names), run, options)
     return found

@@ -38,7 +38,8 @@ CONTROLS = {
     "kmeans": {"clustering": {"method": "kmeans"}},
 }
 """Further controls at the first k: clusters dealt out by chance; branches that all learn from all
-tracks; clusters of any size. The first runs everywhere, the others with the most videos."""
+tracks; clusters of any size. The first runs everywhere, the others with the most videos; there all
+are repeated with all seeds, for an interval that knows of one side's luck alone is too narrow."""
 
 TITLES = {
     "ESiamFC": "cluster weights",
@@ -125,11 +126,13 @@ def profile(grid: Grid, videos: int, separation: float, out: Path, base: str) ->
             stage: given.arms[start][stage].model_dump(exclude=fixed) for stage in SHARED
         }
     seeds = {"seeds": list(grid.seeds)}
+    most = videos == max(grid.videos)
     arms[BUDGET] = {**seeds, **_shares(1, budget)}
     for name, changes in CONTROLS.items():
-        if name == "random" or videos == max(grid.videos):
+        if name == "random" or most:
             shares = _shares(first, budget)
             arms[name] = {key: shares[key] | changes.get(key, {}) for key in shares}
+            arms[name] |= seeds if most else {}
     for k in grid.clusters[1:]:
         arms[f"k{k}"] = {**seeds, **_shares(k, budget)}
     if len(grid.seeds) > 1:

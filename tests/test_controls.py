@@ -27,6 +27,7 @@ FACTS = {
     "equal_budget_s1": fact(clusters=1, repeats="equal_budget", seed=1),
     "again_s1": fact(repeats="main", seed=1),
     "seeds": fact(membership="all"),
+    "seeds_s1": fact(membership="all", repeats="seeds", seed=1),
     "hard": fact(test=False, pairs=50),
 }
 
@@ -67,11 +68,13 @@ def test_every_arm_gives_a_tracker_and_variants_stay_off_the_test_sets(run):
     assert names == [
         "SiamFC", "ESiamFC", "Uniform", "Nearest centroid", "Oracle", "equal_budget SiamFC",
         "equal_budget_s1 SiamFC", "again_s1 ESiamFC", "seeds ESiamFC", "seeds Oracle",
+        "seeds_s1 ESiamFC",
     ]  # fmt: skip
     names = [spec.name for spec in controls.trackers(run, ["cluster_weight"], validation=True)]
-    assert names[-2:] == ["seeds ESiamFC", "hard ESiamFC"]
+    assert names[-3:] == ["seeds ESiamFC", "seeds_s1 ESiamFC", "hard ESiamFC"]
     everywhere = controls.trackers(run, ["cluster_weight"], of_arms=["uniform", "oracle"])
-    assert [spec.name for spec in everywhere][-2:] == ["seeds Uniform", "seeds Oracle"]
+    names = [spec.name for spec in everywhere][-4:]
+    assert names == ["seeds Uniform", "seeds Oracle", "seeds_s1 Uniform", "seeds_s1 Oracle"]
     (bare,) = {spec.precision for spec in controls.trackers(run, precision="bf16")}
     assert bare == "bf16"
 
@@ -79,7 +82,8 @@ def test_every_arm_gives_a_tracker_and_variants_stay_off_the_test_sets(run):
 def test_repetitions_share_a_name_and_differ_by_seed(scores):
     by_name = scores.groupby("tracker")["seed"].agg(lambda s: sorted(set(s.dropna())))
     assert by_name["ESiamFC"] == by_name["equal_budget SiamFC"] == [0, 1]
-    assert by_name["seeds ESiamFC"] == by_name["SiamFC"] == []
+    assert by_name["seeds ESiamFC"] == [0, 1]
+    assert by_name["seeds Oracle"] == by_name["SiamFC"] == []  # an oracle fed by luck runs once
     assert not scores["tracker"].str.contains("_s1|again").any()
 
 

@@ -38,7 +38,8 @@ def test_every_arm_has_the_same_budget(tmp_path):
         assert stages["branches"].start == ("" if name == "all" else "all")
         assert stages["branches"].pairs_per_epoch % stages["branches"].batch_size == 0
     always = ["all", "equal_budget", "equal_budget_s5", "random"]
-    assert list(chosen.arms) == [*always, "seeds", "kmeans", "k3", "k3_s5", "again_s5"]
+    repeated = ["random_s5", "seeds", "seeds_s5", "kmeans", "kmeans_s5"]
+    assert list(chosen.arms) == [*always, *repeated, "k3", "k3_s5", "again_s5"]
     fewer = scaling.profile(GRID, 10, 0.5, tmp_path, "scaling").arms
     assert list(fewer) == [*always, "k3", "k3_s5", "again_s5"]
     uneven = scaling.profile(scaling.Grid((20,), clusters=(2, 7)), 20, 0.5, tmp_path, "scaling")
