@@ -24,10 +24,13 @@ class Pairs:
         tracker: its name.
         runs: one row a run: ``sequence``, ``start`` (number of the unit), ``seed``,
             ``difference``, ``value`` and ``reference`` (both scores).
+        seeds_of: ``both`` where both were repeated with the same seeds, the one that was where the
+            other has one network alone, ``""`` where neither was.
     """
 
     tracker: str
     runs: pd.DataFrame
+    seeds_of: str = ""
 
     @cached_property
     def cells(self) -> list[np.ndarray]:
@@ -62,9 +65,11 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pai
             raise StudyError(f"{name}: two scores for one run ({', '.join(keys)}, seed)")
         sides.append(side)
     one, other = sides
-    if one["seed"].notna().all() and other["seed"].notna().all():
+    seeded = tuple(bool(side["seed"].notna().all()) for side in sides)
+    of = {(True, True): "both", (True, False): tracker, (False, True): reference}.get(seeded, "")
+    if of == "both":
         keys.append("seed")
-    elif one["seed"].notna().all():
+    elif of == tracker:
         other = other.drop(columns="seed")
     else:
         one = one.drop(columns="seed")
@@ -87,6 +92,7 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pai
                 "difference": runs[f"{column}_one"] - runs[f"{column}_other"],
             }
         ),
+        of,
     )
 
 

@@ -54,6 +54,7 @@ SHARED = ("clustering", "branches")  # stages of the arm that all others start f
 OF_ARMS = ("cluster_weight",)
 WHEN = ("before", "after")
 BENCHMARK = "otb2015"
+CLOSER = "closer.csv"
 
 
 @dataclass(frozen=True)
@@ -194,10 +195,11 @@ def run(
         if Study(chosen, stream, jobs=jobs, without=("results",)).run():
             done = False
             continue
+        (chosen.run / "scaling" / CLOSER).unlink(missing_ok=True)  # of networks that may be gone
         _track(chosen, "scores.csv", plan, workers, fusions=FUSIONS, of_arms=OF_ARMS)
         if closer and videos == max(grid.videos):
             looked = {"fusions": OF_ARMS, "arms": (BUDGET, *CONTROLS)}
-            _track(chosen, "closer.csv", plan | {"starts": closer}, workers, **looked)
+            _track(chosen, CLOSER, plan | {"starts": closer}, workers, **looked)
     return done
 
 
@@ -282,7 +284,7 @@ def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
             place = folder(out, videos, separation) / "scaling"
             if (place / "scores.csv").is_file():
                 scores = pd.read_csv(place / "scores.csv")
-                closer = place / "closer.csv"
+                closer = place / CLOSER
                 compared = pd.read_csv(closer) if closer.is_file() else scores
                 titles = (f"{BUDGET} SiamFC", *(f"{name} {controls.ENSEMBLE}" for name in CONTROLS))
                 kept = compared[compared["tracker"].isin([controls.ENSEMBLE, *titles])]

@@ -139,7 +139,9 @@ def hierarchical_differences(
         ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``; ``flips_won``, ``flips_lost`` (runs
         from success below 0.2 to above 0.5, and back); ``sd_sequences``, ``sd_starts`` (standard
         deviations between sequences, without what starts explain, and within one);
-        ``sequences``, ``starts`` (of a sequence, at most), ``seeds``, ``runs``.
+        ``sequences``, ``starts`` (of a sequence, at most), ``seeds``, ``seeds_of`` (``both``, or
+        the one tracker that was repeated: the interval does not know the luck of the other's
+        single network), ``runs``.
 
     Raises:
         StudyError: the reference was not run, two rows for one run, a run that is missing, an
@@ -173,6 +175,8 @@ def sentence(row: pd.Series, column: str = "AUC") -> str:
         for level in ("starts", "seeds"):
             upto = "up to " if level == "starts" and not whole else ""
             counts += f" × {upto}{row[level]} {level if row[level] > 1 else level[:-1]}"
+        if row["seeds"] > 1 and row["seeds_of"] != "both":
+            counts += f" of {row['seeds_of']} alone"
         if row["comparisons"] > 1:
             low, high = row["low_all"], row["high_all"]
             among = f" among {row['comparisons']} comparisons"
@@ -293,6 +297,7 @@ def _counts(pair: Pairs) -> dict:
         "sequences": len(cells),
         "starts": max(map(len, cells)),
         "seeds": len(pair.seeds),
+        "seeds_of": pair.seeds_of,
         "runs": len(runs),
     }
 

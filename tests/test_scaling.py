@@ -209,3 +209,5 @@ def test_only_the_most_videos_are_looked_at_closer(tmp_path, monkeypatch):
     closer = ("equal_budget", "random", "seeds", "kmeans")
     assert asked == [(few.name, 2, None), (many.name, 2, None), (many.name, 8, closer)]
     assert (many / "scaling/closer.csv").is_file() and not (few / "scaling/closer.csv").exists()
+    assert scaling.run(grid, tmp_path, "scaling", io.StringIO(), starts=2, length=40)
+    assert not (many / "scaling/closer.csv").exists()  # one of other networks would be believed

@@ -221,10 +221,23 @@ def test_the_sentence_of_the_study():
     row = {"benchmark": "otb2015", "tracker": "ESiamFC", "minus": "equal budget"}
     row |= {"difference": 0.003, "low": -0.003, "high": 0.009, "comparisons": 1}
     row |= {"sequences": 12, "starts": 8, "seeds": 3, "runs": 288}
-    assert sentence(pd.Series(row)) == (
+    said = (
         "otb2015: ESiamFC − equal budget: +0.003 AUC [−0.003, +0.009], "
-        "12 sequences × 8 starts × 3 seeds: no difference is shown"
+        "12 sequences × 8 starts × 3 seeds{}: no difference is shown"
     )
+    assert sentence(pd.Series(row | {"seeds_of": "both"})) == said.format("")
+    assert sentence(pd.Series(row | {"seeds_of": "A"})) == said.format(" of A alone")
+
+
+def test_whose_seeds_they_are_is_told():
+    frame = runs(B=np.full((2, 2, 3), 0.1), C=np.zeros((2, 2, 3)))
+    frame = frame[(frame["tracker"] != "C") | (frame["seed"] == 0)]
+    frame.loc[frame["tracker"] == "C", "seed"] = np.nan  # one network
+    assert hierarchical_differences(frame, "A")["seeds_of"].tolist() == ["both", "A"]
+    assert hierarchical_differences(frame, "C")["seeds_of"].tolist() == ["A", "B"]
+    single = frame[frame["seed"].fillna(0) == 0].assign(seed=np.nan)
+    row = hierarchical_differences(single, "A").iloc[0]
+    assert row["seeds_of"] == "" and "× 1 seed:" in sentence(row)
 
 
 def test_one_run_has_no_interval():
