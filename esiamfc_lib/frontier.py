@@ -4,8 +4,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 
 from esiamfc_lib import metrics
 from esiamfc_lib.errors import StudyError
@@ -82,22 +80,3 @@ def chosen_top(table: pd.DataFrame, loss: float = 0.01) -> int:
     floor = rows.loc[rows["cut"] == "all", "success"].iloc[0] - loss
     good = rows.loc[(rows["cut"] == "top") & (rows["success"] >= floor), "value"]
     return int(good.min()) if len(good) else 0
-
-
-def frontier_figure(table: pd.DataFrame) -> Figure:
-    """``frontier`` as a plot: frames a second to the right, success upwards."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axis = figure.subplots()
-    shown = table.assign(
-        scales=np.where(table["local_scales"] > 0, "around the peak", "everywhere"),
-    )
-    sns.scatterplot(shown, x="fps", y="success", hue="cut", style="scales", s=60, ax=axis)
-    for _, point in shown.iterrows():
-        text = {"all": "all", "top": f"{point['value']:.0f}"}.get(
-            point["cut"], f"≥ {point['value']:g}"
-        )
-        axis.annotate(text, (point["fps"], point["success"]), (4, 4), textcoords="offset points",
-                      fontsize=8)  # fmt: skip
-    axis.set(xlabel="frames a second", ylabel="success AUC")
-    axis.set_xlim(left=0)
-    return figure

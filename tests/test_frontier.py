@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import checkpoints, geometry
+from esiamfc_lib import checkpoints, figures_tracking, geometry
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.frontier import chosen_top, frontier, frontier_figure
+from esiamfc_lib.frontier import chosen_top, frontier
 from esiamfc_lib.networks import ESiamFC
 from esiamfc_lib.sequence import Sequence
 from esiamfc_lib.specs import TrackerSpec
@@ -31,8 +31,11 @@ def test_every_setting_has_a_row_and_a_point(tmp_path):
     assert whole.loc[("top", 1.0), "branches"] == whole.loc[("threshold", 1.0), "branches"] == 1
     assert whole.loc[("top", 1.0), "success"] == whole.loc[("threshold", 1.0), "success"]
     assert (table["fps"] > 0).all()
-    axis = frontier_figure(table).axes[0]
+    axis = figures_tracking.frontier(table).axes[0]
     assert len(axis.texts) == len(table)
+    low, high = axis.get_ylim()
+    assert high - low >= 0.05 - 1e-9  # a few thousandths do not look like a difference
+    assert low < table["success"].min() <= table["success"].max() < high
     with pytest.raises(StudyError, match="ensemble with cluster weights"):
         frontier(spec.model_copy(update={"fusion": "uniform"}), [sequence])
     with pytest.raises(StudyError, match="on some sequences"):
