@@ -83,11 +83,11 @@ def kinds(matrix: pd.DataFrame, own: pd.DataFrame | None = None, title: str = ""
 def correlations(matrix: np.ndarray) -> Figure:
     """Correlation of the branches' responses: (k, k)."""
     names = [f"branch {i}" for i in range(len(matrix))]
-    side = 2.0 + 0.45 * len(matrix)
+    side = 2.0 + 0.5 * len(matrix)
     with style(grid=False):
         figure, axis = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
         sns.heatmap(
-            pd.DataFrame(matrix, names, names), ax=axis, vmax=1, fmt=".2f", cmap="rocket_r",
+            pd.DataFrame(matrix, names, names), ax=axis, vmax=1, fmt=".3f", cmap="rocket_r",
             annot=True, annot_kws={"fontsize": 7}, square=True,
         )  # fmt: skip
         axis.set_title("correlation of responses")
@@ -116,7 +116,8 @@ def relation(table: pd.DataFrame, found: dict[str, float], gain: str) -> Figure:
         rank = found["rank_correlation"]
         title = f"{found['sequences']} sequences"
         if np.isfinite(rank):
-            title += f", rank correlation {rank:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+            numbers = f"{rank:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+            title += f", rank correlation {numbers}".replace("-", "−")
         axis.set(xlabel="disagreement of the branches (mean of 1 − IoU)", ylabel=gain, title=title)
     return figure
 
