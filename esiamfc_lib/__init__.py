@@ -16,7 +16,7 @@ The modules, in the order of the method; the ones in brackets are their parts:
   (``batched``), ``benchmarks``, ``supervised``, ``metrics``, ``specs``, ``evaluation``,
   ``scoring``, ``multistart``, ``statistics`` (``pairing``), ``selection``, ``paper_table``,
   ``frontier``, ``controls``, ``specialists``
-- the scaling study: ``scaling``
+- the scaling study: ``scaling`` (``scaling_report``)
 - figures: ``figures``, ``figures_clusters``, ``figures_tracking``, ``figures_specialists``,
   ``figures_scaling``
 - the chain: ``study`` (``profiles``, ``arms``, ``stages``, ``fingerprint``, ``execution``,

@@ -80,18 +80,19 @@ def save_page(
     lines = [f"# {title}", "", "Written by notebook 07 from the tables beside it.", ""]
     lines += [f"- {sentence}" for sentence in sentences]
     for heading, table in tables.items():
-        lines += ["", f"## {heading}", "", "| " + " | ".join(table.columns) + " |"]
-        lines += ["|" + "---|" * len(table.columns)]
-        lines += [
-            "| " + " | ".join(_cell(value) for value in row) + " |"
-            for row in table.itertuples(index=False)
-        ]
+        lines += ["", f"## {heading}", "", *markdown(table)]
     pictures = sorted((parameters.reports / "figures").glob("*.png"))
     lines += ["", "## Figures", ""]
     lines += [f"![{picture.stem}](figures/{picture.name})\n" for picture in pictures]
     page = "\n".join(lines)
     (parameters.reports / "README.md").write_text(page, encoding="utf-8")
     return page
+
+
+def markdown(table: pd.DataFrame) -> list[str]:
+    """A table as lines of Markdown; numbers are rounded to three decimals."""
+    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
 
 
 def _cell(value: Any) -> str:

@@ -47,7 +47,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the grid, then write the report."""
-    from esiamfc_lib import scaling
+    from esiamfc_lib import scaling, scaling_report
     from esiamfc_lib.provenance import environment
 
     if min(args.jobs, args.workers) < 1 or args.closer_starts < 0:
@@ -61,9 +61,8 @@ def main(args: Namespace) -> int:
     machine = environment(out)
     device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
     report = resolve(args.report)
-    table = scaling.collect(grid, out, args.profile)
-    against, learned = scaling.against_controls(grid, out), scaling.branch_losses(grid, out)
-    told = scaling.write_report(grid, table, against, learned, report, args.profile, plan, device)
+    tables = scaling_report.measure(grid, out, args.profile)
+    told = scaling_report.write_report(grid, tables, report, args.profile, plan, device)
     sys.stdout.write("".join(f"{sentence}\n" for sentence in told))
     sys.stdout.write(f"report in {report}\n")
     return 0 if done else 1
