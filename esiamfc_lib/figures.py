@@ -6,6 +6,7 @@ Nothing here shows, saves or changes global settings; figures of the clusters ar
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,9 +30,21 @@ STYLE = {
 PALETTE = "colorblind"
 
 
+@cache
+def _load_backend() -> None:
+    """Load pyplot's backend before a context of parameters is entered.
+
+    Jupyter's inline backend turns interactive mode on when it is loaded. By default that is when
+    the first figure is made; the end of the context around it would turn the mode off again, and
+    the notebook would show no figure after the first.
+    """
+    plt.switch_backend(plt.get_backend())
+
+
 @contextmanager
 def style(grid: bool = True):
     """The look of all figures, for the time of one ``with`` block."""
+    _load_backend()
     axes = sns.axes_style("whitegrid" if grid else "white")
     with axes, plt.rc_context(STYLE), sns.color_palette(PALETTE):
         yield
