@@ -65,8 +65,9 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pai
             raise StudyError(f"{name}: two scores for one run ({', '.join(keys)}, seed)")
         sides.append(side)
     one, other = sides
-    seeded = tuple(bool(side["seed"].notna().all()) for side in sides)
-    of = {(True, True): "both", (True, False): tracker, (False, True): reference}.get(seeded, "")
+    names = zip((tracker, reference), sides, strict=True)
+    seeded = [name for name, side in names if side["seed"].notna().all()]
+    of = "both" if len(seeded) == 2 else "".join(seeded)
     if of == "both":
         keys.append("seed")
     elif of == tracker:

@@ -95,20 +95,17 @@ def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
         ``videos, separation`` and the columns of ``controls.differences``; the intervals
         ``low_all, high_all`` hold for all controls of a separation together.
     """
+    titles = (f"{BUDGET} SiamFC", *(f"{name} {controls.ENSEMBLE}" for name in CONTROLS))
+    most = {separation: videos for videos, separation in _done(grid, out)}  # small ones come first
     parts = []
-    for separation in sorted(grid.separations):
-        for videos in sorted(grid.videos, reverse=True):
-            place = folder(out, videos, separation) / "scaling"
-            if (place / SCORES).is_file():
-                scores = pd.read_csv(place / SCORES)
-                closer = place / CLOSER
-                compared = pd.read_csv(closer) if closer.is_file() else scores
-                titles = (f"{BUDGET} SiamFC", *(f"{name} {controls.ENSEMBLE}" for name in CONTROLS))
-                kept = compared[compared["tracker"].isin([controls.ENSEMBLE, *titles])]
-                oracles = scores[scores["tracker"].isin(["Oracle", "seeds Oracle"])]
-                gains = [controls.differences(kept), controls.oracle_differences(oracles)]
-                parts.append(pd.concat(gains).assign(videos=videos, separation=separation))
-                break
+    for separation, videos in sorted(most.items()):
+        place = folder(out, videos, separation) / "scaling"
+        scores = pd.read_csv(place / SCORES)
+        compared = pd.read_csv(place / CLOSER) if (place / CLOSER).is_file() else scores
+        kept = compared[compared["tracker"].isin([controls.ENSEMBLE, *titles])]
+        oracles = scores[scores["tracker"].isin(["Oracle", "seeds Oracle"])]
+        gains = [controls.differences(kept), controls.oracle_differences(oracles)]
+        parts.append(pd.concat(gains).assign(videos=videos, separation=separation))
     table = pd.concat(parts, ignore_index=True)
     return table[["videos", "separation", *(c for c in table if c not in ("videos", "separation"))]]
 
@@ -151,11 +148,11 @@ def partitions(grid: Grid, out: Path) -> pd.DataFrame:
                 continue
             own = partition.load(place)
             families = tracks[own.table["track"]].to_numpy()
-            (found,) = family_agreement({"": own.labels[None]}, families).to_dict("records")
+            found = family_agreement({own.method: own.labels[None]}, families)
             point = {"videos": videos, "separation": separation}
             split = {"k": own.k, "split": own.method, "seed": facts["seed"]}
             spread = own.sizes.max() / own.sizes.min()
-            rows.append({**point, **split, "spread": spread, "ari": found["ari"]})
+            rows.append({**point, **split, "spread": spread, "ari": found["ari"].item()})
     return pd.DataFrame(rows)
 
 
