@@ -22,7 +22,6 @@ COMMANDS = {
     "select": "choose a checkpoint or tracking parameters on held-out videos",
     "vot-workspace": "write a workspace for the official VOT toolkit",
     "scaling": "measure the ensemble's gain against the amount and the variety of its data",
-    "bench": "measure the speed of a part of the study against a baseline",
 }
 """Name of the command -> what it does; its module is ``commands/<name>.py``, - written as _."""
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from esiamfc_lib.geometry import to_one_based
-from esiamfc_lib.sequence import Sequence
+from esiamfc_lib.data.geometry import to_one_based
+from esiamfc_lib.data.sequence import Sequence
 
 
 def _frames(folder: Path, sequence: Sequence, pattern: str, count: int = 0, first: int = 1) -> None:

@@ -7,8 +7,8 @@ made from them, so a change of one is seen in all that depend on it.
 import json
 from pathlib import Path
 
+from esiamfc_lib.chain.graph import INPUTS, OUTPUTS
 from esiamfc_lib.config import STAGES
-from esiamfc_lib.stages import INPUTS, OUTPUTS
 
 WORK = """
 import hashlib, json, os, pathlib, time

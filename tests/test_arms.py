@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from fake_study import edit, make_project
 
-from esiamfc_lib import execution
-from esiamfc_lib.arms import MANIFEST, branch_pairs, read_manifest
+from esiamfc_lib.chain import notebook_run
+from esiamfc_lib.chain.arms import MANIFEST, branch_pairs, read_manifest
+from esiamfc_lib.chain.fingerprint import code_cells
+from esiamfc_lib.chain.graph import ancestry, find, graph
+from esiamfc_lib.chain.profiles import check_profile, load_profile
+from esiamfc_lib.chain.runner import Study
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.fingerprint import code_cells
-from esiamfc_lib.profiles import check_profile, load_profile
-from esiamfc_lib.stages import ancestry, find, graph
-from esiamfc_lib.study import Study
 
 ARMS = """
 arms:
@@ -49,7 +49,7 @@ def project(tmp_path, monkeypatch) -> Path:
         executed.parent.mkdir(parents=True, exist_ok=True)
         executed.write_text("executed")
 
-    monkeypatch.setattr(execution, "run_notebook", run_here)
+    monkeypatch.setattr(notebook_run, "run_notebook", run_here)
     return root
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from esiamfc_lib.averaging import averaged
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import SiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.training.averaging import averaged
 
 
 def test_parameters_and_statistics_are_means():

@@ -5,20 +5,23 @@ import json
 import numpy as np
 import pytest
 
-from esiamfc_lib import checkpoints, cli, synthetic
-from esiamfc_lib.bench import tracking as bench
-from esiamfc_lib.curation import curate
-from esiamfc_lib.ensemble import ESiamFCTracker
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.quantisation import beside
-from esiamfc_lib.tracking import SiamFCTracker
+from esiamfc_lib import cli
+from esiamfc_lib.curation.curate import curate
+from esiamfc_lib.deploy.quantise import beside
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from speed import tracking as bench
+from speed.__main__ import main as speed_main
 
 WIDTH = 0.0625
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return synthetic.build(
+    return build.build(
         tmp_path_factory.mktemp("bench") / "built-in", train_videos=2, val_videos=1, video_frames=4,
         otb_sequences=2, vot_sequences=1, got10k_sequences=1, test_frames=6, width=160, height=120,
     )  # fmt: skip
@@ -51,11 +54,11 @@ def test_rows_of_a_whole_run(data, weights, tmp_path, monkeypatch):
     file = tmp_path / "rows.json"
     files = [str(weights / f"{name}.safetensors") for name in ("siamfc", "esiamfc")]
     arguments = [
-        *["bench", "tracking", "--width", str(WIDTH), "--branches", "2", "--frames", "4"],
+        *["tracking", "--width", str(WIDTH), "--branches", "2", "--frames", "4"],
         *["--on", str(data.otb), *files, "--exact", "6", "--out", str(tmp_path / "boxes")],
         *["--json", str(file)],
     ]
-    assert cli.main(arguments) == 0
+    assert speed_main(arguments) == 0
     rows = json.loads(file.read_text())
     assert all(row["ours"] > 0 and np.isfinite(row["ratio"]) for row in rows)
     by_name = {row["name"]: row for row in rows}

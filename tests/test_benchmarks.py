@@ -4,8 +4,10 @@ import benchmark_layouts as layouts
 import numpy as np
 import pytest
 
-from esiamfc_lib import benchmarks, evaluation, synthetic
+from esiamfc_lib.data import benchmarks
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation import runs
+from esiamfc_lib.synthetic import build
 
 FRAMES = 8
 
@@ -13,7 +15,7 @@ FRAMES = 8
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """The built-in data: three sequences of eight small frames in each of its layouts."""
-    return synthetic.build(
+    return build.build(
         tmp_path_factory.mktemp("benchmarks") / "built-in",
         train_videos=1, val_videos=1, video_frames=4, otb_sequences=3, vot_sequences=3,
         got10k_sequences=3, test_frames=FRAMES, width=160, height=120,
@@ -50,8 +52,8 @@ def roots(data):
 
 @pytest.mark.parametrize("benchmark", benchmarks.READERS)
 def test_every_layout_from_the_files_to_the_scores(benchmark, roots, tmp_path):
-    specs = evaluation.specs(["identity"])
-    scores = evaluation.evaluate(specs, benchmark, roots[benchmark], tmp_path)
+    specs = runs.specs(["identity"])
+    scores = runs.evaluate(specs, benchmark, roots[benchmark], tmp_path)
     assert len(scores) == 3
     sequences, _ = benchmarks.sequences(benchmark, roots[benchmark])
     for sequence in sequences:

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from esiamfc_lib import checkpoints, conversion
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks import published as conversion
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
 
 LAYERS = {
     "conv1": (3, 96, 11, 2, 1),

@@ -8,8 +8,8 @@ import types
 import pytest
 
 from esiamfc_lib import __version__, cli
-from esiamfc_lib.bench import row
 from esiamfc_lib.errors import StudyError
+from speed import row
 
 
 def command(monkeypatch, name: str, main, arguments=lambda parser: None) -> None:
@@ -96,15 +96,15 @@ def test_run_outside_a_project(monkeypatch, tmp_path, capsys):
 
 
 def test_bench_shows_and_writes_rows(monkeypatch, tmp_path, capsys):
-    area = types.ModuleType("esiamfc_lib.bench.data", "Data.")
+    area = types.ModuleType("speed.data", "Data.")
     area.arguments = lambda parser: parser.add_argument("--crops", type=int, default=1)
     area.rows = lambda args: [row("curation", 800.0 * args.crops, 100.0, "crops/s", "> 7")]
-    monkeypatch.setitem(sys.modules, "esiamfc_lib.bench.data", area)
+    monkeypatch.setitem(sys.modules, "speed.data", area)
     file = tmp_path / "rows.json"
     assert cli.main(["bench", "data", "--json", str(file), "--crops", "2"]) == 0
     assert json.loads(file.read_text())[0]["ratio"] == 16.0
     assert "curation" in capsys.readouterr().out
-    monkeypatch.setitem(sys.modules, "esiamfc_lib.bench.tracking", None)
+    monkeypatch.setitem(sys.modules, "speed.tracking", None)
     assert cli.main(["bench", "tracking"]) == 2
 
 

@@ -8,12 +8,12 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from esiamfc_lib.balance import excess, prices, rebalance, size_bounds
-from esiamfc_lib.cluster_study import ConstrainedKMeans
-from esiamfc_lib.clustering import PIKMeans, stratified
-from esiamfc_lib.control import BalancedControl
+from esiamfc_lib.clustering.assignment import excess, prices, rebalance, size_bounds
+from esiamfc_lib.clustering.centroids import Samples, distances, gram
+from esiamfc_lib.clustering.comparison import ConstrainedKMeans
+from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
+from esiamfc_lib.clustering.size_control import BalancedControl
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.samples import Samples, distances, gram
 
 SETS = ("tiny", "tinysoft", "small", "soft")
 GOLDEN = [
@@ -236,7 +236,7 @@ def test_chunks_and_memory_maps_change_nothing(tmp_path, monkeypatch):
     x = groups([300, 120, 80], d=16, noise=0.4).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     whole = PIKMeans(3, random_state=0, n_init=1).fit(x)
-    monkeypatch.setattr("esiamfc_lib.samples.CHUNK_BYTES", 7 * x.itemsize * 16)
+    monkeypatch.setattr("esiamfc_lib.clustering.centroids.CHUNK_BYTES", 7 * x.itemsize * 16)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     chunked = PIKMeans(3, random_state=0, n_init=1).fit(mapped)
     assert np.array_equal(chunked.labels_, whole.labels_)
@@ -261,8 +261,8 @@ def test_sums_follow_the_labels():
 
 def test_gram_matrix_in_blocks_and_its_runs(monkeypatch):
     """Large data: the matrix is made in mirrored blocks, and sums follow the labels in torch."""
-    monkeypatch.setattr("esiamfc_lib.samples.DOUBLE_BYTES", 0)
-    monkeypatch.setattr("esiamfc_lib.samples.GRAM_ROWS", 17)
+    monkeypatch.setattr("esiamfc_lib.clustering.centroids.DOUBLE_BYTES", 0)
+    monkeypatch.setattr("esiamfc_lib.clustering.centroids.GRAM_ROWS", 17)
     rng = np.random.default_rng(0)
     x = unit(rng.standard_normal((50, 60))).astype(np.float32)
     matrix = gram(x)
@@ -364,7 +364,7 @@ def test_distance_of_equal_orthogonal_and_opposite():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_cut_off_at_every_iteration(monkeypatch):
     """Also just after the tolerance was taken away, which patience 1 makes happen early."""
-    monkeypatch.setattr("esiamfc_lib.control.PATIENCE", 1)
+    monkeypatch.setattr("esiamfc_lib.clustering.size_control.PATIENCE", 1)
     x = groups([200, 60, 25, 15], noise=0.6)
     for most in range(1, 45):
         fitted = PIKMeans(4, max_iter=most, random_state=0, n_init=1, tol_balance=0.1).fit(x)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from esiamfc_lib.chain.profiles import check_profile, load_profile
 from esiamfc_lib.config import (
     STAGES,
     BaselineParameters,
@@ -14,7 +15,6 @@ from esiamfc_lib.config import (
     resolve,
 )
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.profiles import check_profile, load_profile
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import checkpoints, controls, synthetic
-from esiamfc_lib.arms import MANIFEST, read_manifest
+from esiamfc_lib.analysis import arm_comparison
+from esiamfc_lib.chain.arms import MANIFEST, read_manifest
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.synthetic import build
 
 WIDTH, K = 0.125, 2
 
@@ -55,27 +57,29 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(run, tmp_path_factory):
-    data = synthetic.build(
+    data = build.build(
         tmp_path_factory.mktemp("data") / "built-in", train_videos=1, val_videos=1, video_frames=4,
         otb_sequences=3, vot_sequences=1, got10k_sequences=1, test_frames=6, width=160, height=120,
     )  # fmt: skip
     plan = {"starts": 2, "length": 3, "backward": False}
-    return controls.evaluate(run, "otb2015", data.otb, run / "controls", plan=plan)
+    return arm_comparison.evaluate(run, "otb2015", data.otb, run / "controls", plan=plan)
 
 
 def test_every_arm_gives_a_tracker_and_variants_stay_off_the_test_sets(run):
-    names = [spec.name for spec in controls.trackers(run)]
+    names = [spec.name for spec in arm_comparison.trackers(run)]
     assert names == [
         "SiamFC", "ESiamFC", "Uniform", "Nearest centroid", "Oracle", "equal_budget SiamFC",
         "equal_budget_s1 SiamFC", "again_s1 ESiamFC", "seeds ESiamFC", "seeds Oracle",
         "seeds_s1 ESiamFC",
     ]  # fmt: skip
-    names = [spec.name for spec in controls.trackers(run, ["cluster_weight"], validation=True)]
+    names = [
+        spec.name for spec in arm_comparison.trackers(run, ["cluster_weight"], validation=True)
+    ]
     assert names[-3:] == ["seeds ESiamFC", "seeds_s1 ESiamFC", "hard ESiamFC"]
-    everywhere = controls.trackers(run, ["cluster_weight"], of_arms=["uniform", "oracle"])
+    everywhere = arm_comparison.trackers(run, ["cluster_weight"], of_arms=["uniform", "oracle"])
     names = [spec.name for spec in everywhere][-4:]
     assert names == ["seeds Uniform", "seeds Oracle", "seeds_s1 Uniform", "seeds_s1 Oracle"]
-    (bare,) = {spec.precision for spec in controls.trackers(run, precision="bf16")}
+    (bare,) = {spec.precision for spec in arm_comparison.trackers(run, precision="bf16")}
     assert bare == "bf16"
 
 
@@ -94,16 +98,16 @@ def test_a_seed_that_only_one_arm_has_is_left_out():
         columns=["tracker", "sequence", "success"],
     )  # fmt: skip
     facts = FACTS | {"again_s2": fact(repeats="main", seed=2)}
-    found = controls.labelled(table, facts)
+    found = arm_comparison.labelled(table, facts)
     assert sorted(found.loc[found["tracker"] == "ESiamFC", "seed"]) == [0, 1]
     facts["equal_budget_s1"] = fact(clusters=1, repeats="equal_budget", seed=3)
     facts["equal_budget"] = fact(clusters=1, seed=4)
     with pytest.raises(StudyError, match="no seed in common"):
-        controls.labelled(table, facts)
+        arm_comparison.labelled(table, facts)
 
 
 def test_differences_are_the_ensemble_minus_each_control(scores):
-    table = controls.differences(scores, leave_out=["Oracle"])
+    table = arm_comparison.differences(scores, leave_out=["Oracle"])
     assert set(table["tracker"]) == {"ESiamFC"}
     assert set(table["minus"]) == {
         "SiamFC", "Uniform", "Nearest centroid", "equal_budget SiamFC", "seeds ESiamFC"
@@ -123,13 +127,13 @@ def test_differences_are_the_ensemble_minus_each_control(scores):
 
 
 def test_oracles_are_compared_with_each_other(scores):
-    table = controls.oracle_differences(scores)
+    table = arm_comparison.oracle_differences(scores)
     assert table[["tracker", "minus"]].to_numpy().tolist() == [["Oracle", "seeds Oracle"]]
-    assert controls.oracle_differences(scores[scores["tracker"] != "seeds Oracle"]).empty
+    assert arm_comparison.oracle_differences(scores[scores["tracker"] != "seeds Oracle"]).empty
 
 
 def test_means_say_what_each_tracker_learned_from(run, scores):
-    table = controls.means(scores, read_manifest(run)).set_index("tracker")
+    table = arm_comparison.means(scores, read_manifest(run)).set_index("tracker")
     assert table.loc["equal_budget SiamFC", ["clusters", "pairs", "seeds"]].tolist() == [1, 100, 2]
     assert table.loc["SiamFC", "pairs"] == 0
     assert table.loc["seeds ESiamFC", "membership"] == "all"
@@ -139,19 +143,20 @@ def test_means_say_what_each_tracker_learned_from(run, scores):
 
 
 def test_budgets_must_agree():
-    controls.check(FACTS, "equal_budget")
+    arm_comparison.check(FACTS, "equal_budget")
     with pytest.raises(StudyError, match="learns from 50 pairs, the ensemble's branches from 100"):
-        controls.check(FACTS, "hard")
+        arm_comparison.check(FACTS, "hard")
     with pytest.raises(StudyError, match="no arm 'all'"):
-        controls.check(FACTS, "all")
+        arm_comparison.check(FACTS, "all")
 
 
 def test_a_closer_look_takes_some_arms_with_all_their_seeds(run):
     names = [
-        spec.name for spec in controls.trackers(run, ["cluster_weight"], arms=["equal_budget"])
+        spec.name
+        for spec in arm_comparison.trackers(run, ["cluster_weight"], arms=["equal_budget"])
     ]
     assert names == [
         "SiamFC", "ESiamFC", "equal_budget SiamFC", "equal_budget_s1 SiamFC", "again_s1 ESiamFC",
     ]  # fmt: skip
     with pytest.raises(StudyError, match="no arm another"):
-        controls.trackers(run, arms=["another"])
+        arm_comparison.trackers(run, arms=["another"])

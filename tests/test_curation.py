@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from mini_vid import folders, frame, make_vid, make_video, xml
 
-from esiamfc_lib import curation, parallel
-from esiamfc_lib.curation import curate, estimate
-from esiamfc_lib.cutting import search_crop
+from esiamfc_lib.curation import curate as curation
+from esiamfc_lib.curation.crops import search_crop
+from esiamfc_lib.curation.curate import curate, estimate
+from esiamfc_lib.curation.store_check import merge, verify
+from esiamfc_lib.data.geometry import read_image, write_image
+from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.geometry import read_image, write_image
-from esiamfc_lib.store import CropStore
-from esiamfc_lib.store_tools import merge, verify
+from esiamfc_lib.runtime import parallel
 
 
 def problems(store: Path) -> list[tuple[str, str, str]]:
@@ -249,7 +250,7 @@ def test_killed_at_any_moment(tmp_path):
 
 def test_workers_end_with_a_killed_parent():
     code = (
-        "import os; from esiamfc_lib.parallel import spread\n"
+        "import os; from esiamfc_lib.runtime.parallel import spread\n"
         "def work(_): import time; time.sleep(0.2); return os.getpid()\n"
         "for pid in spread(work, range(1000), 2): print(pid, flush=True)"
     )
@@ -328,7 +329,7 @@ def test_kill_at_the_birth_of_a_shard(tmp_path, monkeypatch):
 
 
 def test_two_writers(tmp_path):
-    from esiamfc_lib.store_writer import StoreWriter
+    from esiamfc_lib.curation.store_writer import StoreWriter
 
     root = make_vid(tmp_path / "vid", videos=1)
     writer = StoreWriter(tmp_path / "store", {}, {})

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from esiamfc_lib.bench import documents, full_scale
 from esiamfc_lib.errors import StudyError
+from speed import documents, full_scale
 
 
 @pytest.mark.parametrize("name", documents.DOCUMENTS)

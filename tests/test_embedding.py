@@ -6,11 +6,11 @@ import pytest
 import torch
 from mini_vid import make_vid
 
-from esiamfc_lib import embedding
-from esiamfc_lib.curation import curate
+from esiamfc_lib.clustering import embedding
+from esiamfc_lib.curation.curate import curate
+from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import SiamFC
-from esiamfc_lib.store import CropStore
+from esiamfc_lib.networks.siamfc import SiamFC
 
 
 @pytest.fixture(scope="module")

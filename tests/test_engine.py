@@ -5,16 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from esiamfc_lib import checkpoints, engine, quantisation
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.engine_int8 import max_pool
-from esiamfc_lib.ensemble import ESiamFCTracker
+from esiamfc_lib.deploy import quantise
+from esiamfc_lib.deploy.int8 import max_pool
+from esiamfc_lib.deploy.quantise import Quantised, beside, quantised
+from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC, correlation, cross_correlation
-from esiamfc_lib.quantisation import Quantised, beside, quantised
-from esiamfc_lib.rounding import channel_scales, rounded, second_moments
-from esiamfc_lib.specs import TrackerSpec
-from esiamfc_lib.tracking import SiamFCTracker
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, correlation, cross_correlation
+from esiamfc_lib.tracking import engine
+from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from esiamfc_lib.tracking.spec import TrackerSpec
 
 WIDTH = 0.125
 
@@ -181,7 +183,7 @@ def test_engines_that_do_not_exist(ensemble, int8):
 
 
 def test_auto_says_why(monkeypatch):
-    from esiamfc_lib import devices
+    from esiamfc_lib.runtime import devices
 
     monkeypatch.setattr(devices, "cpu_flags", lambda: {"avx512_vnni", "avx512_bf16"})
     assert engine.choose("auto", "auto", "cpu", True)[:2] == ("torch", "int8")
@@ -240,8 +242,8 @@ def test_training_crops_are_of_the_training_split():
         def read(self, track, i):
             return np.full((255, 255, 3), 10 * track + i, np.uint8)
 
-    crops = quantisation.training_crops(Store(["val", "train", "val", "train"]), 5)
+    crops = quantise.training_crops(Store(["val", "train", "val", "train"]), 5)
     assert set(crops[:, 0, 0, 0] // 10) == {1, 3}
     assert len(np.unique(crops[:, 0, 0, 0])) == 5
     with pytest.raises(StudyError, match="no training videos"):
-        quantisation.training_crops(Store(["val"]), 5)
+        quantise.training_crops(Store(["val"]), 5)

@@ -13,18 +13,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import benchmarks, checkpoints, evaluation, metrics, scoring, synthetic
 from esiamfc_lib.commands import evaluate as command
+from esiamfc_lib.data import benchmarks
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.specs import TrackerSpec, specs, variants
+from esiamfc_lib.evaluation import metrics, runs
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.spec import TrackerSpec, specs, variants
 
 WIDTH, FRAMES = 0.125, 6
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return synthetic.build(
+    return build.build(
         tmp_path_factory.mktemp("evaluation") / "built-in",
         train_videos=1, val_videos=1, video_frames=4, otb_sequences=3, vot_sequences=2,
         got10k_sequences=2, test_frames=FRAMES, width=160, height=120,
@@ -62,7 +66,7 @@ SAME = ("boxes", "keys", "scores.json", "summary.csv", "summary.tex")
 def done(data, weights, tmp_path_factory):
     """Every tracker on the built-in OTB, one worker."""
     out = tmp_path_factory.mktemp("done")
-    scores = evaluation.evaluate(specs(EVERYTHING, **weights), "otb2015", data.otb, out)
+    scores = runs.evaluate(specs(EVERYTHING, **weights), "otb2015", data.otb, out)
     return out, scores
 
 
@@ -120,7 +124,7 @@ def test_the_oracle_is_the_best_branch_of_each_sequence(done):
 
 def test_two_workers_write_the_same_bytes(done, data, weights, tmp_path):
     out, _ = done
-    evaluation.evaluate(specs(EVERYTHING, **weights), "otb2015", data.otb, tmp_path, workers=2)
+    runs.evaluate(specs(EVERYTHING, **weights), "otb2015", data.otb, tmp_path, workers=2)
     assert content(tmp_path, *SAME) == content(out, *SAME)
     assert len(content(out, "boxes")) == 9 * 3
 
@@ -137,7 +141,7 @@ evaluation.evaluate(trackers, "otb2015", root, out)
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(data, weights, tmp_path):
     trackers = specs(["branches", "uniform", "oracle"], esiamfc=weights["esiamfc"])
-    evaluation.evaluate(trackers, "otb2015", data.otb, tmp_path / "whole")
+    runs.evaluate(trackers, "otb2015", data.otb, tmp_path / "whole")
     killed = tmp_path / "killed"
     arguments = [str(weights["esiamfc"]), str(data.otb), str(killed)]
     run = subprocess.Popen(
@@ -149,45 +153,45 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(data, weights, tmp_path
     run.wait()
     kept = {file: file.stat().st_mtime_ns for file in killed.glob("keys/*/*.json")}
     assert 0 < len(kept) < 9
-    evaluation.evaluate(trackers, "otb2015", data.otb, killed)
+    runs.evaluate(trackers, "otb2015", data.otb, killed)
     assert content(killed, *SAME) == content(tmp_path / "whole", *SAME)
     assert all(file.stat().st_mtime_ns == since for file, since in kept.items())
 
 
 def test_only_what_changed_runs_again(data, weights, tmp_path, monkeypatch):
     tracked = []
-    track = evaluation._track
+    track = runs._track
 
     def counted(i, spec, key, sequence, benchmark):
         tracked.append((json.loads(spec)["name"], sequence.name))
         return track(i, spec, key, sequence, benchmark)
 
-    monkeypatch.setattr(evaluation, "_track", counted)
+    monkeypatch.setattr(runs, "_track", counted)
     model = tmp_path / "model.safetensors"
     checkpoints.save(model, SiamFC(WIDTH, seed=1))
     trackers, out = specs(["identity", "siamfc"], siamfc=model), tmp_path / "out"
-    evaluation.evaluate(trackers, "otb2015", data.otb, out)
+    runs.evaluate(trackers, "otb2015", data.otb, out)
     assert len(tracked) == 6
-    evaluation.evaluate(trackers, "otb2015", data.otb, out)
+    runs.evaluate(trackers, "otb2015", data.otb, out)
     assert len(tracked) == 6
 
     # The same name, other weights: new boxes.
     before = content(out, "boxes/SiamFC")
     checkpoints.save(model, SiamFC(WIDTH, seed=5))
-    evaluation.evaluate(trackers, "otb2015", data.otb, out)
+    runs.evaluate(trackers, "otb2015", data.otb, out)
     assert [name for name, _ in tracked[6:]] == ["SiamFC"] * 3
     assert content(out, "boxes/SiamFC") != before
 
     # Another parameter of the loop.
     tracking = {"tracking": trackers[1].tracking.model_copy(update={"scale_step": 1.1})}
-    evaluation.evaluate(specs(["siamfc"], siamfc=model, **tracking), "otb2015", data.otb, out)
+    runs.evaluate(specs(["siamfc"], siamfc=model, **tracking), "otb2015", data.otb, out)
     assert len(tracked) == 12
 
     # A result that was touched, one that is gone.
     (out / "boxes" / "Identity" / "Otb000.txt").write_text("1,1,1,1\n" * FRAMES)
     (out / "boxes" / "Identity" / "Otb001.txt").unlink()
     (out / "keys" / "Identity" / "Otb002.json").write_text("{")
-    evaluation.evaluate(specs(["identity"]), "otb2015", data.otb, out)
+    runs.evaluate(specs(["identity"]), "otb2015", data.otb, out)
     assert sorted(tracked[12:]) == [("Identity", f"Otb00{i}") for i in range(3)]
 
 
@@ -203,7 +207,7 @@ def test_a_name_does_not_matter_to_the_key_and_the_weights_do(weights):
 
 def test_vot_supervised_from_files(data, weights, tmp_path):
     trackers = specs(["identity", "siamfc", "oracle"], **weights)
-    scores = evaluation.evaluate(trackers, "vot2018", data.vot, tmp_path)
+    scores = runs.evaluate(trackers, "vot2018", data.vot, tmp_path)
     assert scores["failures"].notna().all()
     assert scores["success"].isna().all()
     sequence = benchmarks.sequences("vot2018", data.vot)[0][0]
@@ -216,8 +220,8 @@ def test_vot_supervised_from_files(data, weights, tmp_path):
 
 def test_a_lost_target_is_given_back_after_five_frames(data):
     """A tracker that jumps away is lost in its first frame, every time."""
-    from esiamfc_lib import supervised
-    from esiamfc_lib.tracking import IdentityTracker
+    from esiamfc_lib.evaluation import supervised
+    from esiamfc_lib.tracking.siamfc import IdentityTracker
 
     class Jumps(IdentityTracker):
         def update(self, image):
@@ -274,7 +278,7 @@ def test_curves_average_to_the_scores(done, data):
     assert curves["SiamFC"].sequences == 3
     with pytest.raises(StudyError, match="no such score"):
         vot, _ = benchmarks.sequences("vot2018", data.vot)
-        evaluation.evaluate(specs(["identity"]), "vot2018", data.vot, out / "vot")
+        runs.evaluate(specs(["identity"]), "vot2018", data.vot, out / "vot")
         scoring.curves(out / "vot", ["Identity"], vot, "vot2018")
 
 
@@ -283,7 +287,7 @@ def test_the_quick_score_is_the_same(done, data, weights):
     sequences, _ = benchmarks.sequences("otb2015", data.otb)
     (spec,) = specs(["siamfc"], siamfc=weights["siamfc"])
     expected = scores.loc[scores["tracker"] == "SiamFC", "success"].mean()
-    assert evaluation.mean_auc(spec.build(), sequences) == pytest.approx(expected, abs=0.01)
+    assert runs.mean_auc(spec.build(), sequences) == pytest.approx(expected, abs=0.01)
 
 
 def test_the_submission_holds_the_test_sequences_only(data, tmp_path):
@@ -292,8 +296,8 @@ def test_the_submission_holds_the_test_sequences_only(data, tmp_path):
     sequences, _ = benchmarks.sequences("otb2015", data.otb)
     benchmark_layouts.got10k_test(tmp_path / "GOT-10k", sequences)
     out = tmp_path / "out"
-    evaluation.evaluate(specs(["identity"]), "got10k-val", data.got10k, out)
-    scores = evaluation.evaluate(specs(["identity"]), "got10k-test", tmp_path / "GOT-10k", out)
+    runs.evaluate(specs(["identity"]), "got10k-val", data.got10k, out)
+    scores = runs.evaluate(specs(["identity"]), "got10k-test", tmp_path / "GOT-10k", out)
     assert scores["success"].isna().all()
     sequences, _ = benchmarks.sequences("got10k-test", tmp_path / "GOT-10k")
     path = scoring.submission(out, "Identity", sequences, out / "zips" / "Identity.zip")
@@ -315,16 +319,16 @@ def test_a_dask_cluster_does_the_same(done, data, tmp_path):
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
         address = cluster.scheduler_address
-        evaluation.evaluate(specs(["identity"]), "otb2015", data.otb, tmp_path, scheduler=address)
+        runs.evaluate(specs(["identity"]), "otb2015", data.otb, tmp_path, scheduler=address)
     assert content(tmp_path, "boxes/Identity") == content(out, "boxes/Identity")
 
 
 def test_faults_are_named(data, weights, tmp_path):
     twice = specs(["identity"]) * 2
     with pytest.raises(StudyError, match="two trackers have one name"):
-        evaluation.evaluate(twice, "otb2015", data.otb, tmp_path)
+        runs.evaluate(twice, "otb2015", data.otb, tmp_path)
     with pytest.raises(StudyError, match="no such file"):
-        evaluation.evaluate(specs(["siamfc"], siamfc="nowhere"), "otb2015", data.otb, tmp_path)
+        runs.evaluate(specs(["siamfc"], siamfc="nowhere"), "otb2015", data.otb, tmp_path)
     with pytest.raises(StudyError, match="'siamfc' needs the baseline"):
         specs(["siamfc"])
     with pytest.raises(StudyError, match="'oracle' needs the ensemble"):

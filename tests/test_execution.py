@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from esiamfc_lib.chain.kernels import Kernels
+from esiamfc_lib.chain.notebook_run import NotebookFailed, check_parameters, run_notebook
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.execution import NotebookFailed, check_parameters, run_notebook
-from esiamfc_lib.kernels import Kernels
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -5,9 +5,11 @@ import onnxruntime
 import pytest
 import torch
 
-from esiamfc_lib import checkpoints, cli, export
+from esiamfc_lib import cli
+from esiamfc_lib.deploy import onnx_export
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC, cross_correlation
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, cross_correlation
 
 
 def trained(model):
@@ -30,7 +32,7 @@ def trained(model):
     "model", [SiamFC(0.05), ESiamFC(1, 0.05), ESiamFC(3, 0.05)], ids=["siamfc", "k1", "k3"]
 )
 def test_graphs_equal_the_network(tmp_path, model):
-    done = export.to_onnx(trained(model), tmp_path)
+    done = onnx_export.to_onnx(trained(model), tmp_path)
     assert done.error < 1e-5
     session = onnxruntime.InferenceSession(str(done.exemplar))
     image = np.random.default_rng(1).uniform(0, 255, (1, 3, 127, 127)).astype(np.float32)
@@ -57,15 +59,15 @@ def test_graphs_equal_the_network(tmp_path, model):
 
 def test_difference_is_noticed(tmp_path):
     model = trained(SiamFC(0.05))
-    done = export.to_onnx(model, tmp_path)
+    done = onnx_export.to_onnx(model, tmp_path)
     with torch.no_grad():
         model.branch.layers[-1].weight.mul_(1.01)
-    assert export.difference(model, done.exemplar, done.search) > export.TOLERANCE
+    assert onnx_export.difference(model, done.exemplar, done.search) > onnx_export.TOLERANCE
 
 
 def test_kernel_is_scaled_features(tmp_path):
     model = trained(SiamFC(0.05))
-    done = export.to_onnx(model, tmp_path)
+    done = onnx_export.to_onnx(model, tmp_path)
     image = np.full((1, 3, 127, 127), 100, np.float32)
     kernel = onnxruntime.InferenceSession(str(done.exemplar)).run(["kernel"], {"image": image})[0]
     with torch.no_grad():
@@ -91,11 +93,11 @@ def test_convert_command(tmp_path, capsys):
 
 def test_published_network(tmp_path, shared):
     path = shared / "real/weights/siamfc_2016-08-17_color_bnfolded.npz"
-    assert export.to_onnx(checkpoints.load_siamfc(path), tmp_path).error < 1e-5
+    assert onnx_export.to_onnx(checkpoints.load_siamfc(path), tmp_path).error < 1e-5
 
 
 def test_unknown_layer_is_named(tmp_path):
     model = SiamFC(0.05)
     model.stem.layers[2] = torch.nn.Tanh()
     with pytest.raises(StudyError, match="Tanh"):
-        export.to_onnx(model, tmp_path)
+        onnx_export.to_onnx(model, tmp_path)

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 from fake_study import code, write_notebook
 
-from esiamfc_lib import fingerprint as fp
+from esiamfc_lib.chain import fingerprint as fp
 from esiamfc_lib.errors import StudyError
 
 
@@ -86,9 +86,11 @@ def test_unreadable_notebooks(tmp_path):
 
 
 def test_the_real_library_is_found():
-    modules = fp.library_modules(["from esiamfc_lib.study import Study"])
-    assert {"esiamfc_lib.study", "esiamfc_lib.stages", "esiamfc_lib.config"} <= set(modules)
-    assert "esiamfc_lib.execution" in modules  # imported inside a function
+    modules = fp.library_modules(["from esiamfc_lib.chain.runner import Study"])
+    assert {"esiamfc_lib.chain.runner", "esiamfc_lib.chain.graph", "esiamfc_lib.config"} <= set(
+        modules
+    )
+    assert "esiamfc_lib.chain.notebook_run" in modules  # imported inside a function
     assert "esiamfc_lib.cli" not in modules
 
 

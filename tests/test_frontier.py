@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import checkpoints, figures_tracking, geometry
+from esiamfc_lib.analysis.frontier import chosen_top, frontier
+from esiamfc_lib.data import geometry
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.frontier import chosen_top, frontier
-from esiamfc_lib.networks import ESiamFC
-from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.specs import TrackerSpec
+from esiamfc_lib.figures import scores
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC
+from esiamfc_lib.tracking.spec import TrackerSpec
 
 
 def test_every_setting_has_a_row_and_a_point(tmp_path):
@@ -31,7 +33,7 @@ def test_every_setting_has_a_row_and_a_point(tmp_path):
     assert whole.loc[("top", 1.0), "branches"] == whole.loc[("threshold", 1.0), "branches"] == 1
     assert whole.loc[("top", 1.0), "success"] == whole.loc[("threshold", 1.0), "success"]
     assert (table["fps"] > 0).all()
-    axis = figures_tracking.frontier(table).axes[0]
+    axis = scores.frontier(table).axes[0]
     assert len(axis.texts) == len(table)
     low, high = axis.get_ylim()
     assert high - low >= 0.05 - 1e-9  # a few thousandths do not look like a difference

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from esiamfc_lib import geometry
+from esiamfc_lib.data import geometry
 from esiamfc_lib.errors import StudyError
 
 

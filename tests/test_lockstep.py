@@ -5,15 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
-from esiamfc_lib import benchmarks, checkpoints, evaluation, geometry, synthetic
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.ensemble import ESiamFCTracker
+from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.lockstep import iterate_many, track_many
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.specs import specs
-from esiamfc_lib.tracking import SiamFCTracker
+from esiamfc_lib.evaluation import runs
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.tracking.lockstep import iterate_many, track_many
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from esiamfc_lib.tracking.spec import specs
 
 WIDTH = 0.125
 LENGTHS = (5, 2, 7, 1, 4)
@@ -94,7 +97,7 @@ def test_a_broken_frame_is_named(sequences, tmp_path):
 
 
 def test_evaluation_in_lockstep_is_cached_and_has_keys_of_its_own(tmp_path):
-    data = synthetic.build(
+    data = build.build(
         tmp_path / "data", train_videos=1, val_videos=1, video_frames=4, otb_sequences=3,
         vot_sequences=2, got10k_sequences=2, test_frames=4, width=160, height=120,
     )  # fmt: skip
@@ -103,7 +106,7 @@ def test_evaluation_in_lockstep_is_cached_and_has_keys_of_its_own(tmp_path):
     chosen = specs(["identity", "siamfc"], siamfc=weights)
 
     def files(out, *options):
-        evaluation.evaluate(chosen, "otb2015", data.otb, out, lockstep=options[0])
+        runs.evaluate(chosen, "otb2015", data.otb, out, lockstep=options[0])
         return {
             part: {p.name: p.read_bytes() for p in (out / part / "SiamFC").iterdir()}
             for part in ("boxes", "keys", "times")
@@ -116,7 +119,7 @@ def test_evaluation_in_lockstep_is_cached_and_has_keys_of_its_own(tmp_path):
     again = files(tmp_path / "b", True)
     assert again == many  # also the times: nothing was tracked again
     vot, _ = benchmarks.sequences("vot2018", data.vot)
-    evaluation.run(chosen, vot, "vot2018", tmp_path / "vot", lockstep=True)
+    runs.run(chosen, vot, "vot2018", tmp_path / "vot", lockstep=True)
     assert len(list((tmp_path / "vot/boxes/SiamFC").glob("*.txt"))) == 2
 
 

@@ -8,8 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from esiamfc_lib import figures_clusters, maps
+from esiamfc_lib.clustering import maps
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.figures import clusters
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -110,17 +111,15 @@ def test_page_refuses(tmp_path, features):
 
 def test_static_map_and_screening_figure(features):
     images = np.zeros((24, 16, 16, 3), np.uint8)
-    figure = figures_clusters.map_with_thumbnails(
-        features[:, :2], images, np.arange(24) % 2, limit=10
-    )
+    figure = clusters.map_with_thumbnails(features[:, :2], images, np.arange(24) % 2, limit=10)
     figure.canvas.draw()
     axis = figure.axes[0]
     assert sum(type(artist).__name__ == "AnnotationBbox" for artist in axis.artists) == 10
-    figures_clusters.screening(np.linspace(0, 1, 12), np.arange(12) > 1, images[:12]).canvas.draw()
+    clusters.screening(np.linspace(0, 1, 12), np.arange(12) > 1, images[:12]).canvas.draw()
 
 
 def test_thumbnails_spread_over_the_map():
     points = np.concatenate([np.zeros((50, 2)), [[9, 0], [0, 9], [-9, 0], [0, -9]]])
-    assert set(figures_clusters.spread_out(points, 5)) >= {50, 51, 52, 53}
-    assert figures_clusters.spread_out(points, 0) == []
-    assert len(figures_clusters.spread_out(points[:3], 10)) == 3
+    assert set(clusters.spread_out(points, 5)) >= {50, 51, 52, 53}
+    assert clusters.spread_out(points, 0) == []
+    assert len(clusters.spread_out(points[:3], 10)) == 3

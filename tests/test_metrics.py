@@ -7,8 +7,8 @@ import pytest
 from got10k.experiments import ExperimentOTB
 from got10k.utils.metrics import poly_iou
 
-from esiamfc_lib import metrics
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation import metrics
 
 INIT, FAIL, SKIP = metrics.INITIALISED, metrics.FAILED, metrics.SKIPPED
 

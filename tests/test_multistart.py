@@ -4,11 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import checkpoints, evaluation, geometry, metrics, multistart, synthetic, vid
+from esiamfc_lib.data import geometry, vid
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.specs import specs
+from esiamfc_lib.evaluation import metrics, segments
+from esiamfc_lib.evaluation import runs as evaluation
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.spec import specs
 
 WIDTH = 0.125
 
@@ -20,13 +24,13 @@ def moving(n: int, name: str = "moving") -> Sequence:
     return Sequence(name, tuple(f"{i:04d}.jpg" for i in range(n)), boxes, ("fast",), "car")
 
 
-def numbers(segment: multistart.Segment) -> list[int]:
+def numbers(segment: segments.Segment) -> list[int]:
     """Frame numbers of a segment of ``moving``."""
     return [int(name[:4]) for name in segment.frames]
 
 
 def test_starts_are_spaced_evenly_and_backward_ones_mirror_them():
-    cut = multistart.segments(moving(500), starts=5, length=100)
+    cut = segments.segments(moving(500), starts=5, length=100)
     assert [(s.start, s.direction) for s in cut] == [
         *[(start, "forward") for start in (0, 100, 200, 300, 400)],
         *[(start, "backward") for start in (499, 399, 299, 199, 99)],
@@ -38,34 +42,34 @@ def test_starts_are_spaced_evenly_and_backward_ones_mirror_them():
 
 
 def test_segments_say_where_they_come_from_and_have_names_of_their_own():
-    cut = multistart.segments(moving(300), starts=4, perturbations=2)
+    cut = segments.segments(moving(300), starts=4, perturbations=2)
     assert len({segment.name for segment in cut}) == len(cut) == 4 * 2 * 2
     assert {(s.source, s.attributes, s.family) for s in cut} == {("moving", ("fast",), "car")}
     assert [s.perturbation for s in cut[:4]] == [0, 1, 0, 1]
 
 
 def test_only_forward():
-    cut = multistart.segments(moving(300), starts=3, backward=False)
+    cut = segments.segments(moving(300), starts=3, backward=False)
     assert {segment.direction for segment in cut} == {"forward"}
     assert len(cut) == 3
 
 
 @pytest.mark.parametrize("n, frames, starts", [(120, 80, 8), (30, 20, 8), (6, 4, 3), (2, 2, 1)])
 def test_short_sequences_give_shorter_segments_and_none_twice(n, frames, starts):
-    cut = multistart.segments(moving(n), starts=8, perturbations=0)
+    cut = segments.segments(moving(n), starts=8, perturbations=0)
     assert {len(segment) for segment in cut} == {frames}
     assert len(cut) == 2 * starts
     assert len({segment.frames for segment in cut}) == len(cut)
 
 
 def test_one_frame_gives_no_segment():
-    assert multistart.segments(moving(1)) == []
+    assert segments.segments(moving(1)) == []
 
 
 def test_a_start_without_truth_moves_to_the_nearest_frame_that_has_it():
     sequence = moving(300)
     sequence.boxes[95:103] = np.nan  # the second of three starts is 100; 103 is nearest
-    cut = multistart.segments(sequence, starts=3, length=100, backward=False)
+    cut = segments.segments(sequence, starts=3, length=100, backward=False)
     assert [segment.start for segment in cut] == [0, 103, 200]
     assert all(np.isfinite(segment.boxes[0]).all() for segment in cut)
 
@@ -73,21 +77,21 @@ def test_a_start_without_truth_moves_to_the_nearest_frame_that_has_it():
 def test_a_segment_mostly_without_truth_is_left_out():
     sequence = moving(300)
     sequence.boxes[101:160] = np.nan
-    cut = multistart.segments(sequence, starts=3, length=100, backward=False)
+    cut = segments.segments(sequence, starts=3, length=100, backward=False)
     assert [segment.start for segment in cut] == [0, 200]
     sequence.boxes[1:] = np.nan
-    assert multistart.segments(sequence) == []
+    assert segments.segments(sequence) == []
 
 
 def test_no_perturbation_gives_the_true_box():
-    cut = multistart.segments(moving(300), perturbations=0)
+    cut = segments.segments(moving(300), perturbations=0)
     for segment in cut:
         np.testing.assert_array_equal(segment.boxes[0], [segment.start, 40, 20, 10])
 
 
 def test_perturbed_boxes_stay_within_their_bounds_and_fill_them():
     sequence = moving(300)
-    cut = multistart.segments(sequence, starts=50, perturbations=8, shift=0.2, scale=0.25)
+    cut = segments.segments(sequence, starts=50, perturbations=8, shift=0.2, scale=0.25)
     given = np.array([segment.boxes[0] for segment in cut])
     true = np.array([sequence.boxes[segment.start] for segment in cut])
     factor = given[:, 2:] / true[:, 2:]
@@ -103,7 +107,7 @@ def test_perturbed_boxes_stay_within_their_bounds_and_fill_them():
 
 def test_a_perturbation_depends_on_the_seed_and_its_place_alone():
     def boxes(name: str = "moving", **plan) -> dict:
-        cut = multistart.segments(moving(300, name), **plan)
+        cut = segments.segments(moving(300, name), **plan)
         return {s.name.partition("/")[2]: s.boxes[0].tolist() for s in cut}
 
     few, more = boxes(starts=3, perturbations=1), boxes(starts=5, perturbations=2)
@@ -121,7 +125,7 @@ def test_a_perturbation_depends_on_the_seed_and_its_place_alone():
 )
 def test_plans_that_make_no_sense_are_refused(plan):
     with pytest.raises(StudyError, match="multi-start needs"):
-        multistart.segments(moving(300), **plan)
+        segments.segments(moving(300), **plan)
 
 
 # Trackers on segments.
@@ -129,7 +133,7 @@ def test_plans_that_make_no_sense_are_refused(plan):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return synthetic.build(
+    return build.build(
         tmp_path_factory.mktemp("multistart") / "built-in",
         train_videos=1, val_videos=2, video_frames=9, otb_sequences=2, vot_sequences=1,
         got10k_sequences=1, test_frames=12, width=160, height=120,
@@ -154,12 +158,12 @@ PLAN = {"starts": 3, "length": 6, "perturbations": 1}
 @pytest.fixture(scope="module")
 def done(data, trackers, tmp_path_factory):
     out = tmp_path_factory.mktemp("done")
-    return out, multistart.evaluate_multistart(trackers, "otb2015", data.otb, out, **PLAN)
+    return out, segments.evaluate_multistart(trackers, "otb2015", data.otb, out, **PLAN)
 
 
 def test_a_row_for_every_tracker_and_segment(done):
     out, scores = done
-    assert tuple(scores.columns) == multistart.COLUMNS
+    assert tuple(scores.columns) == segments.COLUMNS
     assert len(scores) == 6 * 2 * 3 * 2  # trackers, sequences, starts, directions
     assert (scores["frames"] == 5).all()  # the first one, where the box is given, does not count
     assert scores["success"].between(0, 1).all()
@@ -169,7 +173,7 @@ def test_a_row_for_every_tracker_and_segment(done):
 
 def test_the_tracker_starts_from_the_perturbed_box_and_is_scored_from_the_next_frame(done, data):
     _, scores = done
-    cut = [s for q in multistart.read("otb2015", data.otb) for s in multistart.segments(q, **PLAN)]
+    cut = [s for q in segments.read("otb2015", data.otb) for s in segments.segments(q, **PLAN)]
     found = scores[scores["tracker"] == "Identity"]["success"].to_numpy()
     for segment, success in zip(cut, found, strict=True):
         still = np.tile(segment.boxes[0], (len(segment) - 1, 1)).round(3)
@@ -193,7 +197,7 @@ def content(out) -> dict[str, bytes]:
 
 def test_two_workers_give_the_same_bytes(done, data, trackers, tmp_path):
     out, _ = done
-    multistart.evaluate_multistart(trackers, "otb2015", data.otb, tmp_path, workers=2, **PLAN)
+    segments.evaluate_multistart(trackers, "otb2015", data.otb, tmp_path, workers=2, **PLAN)
     assert content(out) == content(tmp_path)
 
 
@@ -201,23 +205,23 @@ def test_runs_that_are_there_are_kept_and_another_seed_runs_anew(
     data, trackers, tmp_path, monkeypatch
 ):
     one = [trackers[1]]
-    multistart.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN)
+    segments.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN)
     tracked = []
     original = evaluation._track
     monkeypatch.setattr(evaluation, "_track", lambda *job: tracked.append(job) or original(*job))
-    multistart.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN)
+    segments.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN)
     assert not tracked
     next((tmp_path / "boxes").rglob("*.txt")).unlink()
-    multistart.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN)
+    segments.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN)
     assert len(tracked) == 1
-    multistart.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN, seed=5)
+    segments.evaluate_multistart(one, "otb2015", data.otb, tmp_path, **PLAN, seed=5)
     assert len(tracked) == 1 + 12
 
 
 @pytest.mark.parametrize("benchmark", ["vid-val", "got10k-val", "vot2018"])
 def test_other_data_runs_one_pass(benchmark, data, trackers, tmp_path):
     root = {"vid-val": data.vid, "got10k-val": data.got10k, "vot2018": data.vot}[benchmark]
-    scores = multistart.evaluate_multistart(trackers[:2], benchmark, root, tmp_path, **PLAN)
+    scores = segments.evaluate_multistart(trackers[:2], benchmark, root, tmp_path, **PLAN)
     assert set(scores["benchmark"]) == {benchmark}
     assert scores["success"].notna().all() and scores["frames"].gt(0).all()
     if benchmark == "vid-val":
@@ -227,4 +231,4 @@ def test_other_data_runs_one_pass(benchmark, data, trackers, tmp_path):
 
 def test_data_without_truth_is_refused(data, trackers, tmp_path):
     with pytest.raises(StudyError, match="no sequence has the ground truth"):
-        multistart.track(trackers[:1], [moving(1)], "otb2015", tmp_path)
+        segments.track(trackers[:1], [moving(1)], "otb2015", tmp_path)

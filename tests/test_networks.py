@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import (
+from esiamfc_lib.networks.siamfc import (
     Branch,
     ClusterWeights,
     ESiamFC,

@@ -6,9 +6,9 @@ from itertools import pairwise
 import nbformat
 import pytest
 
+from esiamfc_lib.chain.fingerprint import library_modules
+from esiamfc_lib.chain.profiles import COMMON, load_profile
 from esiamfc_lib.config import STAGES, project_root
-from esiamfc_lib.fingerprint import library_modules
-from esiamfc_lib.profiles import COMMON, load_profile
 
 LONGEST = 15
 """Lines that a code cell may have; a picture or a call, with prose around it."""
@@ -99,7 +99,7 @@ def test_prose_leads_the_code(notebook):
 def test_it_uses_the_library_and_never_the_chain(notebook):
     modules = library_modules([cell.source for cell in code(notebook)])
     assert "esiamfc_lib.config" in modules
-    assert not {"esiamfc_lib.study", "esiamfc_lib.cli"} & set(modules)
+    assert not {"esiamfc_lib.chain.runner", "esiamfc_lib.cli"} & set(modules)
 
 
 @pytest.mark.parametrize("name", ["smoke", "mini", "real", "paper", "scaling"])

@@ -8,18 +8,26 @@ import pytest
 import torch
 from mini_vid import make_vid
 
-from esiamfc_lib.augmentation import PAPER, Augmentation, augment, blur, grey, relight, resample
-from esiamfc_lib.curation import curate
+from esiamfc_lib.curation.curate import curate
+from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.loader import PairLoader
-from esiamfc_lib.pairs import (
+from esiamfc_lib.training.augmentation import (
+    PAPER,
+    Augmentation,
+    augment,
+    blur,
+    grey,
+    relight,
+    resample,
+)
+from esiamfc_lib.training.loader import PairLoader
+from esiamfc_lib.training.pairs import (
     PairBatch,
     PairDataset,
     split_tracks,
     split_videos,
     uniform,
 )
-from esiamfc_lib.store import CropStore
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import paper_table, profiles
+from esiamfc_lib.analysis import published_numbers
+from esiamfc_lib.chain import profiles
 from esiamfc_lib.commands import evaluate, run
 from esiamfc_lib.errors import StudyError
 
@@ -26,13 +27,13 @@ def scores(benchmark: str = "otb2015", n: int = 3, **by_tracker: float) -> pd.Da
 BOTH = {"SiamFC": 0.5, "ESiamFC": 0.6, "Branch 0": 0.9}
 
 
-def cell(table: paper_table.PaperTable, tracker: str, source: str, column: str) -> str:
+def cell(table: published_numbers.PaperTable, tracker: str, source: str, column: str) -> str:
     wide = table.wide
     return wide.loc[(wide["tracker"] == tracker) & (wide["from"] == source), column].item()
 
 
 def test_published_numbers_stand_with_their_source():
-    table = paper_table.published()
+    table = published_numbers.published()
     assert len(table) == 11
     assert table["source"].str.len().min() > 10
     values = table.set_index(["implementation", "benchmark", "metric"])["value"]
@@ -41,18 +42,18 @@ def test_published_numbers_stand_with_their_source():
 
 
 def test_ours_are_means_over_sequences_and_say_on_how_many():
-    table = paper_table.build(scores(**BOTH), {"otb2015": 100})
+    table = published_numbers.build(scores(**BOTH), {"otb2015": 100})
     assert cell(table, "SiamFC", "siamfc-pytorch", "OTB-2015 AUC") == "0.578"
     assert cell(table, "SiamFC", "this study", "OTB-2015 AUC") == "0.510 (3 of 100)"
     assert cell(table, "ESiamFC", "this study", "OTB-2015 precision") == "0.710 (3 of 100)"
     assert "Branch 0" not in table.wide["tracker"].tolist()
-    complete = paper_table.build(scores(**BOTH), {"otb2015": 3})
+    complete = published_numbers.build(scores(**BOTH), {"otb2015": 3})
     assert cell(complete, "ESiamFC", "this study", "OTB-2015 AUC") == "0.610"
 
 
 def test_gains_are_ratios_of_the_means():
     frame = pd.concat([scores(**BOTH), scores("dtb70", n=40, **BOTH)])
-    table = paper_table.build(frame, {"otb2015": 3, "dtb70": 40})
+    table = published_numbers.build(frame, {"otb2015": 3, "dtb70": 40})
     ours, theirs = (value + 0.1 + 0.01 * np.arange(40).mean() for value in (0.6, 0.5))
     row = table.cells[(table.cells["benchmark"] == "dtb70") & table.cells["low"].notna()].iloc[0]
     assert row["value"] == pytest.approx(ours / theirs - 1)
@@ -67,7 +68,7 @@ def test_interval_of_a_gain_against_a_hand_computed_one():
     """Two sequences: the draws are (a, a), (a, b), (b, b), with odds 1 : 2 : 1."""
     frame = scores(n=2, SiamFC=0.0, ESiamFC=0.0)
     frame["precision"] = [0.5, 0.5, 0.5, 1.0]
-    gain, low, high = paper_table.relative_gain(frame, "ESiamFC", "SiamFC")
+    gain, low, high = published_numbers.relative_gain(frame, "ESiamFC", "SiamFC")
     assert gain == pytest.approx(0.5)
     assert (low, high) == (pytest.approx(0.0), pytest.approx(1.0))
 
@@ -75,20 +76,24 @@ def test_interval_of_a_gain_against_a_hand_computed_one():
 def test_a_constant_ratio_has_no_doubt():
     frame = scores(n=5, SiamFC=0.5, ESiamFC=0.5)
     frame.loc[frame["tracker"] == "ESiamFC", "precision"] *= 1.2
-    assert paper_table.relative_gain(frame, "ESiamFC", "SiamFC") == pytest.approx((0.2, 0.2, 0.2))
+    assert published_numbers.relative_gain(frame, "ESiamFC", "SiamFC") == pytest.approx(
+        (0.2, 0.2, 0.2)
+    )
 
 
 @pytest.mark.parametrize("have", [{"SiamFC": 0.5}, {"SiamFC": -0.1, "ESiamFC": 0.5}])
 def test_gains_over_nothing_are_refused(have):
     with pytest.raises(StudyError):
-        paper_table.relative_gain(scores(n=1, **have), "ESiamFC", "SiamFC")
+        published_numbers.relative_gain(scores(n=1, **have), "ESiamFC", "SiamFC")
 
 
 def test_every_empty_cell_of_ours_has_a_note():
-    table = paper_table.build(scores(**BOTH), {"otb2015": 100}, profile="real", run_dir="data/real")
+    table = published_numbers.build(
+        scores(**BOTH), {"otb2015": 100}, profile="real", run_dir="data/real"
+    )
     marks = [mark for mark, _, _ in table.notes]
     assert marks == ["a", "b", "c", "d"]
-    for column in paper_table.COLUMNS.values():
+    for column in published_numbers.COLUMNS.values():
         if not column.startswith("OTB"):
             assert cell(table, "ESiamFC", "this study", column).strip("[]") in marks
     for mark, what, command in table.notes:
@@ -102,8 +107,8 @@ def test_the_commands_of_the_notes_can_be_typed(monkeypatch, root):
     from argparse import ArgumentParser
 
     monkeypatch.chdir(root)
-    table = paper_table.build(scores(**BOTH).head(0), {}, profile="real", run_dir="data/real")
-    assert len(table.notes) == len(paper_table.TITLES)
+    table = published_numbers.build(scores(**BOTH).head(0), {}, profile="real", run_dir="data/real")
+    assert len(table.notes) == len(published_numbers.TITLES)
     for _, _, command in table.notes:
         program, name, *words = shlex.split(command)
         assert program == "esiamfc"
@@ -118,21 +123,21 @@ def test_the_commands_of_the_notes_can_be_typed(monkeypatch, root):
 
 
 def test_built_in_data_does_not_stand_beside_published_numbers():
-    table = paper_table.build(scores(**BOTH), {"otb2015": 3}, own=["otb2015"])
+    table = published_numbers.build(scores(**BOTH), {"otb2015": 3}, own=["otb2015"])
     assert cell(table, "SiamFC", "this study", "OTB-2015 AUC") == "[a]"
     assert "built-in" in table.notes[0][1]
 
 
 def test_got10k_test_rows_without_truth_stay_empty():
     frame = scores("got10k-test", **BOTH).assign(success=math.nan, precision=math.nan)
-    table = paper_table.build(frame, {"got10k-test": 180})
+    table = published_numbers.build(frame, {"got10k-test": 180})
     assert cell(table, "SiamFC", "this study", "GOT-10k AO") == "[b]"
     assert "server" in table.notes[1][1]
 
 
 def test_three_files_the_same_in_every_run(tmp_path):
     for run_number in "12":
-        table = paper_table.build(scores(**BOTH), {"otb2015": 100})
+        table = published_numbers.build(scores(**BOTH), {"otb2015": 100})
         table.save(tmp_path / run_number)
     for name in ("07_paper.csv", "07_paper.tex", "07_paper.md"):
         one, other = ((tmp_path / number / name).read_bytes() for number in "12")
@@ -154,6 +159,6 @@ def test_three_files_the_same_in_every_run(tmp_path):
 )
 def test_damaged_files_are_refused(spoil, reason, tmp_path):
     file = tmp_path / "published.csv"
-    file.write_text(spoil(paper_table.FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    file.write_text(spoil(published_numbers.FILE.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(StudyError, match=reason):
-        paper_table.published(file)
+        published_numbers.published(file)

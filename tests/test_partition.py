@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import figures_clusters, partition
-from esiamfc_lib.cluster_study import (
+from esiamfc_lib.clustering import partition
+from esiamfc_lib.clustering.comparison import (
     COMPARED,
     Study,
     agreement_matrix,
     family_agreement,
     pairwise_agreement,
 )
-from esiamfc_lib.embedding import VideoFeatures
+from esiamfc_lib.clustering.embedding import VideoFeatures
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.figures import clusters
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +147,8 @@ def test_histories_and_their_figures(study):
     assert (last["changes"] == 0).all()
     assert (single.groupby(["method", "iteration"])["size"].sum() == 60).all()
     for figure in (
-        figures_clusters.histories(whole),
-        figures_clusters.controls(single, ["PIk-means, published", "PIk-means, balanced"]),
+        clusters.histories(whole),
+        clusters.controls(single, ["PIk-means, published", "PIk-means, balanced"]),
     ):
         figure.canvas.draw()
 
@@ -159,7 +160,7 @@ def test_elbow_and_sensitivity(study):
     gains = study.sensitivity(3, gains=(0.005, 0.5), n_runs=1)
     assert len(gains) == 2 * 2 * 2
     assert (gains.loc[gains["method"] == "PIk-means, balanced", "spread"] == 1).all()
-    for figure in (figures_clusters.elbow(elbow), figures_clusters.sensitivity(gains)):
+    for figure in (clusters.elbow(elbow), clusters.sensitivity(gains)):
         figure.canvas.draw()
 
 
@@ -174,11 +175,11 @@ def test_figures_leave_settings_alone(study, features):
     made = partition.partition(features, n_clusters=3)
     images = np.zeros((60, 16, 16, 3), np.uint8)
     for figure in (
-        figures_clusters.stability(table, pairs),
-        figures_clusters.agreement({m: agreement_matrix(x) for m, x in labels.items()}),
-        figures_clusters.sizes({m: np.bincount(x[0]) for m, x in labels.items()}),
-        figures_clusters.gallery(images, made.table, count=4),
-        figures_clusters.map_with_thumbnails(features.features[:, :2], images, made.labels),
+        clusters.stability(table, pairs),
+        clusters.agreement({m: agreement_matrix(x) for m, x in labels.items()}),
+        clusters.sizes({m: np.bincount(x[0]) for m, x in labels.items()}),
+        clusters.gallery(images, made.table, count=4),
+        clusters.map_with_thumbnails(features.features[:, :2], images, made.labels),
     ):
         figure.canvas.draw()
     assert dict(mpl.rcParams) == before

@@ -5,10 +5,10 @@ import io
 import pandas as pd
 import pytest
 
-from esiamfc_lib import scaling
-from esiamfc_lib.arms import branch_pairs
+from esiamfc_lib.chain import scaling
+from esiamfc_lib.chain.arms import branch_pairs
+from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.stages import graph
 
 GRID = scaling.Grid(videos=(20, 10), separations=(1.0, 0.0), clusters=(2, 3), seeds=(4, 5))
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esiamfc_lib import partition, scaling, scaling_report
-from esiamfc_lib.arms import MANIFEST
+from esiamfc_lib.chain import scaling, scaling_tables
+from esiamfc_lib.chain.arms import MANIFEST
+from esiamfc_lib.clustering import partition
 from esiamfc_lib.errors import StudyError
 
 GRID = scaling.Grid(videos=(20, 10), separations=(1.0, 0.0), clusters=(2, 3), seeds=(4, 5))
@@ -26,13 +27,13 @@ class Store:
 @pytest.fixture(autouse=True)
 def project(root, monkeypatch):
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
-    monkeypatch.setattr(scaling_report, "CropStore", Store)
+    monkeypatch.setattr(scaling_tables, "CropStore", Store)
 
 
 def fake_point(out, videos: int, separation: float, gain: float) -> None:
     """Scores as ``run`` leaves them: ESiamFC better than the others by ``gain``."""
     rng = np.random.default_rng(0)
-    names = [f"{arm}{title}" for arm in ("", "k3 ", "random ") for title in scaling_report.TITLES]
+    names = [f"{arm}{title}" for arm in ("", "k3 ", "random ") for title in scaling_tables.TITLES]
     names += ["seeds ESiamFC", "kmeans ESiamFC"]
     rows = [
         (name, "otb2015", f"s{s}", start, "forward", 0, 39,
@@ -73,23 +74,23 @@ def fake_point(out, videos: int, separation: float, gain: float) -> None:
 def test_report_says_where_the_gain_starts_and_what_was_run(tmp_path):
     fake_point(tmp_path / "out", 10, 1.0, gain=0.0)
     fake_point(tmp_path / "out", 20, 1.0, gain=0.2)
-    table = scaling_report.collect(GRID, tmp_path / "out", "scaling")
+    table = scaling_tables.collect(GRID, tmp_path / "out", "scaling")
     assert len(table) == 2 * (1 + 3 * 4 + 2)
     own = table[(table["split"] == "pikmeans") & (table["fusion"] == "cluster weights")]
     assert own[["tracks", "k"]].to_numpy().tolist() == [[20, 2], [20, 3], [40, 2], [40, 3]]
     best = own[(own["k"] == 2) & (own["tracks"] == 40)].iloc[0]
     assert best["difference"] == pytest.approx(0.2, abs=0.02) and best["low_all"] > 0
-    against = scaling_report.against_controls(GRID, tmp_path / "out")
+    against = scaling_tables.against_controls(GRID, tmp_path / "out")
     controls = ["equal_budget SiamFC", "random ESiamFC", "seeds ESiamFC", "kmeans ESiamFC"]
     assert sorted(against["minus"]) == sorted(controls)
     assert set(against["tracker"]) == {"ESiamFC"} and set(against["videos"]) == {20}
     assert (against["low_all"] > 0).all() and against["difference"].between(0.18, 0.22).all()
-    tables = scaling_report.measure(GRID, tmp_path / "out", "scaling")
+    tables = scaling_tables.measure(GRID, tmp_path / "out", "scaling")
     assert tables["scaling"].equals(table) and tables["scaling_controls"].equals(against)
     learned = tables["scaling_branches"]
     assert learned["tracks"].tolist() == [10, 20]
     assert learned["validation_loss_after"].tolist() == [0.2, 0.2]
-    said = scaling_report.write_report(
+    said = scaling_tables.write_report(
         GRID, tables, tmp_path / "report", "scaling", {"starts": 2}, "a test"
     )
     assert sum("ESiamFC − " in line for line in said) == 4
@@ -108,8 +109,8 @@ def test_report_says_where_the_gain_starts_and_what_was_run(tmp_path):
 def test_a_gain_that_does_not_last_is_not_claimed(tmp_path):
     fake_point(tmp_path / "out", 10, 1.0, gain=0.2)
     fake_point(tmp_path / "out", 20, 1.0, gain=0.0)
-    table = scaling_report.collect(GRID, tmp_path / "out", "scaling")
-    (line,) = (s for s in scaling_report.findings(table) if "k = 2, cluster weights" in s)
+    table = scaling_tables.collect(GRID, tmp_path / "out", "scaling")
+    (line,) = (s for s in scaling_tables.findings(table) if "k = 2, cluster weights" in s)
     assert "no gain is shown that lasts" in line
 
 
@@ -119,10 +120,10 @@ def test_controls_are_compared_from_the_closer_look_where_there_is_one(tmp_path)
     scores = pd.read_csv(place / "scores.csv")
     scores.loc[scores["tracker"] == "ESiamFC", "success"] += 0.1
     scores.to_csv(place / "closer.csv", index=False)
-    against = scaling_report.against_controls(GRID, tmp_path)
+    against = scaling_tables.against_controls(GRID, tmp_path)
     assert len(against) == 4 and against["difference"].between(0.08, 0.12).all()
 
 
 def test_nothing_is_done(tmp_path):
     with pytest.raises(StudyError, match="nothing is done in"):
-        scaling_report.collect(GRID, tmp_path, "scaling")
+        scaling_tables.collect(GRID, tmp_path, "scaling")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.scoring import beside_published
+from esiamfc_lib.evaluation.scores import beside_published
 
 SCORES = pd.DataFrame(
     [

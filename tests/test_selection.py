@@ -10,12 +10,16 @@ import optuna
 import pandas as pd
 import pytest
 
-from esiamfc_lib import checkpoints, cli, multistart, selection, synthetic
+from esiamfc_lib import cli
+from esiamfc_lib.analysis import selection
+from esiamfc_lib.analysis.intervals import sentence
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.specs import TrackerSpec, specs
-from esiamfc_lib.statistics import sentence
+from esiamfc_lib.evaluation import segments
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.spec import TrackerSpec, specs
 
 WIDTH = 0.125
 PLAN = {"starts": 2, "length": 5}
@@ -23,7 +27,7 @@ PLAN = {"starts": 2, "length": 5}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return synthetic.build(
+    return build.build(
         tmp_path_factory.mktemp("selection") / "built-in",
         train_videos=1, val_videos=2, video_frames=8, otb_sequences=1, vot_sequences=1,
         got10k_sequences=1, test_frames=5, width=160, height=120,
@@ -99,7 +103,7 @@ def test_the_best_of_many_has_to_be_better_than_the_luckiest_of_many():
 def test_checkpoints_are_compared_on_the_validation_tracks(data, weights, tmp_path):
     trackers = [siamfc(weights, i) for i in range(3)]
     result = selection.select(trackers, data.vid, tmp_path, **PLAN)
-    names = {sequence.name for sequence in multistart.read("vid-val", data.vid)}
+    names = {sequence.name for sequence in segments.read("vid-val", data.vid)}
     assert set(result["sequences"]) == names
     assert [row["tracker"] for row in result["candidates"]] == ["epoch 0", "epoch 1", "epoch 2"]
     chosen = int(result["chosen"][-1])

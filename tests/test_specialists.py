@@ -6,12 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from esiamfc_lib import benchmarks, figures_specialists, scoring, specialists, synthetic
-from esiamfc_lib.ensemble import ESiamFCTracker
+from esiamfc_lib.analysis import specialists
+from esiamfc_lib.data import benchmarks
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC, balanced_loss, response_labels
-from esiamfc_lib.pairs import PairBatch
-from esiamfc_lib.sequence import Sequence
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.figures import specialists as figures_specialists
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, balanced_loss, response_labels
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.training.pairs import PairBatch
 
 K, WIDTH = 3, 0.125
 
@@ -191,7 +195,7 @@ def test_relation_of_gain_and_disagreement():
 
 
 def test_nearest_clusters_are_those_of_the_tracker(tmp_path, model):
-    roots = synthetic.build(
+    roots = build.build(
         tmp_path, train_videos=1, val_videos=1, video_frames=4, otb_sequences=4, vot_sequences=1,
         got10k_sequences=1, test_frames=4, width=160, height=120,
     )  # fmt: skip

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from esiamfc_lib.errors import StudyError
-from esiamfc_lib.statistics import (
+from esiamfc_lib.analysis.intervals import (
     bootstrap_mean,
     hierarchical_differences,
     paired_differences,
     sentence,
 )
+from esiamfc_lib.errors import StudyError
 
 
 def scores(**by_tracker: list[float]) -> pd.DataFrame:

@@ -7,19 +7,19 @@ import pytest
 import torch
 from mini_vid import make_vid
 
-from esiamfc_lib import stem_features
-from esiamfc_lib.augmentation import augment
+from esiamfc_lib.chain.graph import graph
+from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.config import FusionParameters, TransferParameters
-from esiamfc_lib.curation import curate
+from esiamfc_lib.curation.curate import curate
+from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.loader import PairLoader
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.pairs import PairDataset
-from esiamfc_lib.profiles import load_profile
-from esiamfc_lib.stages import graph
-from esiamfc_lib.stem_features import FeaturePairs, find, pairs_of, write
-from esiamfc_lib.store import CropStore
-from esiamfc_lib.training import BranchTask, FusionTask, evaluate_loss, fit
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.training import stem_features
+from esiamfc_lib.training.augmentation import augment
+from esiamfc_lib.training.loader import PairLoader
+from esiamfc_lib.training.loop import BranchTask, FusionTask, evaluate_loss, fit
+from esiamfc_lib.training.pairs import PairDataset
+from esiamfc_lib.training.stem_features import FeaturePairs, find, pairs_of, write
 
 WIDTH = 0.05
 

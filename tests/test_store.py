@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from mini_vid import make_vid, make_video
 
-from esiamfc_lib import store_tools
 from esiamfc_lib.commands import store as command
-from esiamfc_lib.curation import curate
+from esiamfc_lib.curation import store_check
+from esiamfc_lib.curation.curate import curate
+from esiamfc_lib.data.store import CropStore, crop_key
+from esiamfc_lib.data.store_index import Index, join
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.store import CropStore, crop_key
-from esiamfc_lib.store_index import Index, join
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_index_has_no_pickle_and_opens_fast(tmp_path):
         json.dumps({"format": 1, "complete": True, "digest": "x", "shards": []})
     )
     code = (
-        "import sys, time; from esiamfc_lib.store import CropStore; t = time.perf_counter();"
+        "import sys, time; from esiamfc_lib.data.store import CropStore; t = time.perf_counter();"
         "s = CropStore(sys.argv[1]); s.tracks; print(len(s), time.perf_counter() - t)"
     )
     done = subprocess.run(
@@ -166,14 +166,14 @@ def test_join_of_parts_in_any_order(made):
 
 
 def test_verify(copy):
-    assert store_tools.verify(copy, decode=True) == []
+    assert store_check.verify(copy, decode=True) == []
     with changing(copy / "shard-0001.mdb") as transaction:
         damaged = bytearray(transaction.get(b"train_1/000/000003"))
         damaged[100] ^= 255
         transaction.put(b"train_1/000/000003", bytes(damaged))
         transaction.put(b"train_1/000/000004", b"short")
         transaction.delete(b"train_1/000/000005")
-    faults = store_tools.verify(copy)
+    faults = store_check.verify(copy)
     assert [fault.split(": ")[0] for fault in faults] == [f"train_1/0/{n:06d}" for n in (3, 4, 5)]
     for fault, words in zip(faults, ("checksum", "5 bytes instead of", "missing"), strict=True):
         assert words in fault
@@ -183,11 +183,11 @@ def test_verify_sees_a_foreign_index(made, copy, tmp_path):
     make_video(tmp_path / "other", "train_0")
     curate(tmp_path / "other", tmp_path / "small")
     shutil.copy(tmp_path / "small" / "index.npz", copy / "index.npz")
-    assert any("disagree" in fault for fault in store_tools.verify(copy))
+    assert any("disagree" in fault for fault in store_check.verify(copy))
 
 
 def test_info(made):
-    told = store_tools.info(made / "store")
+    told = store_check.info(made / "store")
     assert (told["videos"], told["tracks"], told["crops"], told["shards"]) == (3, 6, 33, 3)
     assert told["classes"] == {"class0": 3, "class1": 3}
     assert told["crops_per_track"] == {"least": 5, "median": 5.5, "most": 6}
@@ -195,17 +195,17 @@ def test_info(made):
 
 def test_merge_refuses(made, copy, tmp_path):
     with pytest.raises(StudyError, match="there twice"):
-        store_tools.merge([made / "store", copy], tmp_path / "out")
+        store_check.merge([made / "store", copy], tmp_path / "out")
     with pytest.raises(StudyError, match="holds a crop store already"):
-        store_tools.merge([made / "store"], copy)
+        store_check.merge([made / "store"], copy)
     make_video(tmp_path / "more", "more")
     curate(tmp_path / "more", tmp_path / "low", jpeg_quality=50)
     with pytest.raises(StudyError, match="different parameters"):
-        store_tools.merge([made / "store", tmp_path / "low"], tmp_path / "out")
+        store_check.merge([made / "store", tmp_path / "low"], tmp_path / "out")
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
     with pytest.raises(StudyError, match="unfinished"):
-        store_tools.merge([copy], tmp_path / "out")
+        store_check.merge([copy], tmp_path / "out")
 
 
 def test_damaged_stores(copy, tmp_path):

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from fake_study import edit, make_project
 
-from esiamfc_lib import execution
+from esiamfc_lib.chain import notebook_run
+from esiamfc_lib.chain.fingerprint import code_cells
+from esiamfc_lib.chain.graph import stale
+from esiamfc_lib.chain.notebook_run import NotebookFailed
+from esiamfc_lib.chain.profiles import load_profile
+from esiamfc_lib.chain.record import read_record
+from esiamfc_lib.chain.runner import Study, exclusive
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.execution import NotebookFailed
-from esiamfc_lib.fingerprint import code_cells
-from esiamfc_lib.profiles import load_profile
-from esiamfc_lib.provenance import read_record
-from esiamfc_lib.stages import stale
-from esiamfc_lib.study import Study, exclusive
 
 ALL = [
     "dataset",
@@ -68,7 +68,7 @@ def quick(project, monkeypatch) -> Path:
                 raise NotebookFailed(str(error)) from None
         executed.write_text("executed")
 
-    monkeypatch.setattr(execution, "run_notebook", run_here)
+    monkeypatch.setattr(notebook_run, "run_notebook", run_here)
     return project
 
 
@@ -211,12 +211,12 @@ def test_force_starts_from_nothing(quick):
     ("old", "new", "expected"),
     [
         (
-            {"modules": {"esiamfc_lib.training": "1"}},
-            {"modules": {"esiamfc_lib.training": "2"}},
+            {"modules": {"esiamfc_lib.training.loop": "1"}},
+            {"modules": {"esiamfc_lib.training.loop": "2"}},
             True,
         ),
-        ({"modules": {}}, {"modules": {"esiamfc_lib.bench.data": "1"}}, True),
-        ({"modules": {"esiamfc_lib.figures_clusters": "1"}}, {"modules": {}}, False),
+        ({"modules": {}}, {"modules": {"speed.data": "1"}}, True),
+        ({"modules": {"esiamfc_lib.figures.clusters": "1"}}, {"modules": {}}, False),
         ({"parameters": {"lr": 0.1}}, {"parameters": {"lr": 0.2}}, True),
         ({"parameters": {"workers": 2}}, {"parameters": {"workers": 8}}, False),
         ({"inputs": {"dataset/store/manifest.json": "1"}}, {}, True),

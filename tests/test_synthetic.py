@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from got10k.datasets import VOT, GOT10k
 
-from esiamfc_lib import geometry, synthetic, vid
+from esiamfc_lib.data import geometry, vid
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.synthetic import Job, Layout, build, scene_of
-from esiamfc_lib.synthetic_motion import fold
-from esiamfc_lib.synthetic_objects import CANVAS, FAMILIES, Instance, Kind
-from esiamfc_lib.synthetic_painting import paste, warp
-from esiamfc_lib.synthetic_scenes import Truth
-from esiamfc_lib.synthetic_sheets import background_sheet, contact_sheet, family_sheet
-from esiamfc_lib.synthetic_textures import BACKGROUNDS, TEXTURES, palette
+from esiamfc_lib.synthetic import build as synthetic
+from esiamfc_lib.synthetic.build import Job, Layout, build, scene_of
+from esiamfc_lib.synthetic.motion import fold
+from esiamfc_lib.synthetic.objects import CANVAS, FAMILIES, Instance, Kind
+from esiamfc_lib.synthetic.painting import paste, warp
+from esiamfc_lib.synthetic.scenes import Truth
+from esiamfc_lib.synthetic.sheet import background_sheet, contact_sheet, family_sheet
+from esiamfc_lib.synthetic.textures import BACKGROUNDS, TEXTURES, palette
 
 TINY = {
     "seed": 3,

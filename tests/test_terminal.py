@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from esiamfc_lib import terminal
-from esiamfc_lib.terminal import Display, Tail, bar, duration
+from esiamfc_lib.chain import display as terminal
+from esiamfc_lib.chain.display import Display, Tail, bar, duration
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from esiamfc_lib import ablation, geometry, sequence_tracker
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.ensemble import BranchTracker, ESiamFCTracker, sparse
+from esiamfc_lib.data import geometry
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.sequence import Sequence
-from esiamfc_lib.tracking import IdentityTracker, SiamFCTracker
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.tracking import base, variants
+from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker, sparse
+from esiamfc_lib.tracking.siamfc import IdentityTracker, SiamFCTracker
 
 WIDTH = 0.125
 BOX = np.array([60.0, 40, 30, 20])  # centre 74.5, 49.5; s_z = sqrt(55 · 45)
@@ -111,7 +112,7 @@ def test_the_penalty_does_not_reward_negative_responses(frames):
     told = [peak(8, 8) - 2] * 3  # peaks of -1, as of a lost target
     for kind, size in (
         (Told, BOX[2:]),
-        (type("Naive", (ablation.PenaltyOnLogits, Told), {}), None),
+        (type("Naive", (variants.PenaltyOnLogits, Told), {}), None),
     ):
         tracker = kind(model, told)
         tracker.init(frames[0], BOX)
@@ -232,7 +233,7 @@ def test_any_frame_size_grey_or_colour(model, shape):
 def test_grey_frames_become_three_equal_channels(frames):
     grey = frames[0][..., 0]
     for image in (grey, grey[..., None], Image.fromarray(grey)):
-        assert np.array_equal(sequence_tracker.rgb(image), np.repeat(grey[..., None], 3, axis=2))
+        assert np.array_equal(base.rgb(image), np.repeat(grey[..., None], 3, axis=2))
 
 
 def test_faults_are_named(model, ensemble, frames):
@@ -397,16 +398,16 @@ def test_bf16_stays_close(model, sequence):
     np.testing.assert_allclose(rounded, exact, atol=1.5)
 
 
-@pytest.mark.parametrize("name", [name for name in ablation.VARIANTS if name != "as built"])
+@pytest.mark.parametrize("name", [name for name in variants.VARIANTS if name != "as built"])
 def test_every_variant_of_the_loop_runs(model, sequence, name):
-    _, loop, _ = ablation.VARIANTS[name]
-    tracker = loop(model, ablation.parameters(name, TrackingParameters()))
+    _, loop, _ = variants.VARIANTS[name]
+    tracker = loop(model, variants.parameters(name, TrackingParameters()))
     tracker.init(geometry.read_image(sequence.frames[0]), np.array([-5.0, -3, 70, 90]))
     assert np.isfinite(tracker.update(geometry.read_image(sequence.frames[1]))).all()
 
 
 def test_rounded_crops_equal_exact_ones_on_whole_pixels(model, frames):
-    rounded, exact = ablation.RoundedCrops(model), SiamFCTracker(model)
+    rounded, exact = variants.RoundedCrops(model), SiamFCTracker(model)
     sides = np.array([51.0])
     a = rounded._crops(frames[0], np.array([70.0, 60.0]), sides, 51)
     b = exact._crops(frames[0], np.array([70.0, 60.0]), sides, 51)
@@ -416,7 +417,9 @@ def test_rounded_crops_equal_exact_ones_on_whole_pixels(model, frames):
 
 
 def test_published_weights_follow_a_real_target(shared):
-    from esiamfc_lib import benchmarks, checkpoints, metrics
+    from esiamfc_lib.data import benchmarks
+    from esiamfc_lib.evaluation import metrics
+    from esiamfc_lib.networks import checkpoints
 
     weights = shared / "real" / "weights" / "siamfc_2016-08-17_color_bnfolded.npz"
     sequences, _ = benchmarks.sequences("otb2015", shared / "real" / "OTB")

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from esiamfc_lib import checkpoints
-from esiamfc_lib.augmentation import augment
 from esiamfc_lib.config import BaselineParameters, FusionParameters, TransferParameters
-from esiamfc_lib.devices import choose_device, choose_precision
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import ESiamFC, SiamFC
-from esiamfc_lib.pairs import PairBatch
-from esiamfc_lib.tasks import BaselineTask, BranchTask, FusionTask, agreement
-from esiamfc_lib.training import Run, exponential, fit, fit_together, given_of_all, stepwise
-from esiamfc_lib.training_log import read_log
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.runtime.devices import choose_device, choose_precision
+from esiamfc_lib.training.augmentation import augment
+from esiamfc_lib.training.log import read_log
+from esiamfc_lib.training.loop import Run, exponential, fit, fit_together, given_of_all, stepwise
+from esiamfc_lib.training.pairs import PairBatch
+from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, agreement
 
 WIDTH = 0.05  # 8 channels everywhere
 

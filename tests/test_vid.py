@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mini_vid import folders, make_vid, make_video, xml
 
+from esiamfc_lib.data.vid import VID, box_fault, parse_annotation, validation_sequences
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.vid import VID, box_fault, parse_annotation, validation_sequences
 
 
 def test_tracks_gaps_and_flags(tmp_path):

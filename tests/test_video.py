@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from esiamfc_lib import geometry, video
 from esiamfc_lib.commands import track as command
+from esiamfc_lib.data import geometry
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.tracking import IdentityTracker
+from esiamfc_lib.tracking import video
+from esiamfc_lib.tracking.siamfc import IdentityTracker
 
 BOX = np.array([20.0, 10, 30, 15])
 
@@ -82,8 +83,8 @@ def run_command(*arguments) -> int:
 
 
 def test_the_command(folder, tmp_path, capsys):
-    from esiamfc_lib import checkpoints
-    from esiamfc_lib.networks import ESiamFC
+    from esiamfc_lib.networks import checkpoints
+    from esiamfc_lib.networks.siamfc import ESiamFC
 
     weights = tmp_path / "esiamfc.safetensors"
     checkpoints.save(weights, ESiamFC(2, 0.125))

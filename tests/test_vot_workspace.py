@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import yaml
 
-from esiamfc_lib import benchmarks, synthetic, trax
 from esiamfc_lib.commands import vot_workspace as command
+from esiamfc_lib.data import benchmarks
+from esiamfc_lib.deploy import trax
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.tracking import IdentityTracker
+from esiamfc_lib.synthetic import build
+from esiamfc_lib.tracking.siamfc import IdentityTracker
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return synthetic.build(
+    return build.build(
         tmp_path_factory.mktemp("vot workspace") / "built-in",
         train_videos=1, val_videos=1, video_frames=4, otb_sequences=1, vot_sequences=2,
         got10k_sequences=1, test_frames=4, width=160, height=120,
@@ -97,8 +99,8 @@ def test_the_workspace_runs_the_tracker_as_the_toolkit_would(data, tmp_path, cap
 
 
 def test_relative_paths_become_absolute(data, tmp_path, monkeypatch):
-    from esiamfc_lib import checkpoints
-    from esiamfc_lib.networks import SiamFC
+    from esiamfc_lib.networks import checkpoints
+    from esiamfc_lib.networks.siamfc import SiamFC
 
     checkpoints.save(tmp_path / "my model.safetensors", SiamFC(0.125))
     monkeypatch.chdir(tmp_path)

@@ -8,8 +8,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from esiamfc_lib import checkpoints, conversion
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints, published
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def main(args: Namespace) -> int:
     if args.source.suffix == ".safetensors":
         model, about = checkpoints.load(args.source)
     else:
-        model, about = conversion.read(args.source), {}
+        model, about = published.read(args.source), {}
     lines = [
         f"{args.source}: {type(model).__name__}, width {model.width:g}, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters"
@@ -49,7 +49,7 @@ def main(args: Namespace) -> int:
         )
         lines.append(f"{args.out}: digest {digest}")
     if args.onnx is not None:
-        from esiamfc_lib.export import to_onnx
+        from esiamfc_lib.deploy.onnx_export import to_onnx
 
         done = to_onnx(model, args.onnx)
         lines.append(f"{done.exemplar}, {done.search}: equal to {done.error:.1e} of the range")

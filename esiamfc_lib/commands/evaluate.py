@@ -9,19 +9,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
 
-from esiamfc_lib import (
-    ablation,
-    benchmarks,
-    evaluation,
-    figures_tracking,
-    multistart,
-    scoring,
-    statistics,
-)
+from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.engine import BACKENDS, PRECISIONS
+from esiamfc_lib.data import benchmarks
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.specs import TrackerSpec, is_ensemble, specs, variants
+from esiamfc_lib.evaluation import runs, segments
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.figures import scores as figures_tracking
+from esiamfc_lib.tracking import variants as ablation
+from esiamfc_lib.tracking.engine import BACKENDS, PRECISIONS
+from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble, specs, variants
 
 FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight", "branches", "oracle")
 
@@ -32,9 +29,9 @@ def arguments(parser: ArgumentParser) -> None:
     add(
         "--benchmark",
         required=True,
-        choices=[*benchmarks.READERS, multistart.VALIDATION],
+        choices=[*benchmarks.READERS, segments.VALIDATION],
         metavar="NAME",
-        help=f"one of {', '.join(benchmarks.READERS)}; with --starts also {multistart.VALIDATION}, "
+        help=f"one of {', '.join(benchmarks.READERS)}; with --starts also {segments.VALIDATION}, "
         "the held-out tracks of a VID root",
     )
     add("--root", required=True, type=Path, metavar="DIR", help="folder of the benchmark")
@@ -185,9 +182,9 @@ def main(args: Namespace) -> int:
         raise StudyError("nothing to evaluate: give --weights FILE or --identity")
     if args.starts:
         return _multistart(args, trackers)
-    if args.benchmark == multistart.VALIDATION:
-        raise StudyError(f"{multistart.VALIDATION} has no protocol of its own: give --starts N")
-    scores = evaluation.evaluate(
+    if args.benchmark == segments.VALIDATION:
+        raise StudyError(f"{segments.VALIDATION} has no protocol of its own: give --starts N")
+    scores = runs.evaluate(
         trackers,
         args.benchmark,
         args.root,
@@ -219,7 +216,7 @@ def main(args: Namespace) -> int:
 
 def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     """Run the segments; every tracker minus the first one."""
-    scores = multistart.evaluate_multistart(
+    scores = segments.evaluate_multistart(
         trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit,
         seed=args.seed, **plan(args),
     )  # fmt: skip
@@ -227,9 +224,9 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     means = means.groupby("tracker", sort=False).mean()
     sys.stdout.write(means.to_string(float_format="%.4f") + "\n")
     if len(trackers) > 1:
-        table = statistics.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
+        table = intervals.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
         table.to_csv(args.out / "differences.csv", index=False, lineterminator="\n")
-        sys.stdout.writelines(statistics.sentence(row) + "\n" for _, row in table.iterrows())
+        sys.stdout.writelines(intervals.sentence(row) + "\n" for _, row in table.iterrows())
     sys.stdout.write(f"results: {args.out}\n")
     return 0
 

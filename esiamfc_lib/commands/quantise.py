@@ -4,11 +4,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from esiamfc_lib import checkpoints, quantisation
+from esiamfc_lib.data.store import CropStore
+from esiamfc_lib.deploy import quantise
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.progress import progress
-from esiamfc_lib.specs import is_ensemble
-from esiamfc_lib.store import CropStore
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.tracking.spec import is_ensemble
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -30,11 +31,11 @@ def main(args: Namespace) -> int:
     ensemble = is_ensemble(args.weights)
     load = checkpoints.load_esiamfc if ensemble else checkpoints.load_siamfc
     model = load(args.weights)
-    crops = quantisation.training_crops(CropStore(args.store), args.crops)
+    crops = quantise.training_crops(CropStore(args.store), args.crops)
     parts = 1 + (model.k if ensemble else 1)
-    steps = quantisation.quantise(model, crops)
+    steps = quantise.quantise(model, crops)
     *_, result = progress(steps, "int8", total=parts + 1, unit="part")
-    path = args.out or quantisation.beside(args.weights)
+    path = args.out or quantise.beside(args.weights)
     result.save(path)
     sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}\n")
     return 0

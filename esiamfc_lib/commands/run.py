@@ -6,9 +6,9 @@ A killed run goes on where its checkpoints are when it is started again.
 import sys
 from argparse import ArgumentParser, Namespace
 
+from esiamfc_lib.chain.profiles import check_profile, load_profile
+from esiamfc_lib.chain.runner import Study
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.profiles import check_profile, load_profile
-from esiamfc_lib.study import Study
 
 
 def arguments(parser: ArgumentParser) -> None:

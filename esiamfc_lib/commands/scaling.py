@@ -47,8 +47,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> int:
     """Run the grid, then write the report."""
-    from esiamfc_lib import scaling, scaling_report
-    from esiamfc_lib.provenance import environment
+    from esiamfc_lib.chain import scaling, scaling_tables
+    from esiamfc_lib.chain.record import environment
 
     if min(args.jobs, args.workers) < 1 or args.closer_starts < 0:
         raise StudyError("-n and --workers must be 1 or more, --closer-starts 0 or more")
@@ -61,8 +61,8 @@ def main(args: Namespace) -> int:
     machine = environment(out)
     device = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
     report = resolve(args.report)
-    tables = scaling_report.measure(grid, out, args.profile)
-    told = scaling_report.write_report(grid, tables, report, args.profile, plan, device)
+    tables = scaling_tables.measure(grid, out, args.profile)
+    told = scaling_tables.write_report(grid, tables, report, args.profile, plan, device)
     sys.stdout.write("".join(f"{sentence}\n" for sentence in told))
     sys.stdout.write(f"report in {report}\n")
     return 0 if done else 1

@@ -30,7 +30,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> int:
     """Track what has no result yet, choose, write ``selection.json``, say why."""
-    from esiamfc_lib import selection  # only here: it imports Optuna
+    from esiamfc_lib.analysis import selection  # only here: it imports Optuna
 
     if args.workers < 1 or args.trials < 0:
         raise StudyError(f"--workers {args.workers} --trials {args.trials}: too few")

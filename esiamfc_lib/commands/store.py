@@ -61,26 +61,26 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         StudyError: as the functions of ``curation`` and ``store_tools``.
     """
-    from esiamfc_lib import curation, store_tools
+    from esiamfc_lib.curation import curate, store_check
 
     if args.action == "verify":
-        faults = store_tools.verify(args.store, args.decode)
+        faults = store_check.verify(args.store, args.decode)
         said = "\n".join(faults) or f"{args.store}: every crop is as it was made"
         sys.stdout.write(said + "\n")
         return 1 if faults else 0
     if args.action == "info":
-        result = store_tools.info(args.store)
+        result = store_check.info(args.store)
     elif args.action == "merge":
-        result = store_tools.merge(args.stores, args.out)
+        result = store_check.merge(args.stores, args.out)
     elif args.action == "estimate":
-        result = curation.estimate(
+        result = curate.estimate(
             args.vid_root,
             splits=tuple(args.splits),
             jpeg_quality=args.jpeg_quality,
             workers=args.workers,
         )
     else:
-        result = curation.curate(
+        result = curate.curate(
             args.vid_root,
             args.store,
             splits=tuple(args.splits),

@@ -4,10 +4,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from esiamfc_lib import video
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.progress import progress
+from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.tracking import video
 
 
 def arguments(parser: ArgumentParser) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import yaml
 
-from esiamfc_lib import benchmarks, geometry
-from esiamfc_lib.checkpoints import write_atomically
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
+from esiamfc_lib.data import benchmarks, geometry
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.specs import TrackerSpec, specs
+from esiamfc_lib.networks.checkpoints import write_atomically
+from esiamfc_lib.tracking.spec import TrackerSpec, specs
 
 STACKS = {
     "vot2013": "vot2013", "vot2014": "vot2014", "vot2015/rgb": "vot2015",
@@ -97,7 +97,7 @@ def write(
         registry[name] = {
             "label": spec.name,
             "protocol": "trax",
-            "command": shlex.join([sys.executable, "-m", "esiamfc_lib.trax", str(file)]),
+            "command": shlex.join([sys.executable, "-m", "esiamfc_lib.deploy.trax", str(file)]),
             "timeout": str(START_SECONDS),
         }
         names.append(name)

@@ -1,0 +1,320 @@
+"""What the specialists learned: who is good at what, how they differ, and whether it pays.
+
+An ensemble can be better than its members only where these differ. Four questions, one function
+each: does branch i win on its own kind of object (``kind_matrix``, ``own_kind``)? Does the fusion
+give different objects to different branches, or the same weights to all (``routing``)? How far are
+the branches' responses from each other, and what does averaging them gain (``diversity``)? Does the
+ensemble gain most where its branches disagree most (``disagreement``, ``relation``)?
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import Tensor
+
+from esiamfc_lib.data import geometry
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, balanced_loss, response_labels
+from esiamfc_lib.training.augmentation import augment
+from esiamfc_lib.training.loader import PairLoader
+
+
+@torch.inference_mode()
+def response_maps(model: ESiamFC, exemplar: np.ndarray, search: np.ndarray) -> dict[str, Tensor]:
+    """Responses of all branches, and of the ensemble, to pairs of images.
+
+    Args:
+        model: on the CPU, in eval mode.
+        exemplar: uint8 (n, 127, 127, 3) RGB.
+        search: uint8 (n, S, S, 3) RGB.
+
+    Returns:
+        ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the
+        cluster-weight module; ``fused`` (n, r, r).
+    """
+    stems = [
+        model.stem(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float())
+        for x in (exemplar, search)
+    ]
+    responses, weights = model.responses(*stems), model.weights(stems[0])
+    fused = (responses * weights[:, :, None, None]).sum(1)
+    return {"responses": responses, "weights": weights, "fused": fused}
+
+
+def kind_matrix(
+    scores: pd.DataFrame, kinds: Mapping[str, object] | None = None, column: str = "success"
+) -> pd.DataFrame:
+    """Mean score of every branch on every kind of object.
+
+    Args:
+        scores: one row a tracker and sequence (or run of one); branches are called ``Branch 0`` ...
+        kinds: sequence -> kind; None: the column ``family``.
+        column: the score.
+
+    Returns:
+        One row a branch, one column a kind, sorted.
+
+    Raises:
+        StudyError: no branch among the trackers, or no sequence with a kind.
+    """
+    rows = scores[scores["tracker"].str.fullmatch(r"Branch \d+")]
+    if not len(rows):
+        raise StudyError("no base trackers among the scores: results.trackers needs 'branches'")
+    kind = rows["family"] if kinds is None else rows["sequence"].map(kinds)
+    rows = rows.assign(kind=kind.where(kind != "")).dropna(subset=["kind", column])
+    if not len(rows):
+        raise StudyError("no sequence has a kind to compare the branches by")
+    # runs of a sequence first: every sequence counts once, however many starts it has
+    means = rows.groupby(["tracker", "kind", "sequence"])[column].mean()
+    table = means.groupby(level=[0, 1]).mean().unstack()
+    order = sorted(table.index, key=lambda name: int(name.split()[1]))
+    return table.loc[order].rename_axis(index=None, columns=None)
+
+
+def composition(clusters: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
+    """Share of each family in every cluster: one row a branch, one column a family.
+
+    Args:
+        clusters: ``Partition.table``.
+        families: track -> family.
+    """
+    known = clusters.assign(family=clusters["track"].map(families)).dropna(subset=["family"])
+    shares = pd.crosstab(known["cluster"], known["family"], normalize="index")
+    shares.index = [f"Branch {cluster}" for cluster in shares.index]
+    return shares.rename_axis(index=None, columns=None)
+
+
+def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """Does a branch win on what it learned from?
+
+    Some kinds are easier and some branches better in general; what is left when both means are
+    taken away (the interaction of a two-way table) is specialisation.
+
+    Args:
+        matrix: of ``kind_matrix``.
+        shares: of ``composition``: what each branch learned from.
+
+    Returns:
+        One row a branch, but for those of whose kinds no sequence is: ``kind`` (the largest share
+        of its tracks), ``share``, ``score`` on it, ``mean`` of all branches on it, ``interaction``
+        (score minus what the branch's and the kind's means predict), ``rank`` of the branch on this
+        kind, 1 = best.
+    """
+    both = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0)
+    table = matrix.to_numpy()
+    expected = table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
+    rows = []
+    for i, branch in enumerate(matrix.index):
+        j = int(both.to_numpy()[i].argmax())
+        if not both.to_numpy()[i, j]:
+            continue
+        rows.append(
+            {
+                "branch": branch,
+                "kind": matrix.columns[j],
+                "share": both.to_numpy()[i, j],
+                "score": table[i, j],
+                "mean": table[:, j].mean(),
+                "interaction": table[i, j] - expected[i, j],
+                "rank": int((table[:, j] > table[i, j]).sum()) + 1,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def entropy(weights: np.ndarray) -> np.ndarray:
+    """Entropy of weights (..., k) that sum to 1, as a share of log k: 0 one branch, 1 uniform."""
+    weights = np.asarray(weights, np.float64)
+    bits = -(weights * np.log(np.clip(weights, 1e-300, None))).sum(-1)
+    return bits / np.log(weights.shape[-1])
+
+
+def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """How the fusion shares the objects out among the branches.
+
+    Args:
+        weights: (n, k) of n objects.
+        clusters: (n,) cluster of each.
+
+    Returns:
+        ``entropy``: mean over objects, as a share of log k; ``information``: entropy of the mean
+        weights minus ``entropy``, the mutual information of object and branch as a share of log k:
+        0 when all objects get the same weights, whatever they are; ``own_weight``: mean weight of
+        an object's own branch; ``own_first``: share of objects whose own branch weighs most;
+        ``uniform``: 1 / k, what chance gives for the last two.
+    """
+    weights = np.asarray(weights, np.float64)
+    mean = float(entropy(weights).mean())
+    rows = np.arange(len(weights))
+    return {
+        "entropy": mean,
+        "information": max(0.0, float(entropy(weights.mean(0))) - mean),
+        "own_weight": float(weights[rows, clusters].mean()),
+        "own_first": float((weights.argmax(1) == clusters).mean()),
+        "uniform": 1 / weights.shape[1],
+    }
+
+
+@torch.inference_mode()
+def diversity(
+    model: ESiamFC, pairs: PairLoader, radius: float = 16.0
+) -> tuple[dict[str, float], np.ndarray]:
+    """How much the branches differ on pairs of images, and what averaging them gains.
+
+    The loss is convex in the response, so the mean response never has a larger loss than the
+    branches have on average; the gap is what their differences give (for the squared error it is
+    exactly their variance: Krogh & Vedelsby 1995, *Neural Network Ensembles, Cross Validation, and
+    Active Learning*).
+
+    Args:
+        model: on the CPU, in eval mode.
+        pairs: held-out pairs, one epoch of them.
+        radius: positives lie within this many pixels of the centre.
+
+    Returns:
+        figures: ``correlation`` (mean over pairs of branches and images), ``disagreement`` (share
+        of images and pairs of branches whose peaks lie more than ``radius`` apart), ``branch_loss``
+        (mean of the branches), ``mean_loss`` (of their mean response), ``gain`` (the difference),
+        ``fused_loss`` (by cluster weights), ``oracle_loss`` (best branch of each pair in
+        hindsight); and the (k, k) matrix of correlations.
+    """
+    k, count = model.k, 0
+    correlations, sums = np.zeros((k, k)), dict.fromkeys(
+        ("disagreement", "branch_loss", "mean_loss", "fused_loss", "oracle_loss"), 0.0
+    )  # fmt: skip
+    for batch in pairs.epoch(0):
+        exemplar, search = augment(batch)
+        z = model.stem(exemplar)
+        responses, weights = model.responses(z, model.stem(search)), model.weights(z)
+        n, size = len(responses), responses.shape[-1]
+        labels = response_labels(size, radius) * batch.positive[:, None, None]
+        flat = responses.double().flatten(2)
+        flat = torch.nn.functional.normalize(flat - flat.mean(2, keepdim=True), dim=2)
+        correlations += (flat @ flat.transpose(1, 2)).sum(0).numpy()
+        losses = torch.tensor(
+            [
+                [float(balanced_loss(r[None], y[None])) for r in own]
+                for own, y in zip(responses, labels, strict=True)
+            ]
+        )
+        fused = (responses * weights[:, :, None, None]).sum(1)
+        sums["disagreement"] += _apart(responses, radius) * n
+        sums["branch_loss"] += float(losses.mean(1).sum())
+        sums["oracle_loss"] += float(losses.amin(1).sum())
+        sums["mean_loss"] += float(balanced_loss(responses.mean(1), labels)) * n
+        sums["fused_loss"] += float(balanced_loss(fused, labels)) * n
+        count += n
+    correlations /= count
+    figures = {name: value / count for name, value in sums.items()}
+    figures["gain"] = figures["branch_loss"] - figures["mean_loss"]
+    figures["correlation"] = float(correlations[~np.eye(k, dtype=bool)].mean())
+    return figures, correlations
+
+
+def _apart(responses: Tensor, radius: float, stride: int = 8) -> float:
+    """Share of images and pairs of branches whose peaks lie more than ``radius`` pixels apart."""
+    size = responses.shape[-1]
+    peaks = responses.flatten(2).argmax(2)
+    places = stride * torch.stack([peaks // size, peaks % size], dim=2).float()
+    distances = torch.cdist(places, places)
+    i, j = torch.triu_indices(responses.shape[1], responses.shape[1], offset=1)
+    return float((distances[:, i, j] > radius).float().mean())
+
+
+def disagreement(
+    out: Path, branches: Iterable[str], sequences: Iterable[Sequence], benchmark: str
+) -> pd.Series:
+    """How far apart the branches' boxes are: per sequence the mean of 1 − IoU over their pairs.
+
+    Args:
+        out: folder of the results of a benchmark.
+        branches: names of the base trackers.
+        sequences: those that were tracked.
+        benchmark: as for ``scoring.read_boxes``.
+
+    Raises:
+        StudyError: fewer than two branches, or a result that is missing.
+    """
+    names = list(branches)
+    if len(names) < 2:
+        raise StudyError("disagreement needs two base trackers or more")
+    found = {}
+    for sequence in sequences:
+        boxes = [scoring.read_boxes(out, name, sequence, benchmark)[1:] for name in names]
+        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+        found[sequence.name] = 1 - np.nanmean([geometry.iou(boxes[i], boxes[j]) for i, j in pairs])
+    return pd.Series(found, name="disagreement")
+
+
+def relation(
+    scores: pd.DataFrame, apart: pd.Series, tracker: str, reference: str, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Whether a tracker gains most where the branches disagree most.
+
+    Args:
+        scores: one row a tracker and sequence.
+        apart: of ``disagreement``.
+        tracker, reference: the gain is the first's success minus the second's.
+        seed: of the bootstrap.
+
+    Returns:
+        ``sequence, disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 %
+        bootstrap interval ``low, high`` and ``sequences``; NaN where fewer than four sequences or
+        no spread leave nothing to correlate.
+
+    Raises:
+        StudyError: one of the trackers was not run.
+    """
+    table = scores.pivot_table(index="sequence", columns="tracker", values="success")
+    for name in (tracker, reference):
+        if name not in table:
+            raise StudyError(f"no scores of {name!r}")
+    gain = (table[tracker] - table[reference]).rename("gain")
+    both = pd.concat([apart, gain], axis=1, join="inner").dropna()
+    values, random = both.to_numpy(), np.random.default_rng(seed)
+    found = {"rank_correlation": np.nan, "low": np.nan, "high": np.nan, "sequences": len(both)}
+    if len(both) >= 4 and (np.ptp(values, axis=0) > 0).all():
+        draws = [_spearman(values[random.integers(0, len(values), len(values))])
+                 for _ in range(2000)]  # fmt: skip
+        found["rank_correlation"] = _spearman(values)
+        found["low"], found["high"] = np.nanquantile(draws, [0.025, 0.975]).tolist()
+    return both.rename_axis("sequence").reset_index(), found
+
+
+def _spearman(values: np.ndarray) -> float:
+    """Rank correlation of the two columns; NaN where one of them is constant."""
+    ranks = stats.rankdata(values, axis=0)
+    ranks -= ranks.mean(0)
+    scale = np.sqrt((ranks**2).sum(0).prod())
+    return float(ranks.prod(1).sum() / scale) if scale > 0 else np.nan
+
+
+@torch.inference_mode()
+def nearest_clusters(
+    sequences: Iterable[Sequence], baseline: SiamFC, centres: np.ndarray
+) -> dict[str, int]:
+    """The cluster whose centre is nearest to the first exemplar of each sequence.
+
+    It stands in for the kind of an object where families are not known, as in real videos.
+
+    Args:
+        sequences: with a box in their first frame.
+        baseline: whose features were clustered, on the CPU, in eval mode.
+        centres: (k, d).
+    """
+    found = {}
+    for sequence in sequences:
+        image, box = geometry.read_image(sequence.frames[0]), sequence.boxes[0]
+        side = geometry.context_side(box[2], box[3])
+        cut = geometry.crop(image, geometry.center(box), side, geometry.EXEMPLAR_SIZE)
+        images = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None].float()
+        feature = baseline.features(images).flatten().numpy()
+        # -log((x·c + 1) / 2) is smallest where x·c is largest
+        found[sequence.name] = int(np.argmax(centres @ feature))
+    return found

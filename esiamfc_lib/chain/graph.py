@@ -1,0 +1,324 @@
+"""The study as a graph: seven notebooks, the files they read and write, and what is out of date.
+
+A stage reads artefacts (files) of other stages and writes its own; ``INPUTS`` and ``OUTPUTS`` name
+them. Whether a stage is up to date is decided by comparing its fingerprint with the record of its
+last success, so a stage that ran again and wrote the same bytes does not make later ones run.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esiamfc_lib.chain.arms import FOLDER, MANIFEST
+from esiamfc_lib.chain.fingerprint import changed, differences, file_digest, fingerprint
+from esiamfc_lib.chain.profiles import Profile
+from esiamfc_lib.chain.record import read_record
+from esiamfc_lib.config import STAGES, StageParameters, project_root, resolve
+from esiamfc_lib.errors import StudyError
+
+DATASET = "dataset/dataset.json"
+STORE = "dataset/store/manifest.json"
+BASELINE = "baseline/siamfc.safetensors"
+FEATURES = "embedding/features.npz"
+STEM = "embedding/stem.json"
+MEMBERSHIP = "clustering/membership.csv"
+CENTRES = "clustering/centres.npz"
+BRANCH = "branches/{}/branch.safetensors"
+FUSION = "fusion/esiamfc.safetensors"
+SCORES = "results/scores.csv"
+
+OUTPUTS = {
+    "dataset": (DATASET, STORE),
+    "baseline": (BASELINE,),
+    "embedding": (FEATURES,),
+    "clustering": (MEMBERSHIP, CENTRES),
+    "branches": (BRANCH,),
+    "fusion": (FUSION,),
+    "results": (SCORES,),
+}
+"""What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
+
+INPUTS = {
+    "dataset": (),
+    "baseline": (DATASET, STORE),
+    "embedding": (DATASET, STORE, BASELINE),
+    "clustering": (DATASET, STORE, BASELINE, FEATURES),
+    "branches": (STORE, BASELINE, MEMBERSHIP),
+    "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
+    "results": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH, FUSION),
+}
+"""What each stage reads of the others' outputs."""
+
+COSMETIC = ("config", "errors", "progress", "reports", "figures")
+"""First parts of the names of modules that cannot change a checkpoint: the values of ``config``
+are compared as parameters, the others only show."""
+
+FREE = frozenset(
+    [
+        "run_dir",
+        "report_dir",
+        "device",
+        "threads",
+        "workers",
+        "scheduler",
+        "checkpoint_seconds",
+        "max_bad_fraction",
+        "otb_root",
+        "vot_root",
+        "got10k_root",
+        "benchmarks",
+        "trackers",
+        "max_sequences",
+    ]
+)
+"""Parameters that say where, how fast, or on what to work: what a checkpoint holds stays good."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of one notebook.
+
+    Attributes:
+        name: stage; for the fan-out with its cluster, in a control arm with the arm's name:
+            ``branches/2``, ``fusion@random``, ``branches@random/2``.
+        parameters: all of them, validated.
+        inputs: artefact, from the stage's working folder -> the stage that writes it.
+        outputs: artefacts, from the stage's working folder.
+    """
+
+    name: str
+    parameters: StageParameters
+    inputs: Mapping[str, "Stage"]
+    outputs: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The stage without its arm and cluster."""
+        return self.parameters.stage
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the stages that write the inputs."""
+        return tuple(dict.fromkeys(maker.name for maker in self.inputs.values()))
+
+    @property
+    def place(self) -> str:
+        """The stage's folder, from its working folder: ``branches/2``."""
+        return self.kind + self.name[self.name.find("/") :] * ("/" in self.name)
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage writes."""
+        return self.parameters.run / self.place
+
+    @property
+    def notebook(self) -> Path:
+        """The notebook as it is in git."""
+        return project_root() / "notebooks" / f"{self.parameters.notebook}.ipynb"
+
+    @property
+    def executed(self) -> Path:
+        """The notebook with its outputs."""
+        cluster = self.name.partition("/")[2]
+        name = self.parameters.notebook + (f"_{cluster}" if cluster else "")
+        return self.parameters.run / "notebooks" / f"{name}.ipynb"
+
+    def files(self) -> dict[str, Path]:
+        """What the stage reads: artefacts, the list of arms, and the user's starting weights."""
+        files = {
+            name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
+        }
+        if any(name.startswith(f"{FOLDER}/") for name in self.inputs):
+            files[MANIFEST] = self.parameters.run / MANIFEST
+        for parameter in ("weights", "start"):
+            weights = getattr(self.parameters, parameter, "")
+            if weights and weights not in files:
+                files[weights] = resolve(weights)
+        return files
+
+    def links(self) -> list[tuple[Path, Path]]:
+        """(place in the working folder, folder of the shared stage), for ``arms.link``."""
+        places = {
+            self.parameters.run / name.removesuffix(_within(maker, name)) / maker.place: maker
+            for name, maker in self.inputs.items()
+            if name != getattr(self.parameters, "start", "")  # a path of its own
+        }
+        return [(place, made.folder) for place, made in places.items() if place != made.folder]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See ``fingerprint.fingerprint``.
+
+        Raises:
+            StudyError: an input is missing.
+        """
+        for name, path in self.files().items():
+            if not path.is_file():
+                maker = self.inputs.get(name)
+                hint = f": run stage {maker.name} first" if maker else ", which is not there"
+                raise StudyError(f"stage {self.name} needs {path}{hint}")
+        return fingerprint(self.notebook, self.parameters.model_dump(), self.files())
+
+
+def _within(maker: Stage, name: str) -> str:
+    """The artefact from the maker's own working folder: what stands before its place is dropped."""
+    return name[name.rindex(f"{maker.place}/") :]
+
+
+def graph(profile: Profile) -> dict[str, Stage]:
+    """All stages of a study and of its control arms in a valid order, 05 once per cluster.
+
+    A stage of an arm whose parameters and inputs are those of another stage is that stage: it is
+    in the graph once.
+
+    Raises:
+        StudyError: the branches of an arm start from branches that start from them.
+    """
+    builder = _Builder(profile)
+    builder.stage("", "results")
+    return builder.stages
+
+
+class _Builder:
+    """Makes each stage after the stages that it reads from."""
+
+    def __init__(self, profile: Profile):
+        self.profile = profile
+        self.stages: dict[str, Stage] = {}
+        self._made: dict[str, Stage] = {}
+        self._under_way: list[str] = []
+
+    def stage(self, arm: str, kind: str, cluster: int = 0) -> Stage:
+        """The stage of an arm (of the study itself for ``""``)."""
+        own = kind + f"@{arm}" * bool(arm) + f"/{cluster}" * (kind == "branches")
+        if own in self.stages:
+            return self.stages[own]
+        if own in self._under_way:
+            raise StudyError(
+                f"{self.profile.name}: the start of {own} leads back to itself: set branches.start "
+                "of one of the arms to ''"
+            )
+        self._under_way.append(own)
+        parameters = self._of(arm)[kind]
+        inputs = self._inputs(arm, kind)
+        outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
+        if kind == "embedding" and parameters.keep_stem:
+            outputs += (STEM,)
+        if kind == "branches":
+            parameters = parameters.model_copy(update={"cluster_id": cluster})
+            outputs = (BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
+            if parameters.start in self.profile.arms:
+                # an arm's name stands for the file of its first branch
+                maker = self.stage(parameters.start, "branches")
+                file = f"{maker.parameters.run_dir}/{maker.outputs[0]}"
+                parameters = parameters.model_copy(update={"start": file})
+                inputs[file] = maker
+        self._under_way.pop()
+        found = Stage(own, parameters, inputs, outputs)
+        same = self._made.setdefault(_content(found), found)
+        self.stages.setdefault(same.name, same)
+        return same
+
+    def _of(self, arm: str) -> dict[str, StageParameters]:
+        return self.profile.arms[arm] if arm else self.profile.stages
+
+    def _inputs(self, arm: str, kind: str) -> dict[str, Stage]:
+        """Artefact -> stage; for the results also what the arms leave."""
+        inputs = {}
+        kept = kind in ("branches", "fusion") and self._of(arm)["embedding"].keep_stem
+        for name in (*INPUTS[kind], *([STEM] if kept else [])):
+            maker = name.partition("/")[0]
+            for i in range(self._of(arm)["clustering"].n_clusters if "{}" in name else 1):
+                inputs[name.format(i)] = self.stage(arm, maker, i)
+        if kind == "results":
+            for other, stages in self.profile.arms.items():
+                single = stages["clustering"].n_clusters == 1  # nothing to fuse
+                for name in (BRANCH.format(0),) if single else (CENTRES, FUSION):
+                    maker = self.stage(other, name.partition("/")[0])
+                    inputs[f"{FOLDER}/{other}/{name}"] = maker
+        return inputs
+
+
+def _content(stage: Stage) -> str:
+    """What the stage does, wherever it writes."""
+    parameters = stage.parameters.model_dump(exclude={"run_dir", "report_dir"})
+    return json.dumps([stage.kind, parameters, stage.needs])
+
+
+def find(stages: dict[str, Stage], wanted: str) -> list[str]:
+    """Stages that ``wanted`` means: a name, a notebook, its number, one branch, or an arm.
+
+    ``clustering`` and ``04`` mean the notebook in all arms, ``clustering@random`` in one of them,
+    ``@random`` all stages of an arm but those that it shares.
+
+    Raises:
+        StudyError: it means none.
+    """
+    found = [
+        name
+        for name, stage in stages.items()
+        for notebook in [stage.parameters.notebook]
+        if wanted in (name, stage.kind, notebook, notebook[:2], name.partition("/")[0])
+        or (wanted.startswith("@") and wanted[1:] == _arm(name))
+    ]
+    if not found:
+        names = ", ".join(f"{model.notebook[:2]} {model.stage}" for model in STAGES)
+        arms = list(dict.fromkeys(f"@{arm}" for arm in map(_arm, stages) if arm))
+        raise StudyError(f"no stage {wanted!r}; there are {', '.join([names, *arms])}")
+    return found
+
+
+def _arm(name: str) -> str:
+    """The arm in a stage's name; empty for the study's own."""
+    return name.partition("@")[2].partition("/")[0]
+
+
+def ancestry(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
+    """The stages named and all that they need, directly or not, in the order of ``stages``."""
+    wanted, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += stages[name].needs
+    return [name for name in stages if name in wanted]
+
+
+def reasons(stage: Stage) -> list[str]:
+    """Why the stage must run, in words; empty when it is up to date.
+
+    Raises:
+        StudyError: an input is missing.
+    """
+    # a link is another stage's folder, left from when the two were one
+    record = None if stage.folder.is_symlink() else read_record(stage.folder)
+    if record is None:
+        return ["it has not run"]
+    if record.status != "done":
+        return ["it was interrupted" if record.status == "running" else "it failed last time"]
+    why = differences(record.fingerprint, stage.fingerprint())
+    for name, digest in record.outputs.items():
+        path = stage.parameters.run / name
+        if not path.is_file():
+            why.append(f"{name} is missing")
+        elif file_digest(path) != digest:
+            why.append(f"{name} is not what the stage wrote")
+    why += [f"{name} is missing" for name in record.reports if not resolve(name).is_file()]
+    return why
+
+
+def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether files left by a run with fingerprint ``old`` are of no use to one with ``new``.
+
+    True when the library's code, a parameter or an input has changed, but for what cannot matter
+    to a checkpoint (``COSMETIC``, ``FREE``, and ``dataset.json``, which only says where data lie).
+    The code of the notebook is not looked at: drawing another picture must not train anew, and
+    what the notebook hands to the library is compared there.
+    """
+    modules = (name.split(".")[1] for name in changed(old["modules"], new["modules"]))
+    return (
+        any(name.split("_")[0] not in COSMETIC for name in modules)
+        or any(name not in FREE for name in changed(old["parameters"], new["parameters"]))
+        or any(name != DATASET for name in changed(old["inputs"], new["inputs"]))
+    )

@@ -1,0 +1,289 @@
+"""The comparison study of notebook 04: how the ways to split the tracks differ.
+
+Four methods start from the same first centres:
+
+- ``k-means``: no control;
+- ``PIk-means, published``: stops when no label changes;
+- ``PIk-means, balanced``: ours;
+- ``constrained``: size-constrained k-means, where every assignment is the cheapest one with equal
+  sizes, found without any control by moving samples along cheapest paths.
+
+All tables are tidy: one observation a row. Runs share one Gram matrix.
+"""
+
+import time
+import warnings
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import (
+    adjusted_rand_score,
+    fowlkes_mallows_score,
+    normalized_mutual_info_score,
+    pair_confusion_matrix,
+    rand_score,
+)
+
+from esiamfc_lib.clustering.assignment import rebalance, size_bounds
+from esiamfc_lib.clustering.centroids import check_unit_rows, gram
+from esiamfc_lib.clustering.pikmeans import PIKMeans
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.progress import Progress
+
+METHODS = {
+    "k-means": {"kp": 0.0, "ki": 0.0, "stop": "labels", "max_iter": 70},
+    "PIk-means, published": {"stop": "labels", "max_iter": 100},
+    "PIk-means, balanced": {"stop": "balanced"},
+}
+CONSTRAINED = "constrained"
+COMPARED = (*METHODS, CONSTRAINED)
+
+
+class EqualSizes:
+    """In place of a control: the cheapest assignment with equal sizes, by moves alone."""
+
+    stable = "no label changed"
+    settled = True
+
+    def __init__(self, n: int, k: int):
+        self.k, self.value = k, np.zeros(k)
+        self.bounds = size_bounds(n, k, 0.0)
+
+    def assign(self, table: np.ndarray):
+        """(n, k) distances → labels (n,) and sizes (k,)."""
+        labels = rebalance(table, table.argmin(axis=1), *self.bounds)
+        return labels, np.bincount(labels, minlength=self.k)
+
+
+class ConstrainedKMeans(PIKMeans):
+    """k-means under the same distance where every assignment has equal sizes."""
+
+    def _control(self, n: int) -> EqualSizes:
+        return EqualSizes(n, self.n_clusters)
+
+
+class Study:
+    """Video features with their Gram matrix, ready for many clusterings.
+
+    Args:
+        features: (n, d) rows of unit length.
+        kp, ki, tol_balance: of the PIk-means methods.
+        max_iter: of the balanced and the constrained method.
+
+    Raises:
+        StudyError: rows that are not finite or not of unit length.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        *,
+        kp: float = 0.005,
+        ki: float = 0.005,
+        tol_balance: float = 0.02,
+        max_iter: int = 500,
+    ):
+        check_unit_rows(features)
+        self.features = features
+        self.gram = gram(features)
+        self.settings = {"kp": kp, "ki": ki, "tol_balance": tol_balance, "max_iter": max_iter}
+
+    def fit(self, method: str, k: int, seed: int, **changes) -> PIKMeans:
+        """One run of a method; equal ``seed`` and ``k`` mean equal first centres.
+
+        Raises:
+            StudyError: an unknown method, or k larger than the number of tracks.
+        """
+        if method not in COMPARED:
+            raise StudyError(f"method {method!r}: must be one of {', '.join(COMPARED)}")
+        if k > len(self.features):
+            raise StudyError(f"k = {k}, but there are only {len(self.features)} tracks")
+        settings = {**self.settings, **METHODS.get(method, {}), **changes}
+        kind = ConstrainedKMeans if method == CONSTRAINED else PIKMeans
+        estimator = kind(k, n_init=1, random_state=seed, normalise=False, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say which converged
+            return estimator.fit(self.features, gram_matrix=self.gram)
+
+    def runs(
+        self, k: int, n_runs: int = 20, methods: Iterable[str] = COMPARED
+    ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """Every method from ``n_runs`` initialisations.
+
+        Returns:
+            A table with ``method``, ``run``, ``loss``, ``smallest``, ``largest``, ``spread``
+            (largest / smallest), ``iterations``, ``converged``, ``reason``, ``seconds``; and per
+            method the labels (n_runs, n).
+        """
+        methods = list(methods)
+        rows, labels = [], {method: [] for method in methods}
+        with Progress(total=n_runs * len(methods), desc=f"clustering, k = {k}", unit="run") as bar:
+            for method in methods:
+                for seed in range(n_runs):
+                    start = time.perf_counter()
+                    fitted = self.fit(method, k, seed)
+                    rows.append(
+                        {
+                            "method": method,
+                            "run": seed,
+                            **summary(fitted),
+                            "seconds": time.perf_counter() - start,
+                        }
+                    )
+                    labels[method].append(fitted.labels_)
+                    bar.update()
+        return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
+
+    def histories(
+        self, k: int, seed: int = 0, methods: Iterable[str] = COMPARED
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """How one run of each method went.
+
+        Returns:
+            ``method, iteration, loss, changes, spread``; and, a row for each cluster,
+            ``method, iteration, cluster, size, control``.
+        """
+        whole, single = [], []
+        for method in methods:
+            history = self.fit(method, k, seed).history_
+            t = np.arange(1, len(history["loss"]) + 1)
+            sizes = history["sizes"]
+            whole.append(
+                pd.DataFrame(
+                    {
+                        "method": method,
+                        "iteration": t,
+                        "loss": history["loss"],
+                        "changes": history["changes"],
+                        "spread": sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1),
+                    }
+                )
+            )
+            single.append(
+                pd.DataFrame(
+                    {
+                        "method": method,
+                        "iteration": np.repeat(t, k),
+                        "cluster": np.tile(np.arange(k), len(t)),
+                        "size": sizes.ravel(),
+                        "control": history["control"].ravel(),
+                    }
+                )
+            )
+        return pd.concat(whole, ignore_index=True), pd.concat(single, ignore_index=True)
+
+    def elbow(
+        self,
+        ks: Iterable[int] = range(2, 13),
+        n_runs: int = 20,
+        methods: Iterable[str] = ("k-means", "PIk-means, balanced"),
+    ) -> pd.DataFrame:
+        """Loss, spread and stability against k: the tables of :meth:`runs` with a column ``k`` and
+        ``agreement``, the mean Fowlkes–Mallows score of a run with the others."""
+        tables = []
+        for k in ks:
+            table, labels = self.runs(k, n_runs, methods)
+            agree = pd.concat(
+                [pairwise_agreement(found).assign(method=name) for name, found in labels.items()]
+            )
+            both = pd.concat([agree, agree.rename(columns={"run_a": "run_b", "run_b": "run_a"})])
+            mean = both.groupby(["method", "run_a"])["fowlkes_mallows"].mean().rename("agreement")
+            tables.append(table.join(mean, on=["method", "run"]).assign(k=k))
+        return pd.concat(tables, ignore_index=True)
+
+    def sensitivity(
+        self, k: int, gains: Iterable[float] = (5e-4, 5e-3, 5e-2, 5e-1), n_runs: int = 5
+    ) -> pd.DataFrame:
+        """Both stopping rules under every pair of gains: ``stop, kp, ki, run`` and as above."""
+        gains = list(gains)
+        cases = [
+            (method, kp, ki, seed)
+            for method in list(METHODS)[1:]
+            for kp in gains
+            for ki in gains
+            for seed in range(n_runs)
+        ]
+        rows = []
+        with Progress(cases, desc="gains", unit="run") as bar:
+            for method, kp, ki, seed in bar:
+                fitted = self.fit(method, k, seed, kp=kp, ki=ki)
+                rows.append({"method": method, "kp": kp, "ki": ki, "run": seed, **summary(fitted)})
+        return pd.DataFrame(rows)
+
+
+def summary(fitted: PIKMeans) -> dict:
+    """What the tables say of one run."""
+    smallest, largest = int(fitted.sizes_.min()), int(fitted.sizes_.max())
+    return {
+        "loss": fitted.loss_,
+        "smallest": smallest,
+        "largest": largest,
+        "spread": largest / smallest,
+        "iterations": fitted.n_iter_,
+        "converged": fitted.converged_,
+        "reason": fitted.stop_reason_,
+    }
+
+
+def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
+    """Agreement of all pairs of runs.
+
+    Args:
+        labels: (runs, n).
+
+    Returns:
+        ``run_a, run_b, jaccard, fowlkes_mallows, rand``, scores over pairs of tracks: 1 = equal.
+    """
+    rows = []
+    for a, b in combinations(range(len(labels)), 2):
+        (_, only_b), (only_a, both) = pair_confusion_matrix(labels[a], labels[b])
+        together = both + only_a + only_b
+        rows.append(
+            {
+                "run_a": a,
+                "run_b": b,
+                "jaccard": both / together if together else 1.0,
+                "fowlkes_mallows": fowlkes_mallows_score(labels[a], labels[b]),
+                "rand": rand_score(labels[a], labels[b]),
+            }
+        )
+    return pd.DataFrame(rows, columns=["run_a", "run_b", "jaccard", "fowlkes_mallows", "rand"])
+
+
+def agreement_matrix(labels: np.ndarray) -> np.ndarray:
+    """(runs, runs) Fowlkes–Mallows scores."""
+    scores = np.eye(len(labels))
+    for row in pairwise_agreement(labels).itertuples():
+        scores[row.run_a, row.run_b] = scores[row.run_b, row.run_a] = row.fowlkes_mallows
+    return scores
+
+
+def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.DataFrame:
+    """How well clusterings find known families; tracks of unknown family ("") are left out.
+
+    Args:
+        labels: per method (runs, n). families: (n,) names.
+
+    Returns:
+        ``method, run, ari`` (adjusted Rand index, 0 = chance), ``nmi``; empty when no family is
+        known.
+    """
+    families = np.asarray(families)
+    known = families != ""
+    return pd.DataFrame(
+        [
+            {
+                "method": method,
+                "run": i,
+                "ari": adjusted_rand_score(families[known], run_[known]),
+                "nmi": normalized_mutual_info_score(families[known], run_[known]),
+            }
+            for method, found in labels.items()
+            for i, run_ in enumerate(found)
+            if known.any()
+        ],
+        columns=["method", "run", "ari", "nmi"],
+    )

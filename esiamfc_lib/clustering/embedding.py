@@ -1,0 +1,332 @@
+"""The embedding: one unit vector, the **video feature**, for every track.
+
+A track's exemplars go through the baseline; each gives a vector of 6 × 6 × channels numbers, scaled
+to unit length. **Screening** keeps the frames that agree most with the others (occluded and blurred
+ones drop out); the mean of those, scaled to unit length, is the track's video feature.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from esiamfc_lib.clustering.centroids import check_unit_rows
+from esiamfc_lib.curation.curate import spread
+from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.data.store import CropStore
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.checkpoints import write_atomically
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, folded
+from esiamfc_lib.runtime.devices import choose_device, choose_precision
+from esiamfc_lib.runtime.progress import Progress
+
+FORMAT = 1
+MARGIN = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2  # around the exemplar in a crop
+JOB_TRACKS = 8  # tracks that a worker gets at a time
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """Video features and where they come from.
+
+    Attributes:
+        features: (n, d) float32, rows of unit length.
+        tracks: (n,) track of every row, "video/track_id".
+        table: one row for every track of the store, dropped ones too: ``track``, ``frames`` (in the
+            store), ``sampled``, ``kept``, ``agreement`` (mean cosine of the kept frames with the
+            track's others), ``screened_frames`` (frame numbers, separated by spaces), ``reason``
+            ("" or why the track or some of its frames were left out).
+        weights_digest: of the network's file.
+    """
+
+    features: np.ndarray
+    tracks: np.ndarray
+    table: pd.DataFrame
+    weights_digest: str = ""
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything into one ``.npz``; the same content gives the same bytes."""
+        columns = {f"table_{name}": _plain(self.table[name]) for name in self.table}
+        write_atomically(
+            path,
+            lambda file: np.savez(
+                file,
+                format=FORMAT,
+                features=self.features,
+                tracks=np.asarray(self.tracks, str),
+                weights_digest=self.weights_digest,
+                **columns,
+            ),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: the ``.npz``.
+            weights_digest: of the weights the features must come from; None: any.
+
+        Raises:
+            StudyError: missing or no feature file, features of other weights, or not unit vectors.
+        """
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = {name: file[name] for name in file.files}
+            table = pd.DataFrame(
+                {
+                    name.removeprefix("table_"): found[name]
+                    for name in found
+                    if name.startswith("table_")
+                }
+            )
+            loaded = cls(
+                found["features"],
+                found["tracks"].astype(object),
+                table,
+                str(found["weights_digest"]),
+            )
+        except FileNotFoundError:
+            raise StudyError(f"no video features at {path}: run notebook 03 first") from None
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise StudyError(f"{path} is not a file of video features: {error}") from error
+        if weights_digest is not None and loaded.weights_digest != weights_digest:
+            raise StudyError(
+                f"{path} holds features of weights {loaded.weights_digest[:12] or '?'}"
+                f", not of {weights_digest[:12]}: run notebook 03 again"
+            )
+        check_unit_rows(loaded.features, str(path))
+        return loaded
+
+
+def embed(
+    store: CropStore,
+    model: SiamFC,
+    *,
+    frames_per_track: int = 40,
+    min_frames: int = 4,
+    keep_fraction: float = 0.95,
+    batch_size: int = 64,
+    device: str = "auto",
+    precision: str = "fp32",
+    weights_digest: str = "",
+    workers: int = 1,
+    scheduler: str = "",
+) -> VideoFeatures:
+    """Video features of all tracks of a store.
+
+    Crops stream through the network: beside the result, one batch and one track are in memory.
+
+    Args:
+        frames_per_track: evenly spaced; at most.
+        min_frames: tracks with fewer are left out.
+        keep_fraction: share of a track's frames that screening keeps.
+        batch_size: exemplars in a forward pass.
+        device, precision: as in training; ``bf16`` moves a feature by about 1e-3.
+        weights_digest: of the network's file, kept with the result.
+        workers: processes. scheduler: address of a Dask scheduler, whose workers then do it; they
+            must see the store's folder.
+
+    Raises:
+        StudyError: no track has enough frames, the network gives zeros or NaN, no such device.
+    """
+    tracks = store.tracks
+    table = pd.DataFrame(
+        {
+            "track": tracks["track"].astype(str),
+            "frames": tracks["frames"],
+            "sampled": 0,
+            "kept": 0,
+            "agreement": np.nan,
+            "screened_frames": "",
+            "reason": "",
+        }
+    )
+    long_enough = np.flatnonzero(tracks["frames"] >= min_frames)
+    table.loc[tracks["frames"] < min_frames, "reason"] = f"fewer than {min_frames} frames"
+    if not len(long_enough):
+        raise StudyError(f"{store.path}: none of {len(tracks)} tracks has {min_frames} frames")
+    target = choose_device(device)
+    work = partial(
+        _embed_tracks,
+        store=store,
+        model=folded(model).to(target, memory_format=torch.channels_last),
+        frames_per_track=frames_per_track,
+        keep_fraction=keep_fraction,
+        batch_size=batch_size,
+        bf16=choose_precision(precision, target)[0] == "bf16",
+    )
+    jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
+    features = None
+    with Progress(total=len(long_enough), desc="embedding", unit="track") as bar:
+        done = (result for part in spread(work, jobs, workers, scheduler) for result in part)
+        for row, (track, feature, kept, agreement, frames) in enumerate(done):
+            if features is None:
+                features = np.empty((len(long_enough), len(feature)), np.float32)
+            features[row] = feature
+            screened = " ".join(str(frame) for frame in frames[~kept])
+            table.loc[track, ["sampled", "kept", "agreement", "screened_frames", "reason"]] = [
+                len(kept),
+                int(kept.sum()),
+                float(agreement[kept].mean()),
+                screened,
+                "" if kept.all() else "the screened frames agree least with the others",
+            ]
+            bar.update()
+    return VideoFeatures(features, tracks["track"].to_numpy()[long_enough], table, weights_digest)
+
+
+def _embed_tracks(
+    tracks: np.ndarray,
+    store: CropStore,
+    model: torch.nn.Module,
+    frames_per_track: int,
+    keep_fraction: float,
+    batch_size: int,
+    bf16: bool,
+) -> list[tuple]:
+    """Per track: its index, video feature, frames kept, agreement of the frames, their numbers."""
+    chosen = [evenly_spaced(len(store.frames(track)), frames_per_track) for track in tracks]
+    exemplars = (
+        exemplar(store, track, i)
+        for track, frames in zip(tracks, chosen, strict=True)
+        for i in frames
+    )
+    vectors = frame_features(exemplars, model, batch_size, bf16)
+    results = []
+    for track, frames in zip(tracks, chosen, strict=True):
+        own = np.stack(list(islice(vectors, len(frames))))
+        kept, agreement = screen(own, keep_fraction)
+        feature = own[kept].mean(axis=0, dtype=np.float64)
+        length = np.linalg.norm(feature)
+        if not length > 0:
+            raise StudyError(
+                f"track {store.tracks['track'][track]!r}: the network's features are zero or NaN"
+            )
+        results.append((track, feature / length, kept, agreement, store.frames(track)[frames]))
+    return results
+
+
+def exemplar(store: CropStore, track: int, i: int) -> np.ndarray:
+    """The i-th exemplar of a track, the middle of its crop: uint8 (127, 127, 3) RGB."""
+    middle = slice(MARGIN, MARGIN + EXEMPLAR_SIZE)
+    return store.read(track, i)[middle, middle]
+
+
+def frame_features(
+    exemplars: Iterable[np.ndarray], model: torch.nn.Module, batch_size: int, bf16: bool = False
+) -> Iterator[np.ndarray]:
+    """Unit-length feature vectors of a stream of exemplars, (36·channels,) float32 each.
+
+    Args:
+        exemplars: uint8 (127, 127, 3) RGB.
+        model: a ``SiamFC`` in eval mode.
+    """
+    device = next(model.parameters()).device
+    exemplars = iter(exemplars)
+    while batch := list(islice(exemplars, batch_size)):
+        images = torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2)
+        images = images.float().contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            features = model.features(images).float().flatten(1)
+        yield from torch.nn.functional.normalize(features, dim=1).cpu().numpy()
+
+
+def evenly_spaced(n: int, count: int) -> np.ndarray:
+    """At most ``count`` positions among ``n``, evenly spaced, both ends included."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int))
+
+
+def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which frames of a track agree most with the others.
+
+    All pairs are compared in one matrix product.
+
+    Args:
+        features: (m, d) rows of unit length.
+        keep_fraction: share of frames to keep, rounded up.
+
+    Returns:
+        kept (m,) bool, and agreement (m,): mean cosine of every frame with the others.
+    """
+    m = len(features)
+    agreement = (features @ features.sum(axis=0) - 1.0) / max(m - 1, 1)
+    order = np.argsort(-agreement, kind="stable")
+    kept = np.zeros(m, bool)
+    kept[order[: int(np.ceil(keep_fraction * m - 1e-9))]] = True
+    return kept, agreement
+
+
+def nearest_agreement(
+    features: np.ndarray, groups: np.ndarray, videos: np.ndarray
+) -> tuple[float, float]:
+    """How often a track's nearest track is of the same group.
+
+    Tracks of one video share their background, so only tracks of other videos count.
+
+    Args:
+        features: (n, d) rows of unit length. groups, videos: (n,) names.
+
+    Returns:
+        share of tracks whose nearest one is of the same group, and the share to expect of one
+        drawn by chance; both NaN where all tracks are of one video.
+    """
+    allowed = videos[:, None] != videos[None, :]
+    counted = allowed.any(axis=1)
+    if not counted.any():
+        return float("nan"), float("nan")
+    same = groups[:, None] == groups[None, :]
+    cosine = np.where(allowed, features @ features.T, -np.inf)
+    nearest = same[np.arange(len(groups)), cosine.argmax(axis=1)]
+    chance = (same & allowed).sum(axis=1)[counted] / allowed.sum(axis=1)[counted]
+    return float(nearest[counted].mean()), float(chance.mean())
+
+
+def fusion_weights(
+    store: CropStore, tracks: Iterable[int], model: ESiamFC, batch_size: int = 64
+) -> np.ndarray:
+    """(n, k) float32: the weights that an ensemble gives its branches, for one exemplar a track.
+
+    Args:
+        tracks: indices; the exemplar is the one in the middle of the track.
+        model: on the CPU, in eval mode.
+    """
+    exemplars = (exemplar(store, track, len(store.frames(track)) // 2) for track in tracks)
+    rows = []
+    while batch := list(islice(exemplars, batch_size)):
+        images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            rows.append(model.weights(model.stem(images)).numpy())
+    return np.concatenate(rows)
+
+
+def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.ndarray:
+    """(n, side, side, 3) uint8 RGB: the exemplar in the middle of each of ``tracks`` (ids).
+
+    Raises:
+        StudyError: a track that the store does not hold.
+    """
+    index = {track: i for i, track in enumerate(store.tracks["track"])}
+    pictures = []
+    for track in tracks:
+        if track not in index:
+            raise StudyError(f"{store.path} has no track {track!r}")
+        picture = exemplar(store, index[track], len(store.frames(index[track])) // 2)
+        pictures.append(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))
+    return np.stack(pictures)
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    """A column as an array that needs no pickle."""
+    return column.to_numpy(str) if column.dtype.kind not in "biuf" else column.to_numpy()

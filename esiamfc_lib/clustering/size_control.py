@@ -1,0 +1,274 @@
+"""The control of the cluster sizes, and the loop that moves centres and control in turn.
+
+The control is added to the distances: a cluster that is too large moves away from every sample.
+With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its integral part is the
+price, or Lagrange multiplier, of the constraint that all sizes are equal; its proportional part
+damps the search.
+
+A gain is in units of distance: a sample changes its cluster when the control has moved by the gap
+between two distances. The published 0.005 is small beside the gaps between deep features (0.05 and
+more), so the control creeps, and long before the sizes are equal there comes an iteration in which
+no label changes, where the published rule stops. Large gains overshoot: whole groups of samples
+jump to and fro. :class:`BalancedControl` therefore adapts the step, and a gain is only its first
+length: the published values can stay, and what a user sets is the tolerance.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from esiamfc_lib.clustering.assignment import excess, prices, rebalance, size_bounds
+from esiamfc_lib.clustering.centroids import Samples, distances, namespace, to_numpy
+
+EASING = 20  # moves of the centres for which a balanced run eases in, at most
+FLOOD = 0.05  # share of all samples by which the imbalance may grow in a step while easing in
+CONTROL_STEPS = 60  # steps of the controller between two moves of the centres
+DEAD_BAND = 0.5  # part of the tolerance that the controller aims at
+LONGER, SHORTER = 1.3, 0.5  # how a step grows while the error keeps its sign, or shrinks
+WORSE = 2  # a step is taken back when it leaves this many times the samples to move
+FEW = 20  # samples that are sooner moved one by one than by steps of the controller
+PATIENCE = 10  # iterations without a smaller loss after which a balanced run is held tighter
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run from one initialisation.
+
+    Attributes:
+        labels: (n,) int64; control: (k,) control term of that assignment; loss: sum of squared
+            distances to the centres of ``labels``.
+        history: per iteration ``loss`` (t,), ``sizes`` and ``control`` (t, k), ``changes`` (t,).
+        converged: whether the stopping rule was met; reason: how the run ended, in words.
+    """
+
+    labels: np.ndarray
+    control: np.ndarray
+    loss: float
+    history: dict[str, np.ndarray]
+    converged: bool
+    reason: str
+
+
+class PublishedControl:
+    """One step of the control for every move of the centres; gains 0 make it plain k-means."""
+
+    stable = "no label changed"
+    settled = True
+
+    def __init__(self, kp: float, ki: float, k: int):
+        self.kp, self.ki, self.k = kp, ki, k
+        self.error = np.zeros(k)  # before the first assignment all sizes count as equal
+        self.integral = np.zeros(k)
+        self.value = np.zeros(k)
+
+    def assign(self, table):
+        """Clusters of the smallest distance + control, and their sizes.
+
+        Args:
+            table: (n, k) distances, NumPy array or torch tensor.
+
+        Returns:
+            (n,) labels of the table's type, and (k,) sizes as a NumPy array.
+        """
+        self.integral = self.integral + self.error
+        self.value = self.kp * self.error + self.ki * self.integral
+        labels, sizes = _nearest(table, self.value)
+        if (sizes == 0).any():
+            labels, sizes = _fill_empty(table, labels, sizes)
+        self.error = sizes / sizes.mean() - 1
+        return labels, sizes
+
+
+class BalancedControl:
+    """A controller that ends with every size within tolerance.
+
+    It eases in: for the first moves of the centres it takes one step for each, as published, so
+    that clusters find their places before they are made equal. That is what a control has over a
+    hard constraint: the loss ends several per cent lower. Easing in ends early when sizes are
+    within tolerance, or when a step was too long and a whole group of samples would change sides.
+
+    From then on (``settled``) the controller runs on the given distances until all sizes are within
+    tolerance, and only then may the centres move. A step costs n × k additions, a move n × d × k,
+    so it can be given its time. The last ``FEW`` samples, and what it leaves over after
+    ``CONTROL_STEPS`` (equal samples, for one, cannot be told apart by prices), are moved along
+    cheapest paths. Every assignment is now
+    within tolerance, and the cheapest one for its sizes.
+
+    There is a dead band: the controller acts when a size has left the tolerance, and then aims at
+    the middle of it. As the labels settle, sizes stay inside and the control rests; the iterations
+    are then those of k-means with fixed offsets, which come to an end. Where sizes keep wandering
+    within the tolerance instead, :meth:`tighten` takes that freedom away.
+
+    Args:
+        kp, ki: first step lengths. tolerance: largest ``|size - mean| / mean``.
+        easing: moves of the centres to ease in for, at most.
+
+    Attributes:
+        settled: whether the last assignment, and so every later one, is within tolerance.
+    """
+
+    stable = "no label changed and every size within tolerance"
+
+    def __init__(self, kp: float, ki: float, n: int, k: int, tolerance: float, easing: int = 0):
+        self.kp, self.ki, self.k = kp, ki, k
+        self.bounds = size_bounds(n, k, tolerance)
+        self.aim = size_bounds(n, k, tolerance * DEAD_BAND)
+        self.equal = size_bounds(n, k, 0.0)
+        self.easing = easing
+        self.settled = False
+        self._last, self._to_move = None, n  # while easing in: the sizes that the next step answers
+        self.value = np.zeros(k)
+        self._restart()
+
+    def tighten(self) -> bool:
+        """From now on allow only the whole numbers next to the mean; False if it is so already."""
+        loose = self.bounds != self.equal
+        self.bounds = self.aim = self.equal
+        return loose
+
+    def assign(self, table):
+        """As :meth:`PublishedControl.assign`; once settled, every size is within tolerance."""
+        if not self.settled and self._last is not None:
+            self._step(self._last)
+        labels, sizes = _nearest(table, self.value)
+        to_move = excess(sizes, *self.bounds)
+        flood = to_move > self._to_move + FLOOD * len(labels)
+        self.settled = self.settled or to_move == 0 or self.easing == 0 or flood
+        if to_move == 0:
+            return labels, sizes
+        if not self.settled:
+            self.easing -= 1
+            self._last, self._to_move = sizes, to_move
+            return _fill_empty(table, labels, sizes) if (sizes == 0).any() else (labels, sizes)
+        labels, sizes = self._search(table, labels, sizes)
+        if excess(sizes, *self.bounds) == 0:
+            return labels, sizes
+        cost = to_numpy(table)
+        moved = rebalance(cost, to_numpy(labels), *self.aim)
+        self.value = prices(cost, moved)
+        xp = namespace(table)
+        return xp.asarray(moved, device=table.device), np.bincount(moved, minlength=self.k)
+
+    def _search(self, table, labels, sizes):
+        """Run the controller on fixed distances until few samples are left to move, or for
+        ``CONTROL_STEPS``; a step after which far more were left is taken back and halved.
+
+        Returns:
+            Labels and sizes of the best step.
+        """
+        self._restart()
+        best = excess(sizes, *self.aim), self.value, labels, sizes
+        for _ in range(CONTROL_STEPS):
+            if best[0] <= FEW:
+                break
+            self._step(sizes)
+            labels, sizes = _nearest(table, self.value)
+            left = excess(sizes, *self.aim)
+            if left < best[0]:
+                best = left, self.value, labels, sizes
+            elif left > WORSE * best[0]:
+                _, self.value, _, sizes = best
+                self._before = sizes / sizes.mean() - 1
+                self._length = self._length * SHORTER
+        _, self.value, labels, sizes = best
+        return labels, sizes
+
+    def _restart(self) -> None:
+        self._before = np.zeros(self.k)
+        self._length = np.ones(self.k)
+
+    def _step(self, sizes: np.ndarray) -> None:
+        """One step of ``kp·e + ki·Σe``, with its length adapted to each cluster."""
+        error = sizes / sizes.mean() - 1
+        trend = error * self._before
+        self._length = self._length * np.where(trend > 0, LONGER, np.where(trend < 0, SHORTER, 1.0))
+        change = self.ki * error + self.kp * (error - self._before)
+        self.value = self.value + self._length * change
+        self._before = error
+
+
+def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter: int) -> Run:
+    """Assign the samples and move the centres in turn, from where ``samples`` was started.
+
+    The run converges when no label changes. A balanced run whose loss stops falling while labels go
+    on changing is tightened once, and ended the next time; if it ends without having converged, its
+    iteration of smallest loss is the result.
+    """
+    balanced = isinstance(control, BalancedControl)
+    history = {"loss": [], "sizes": [], "control": [], "changes": []}
+    best, least, least_at, labels = None, np.inf, 0, None
+    table = distances(samples.products())
+    for iteration in range(max_iter):
+        previous = labels
+        labels, sizes = control.assign(table)
+        changes = samples.n if previous is None else int((labels != previous).sum())
+        if changes:
+            samples.move(labels, sizes)
+            table = distances(samples.products())
+        loss = _loss(table, labels)
+        for name, value in (
+            ("loss", loss),
+            ("sizes", sizes),
+            ("control", control.value),
+            ("changes", changes),
+        ):
+            history[name].append(value)
+        if loss < least or changes == 0 or not (balanced and control.settled):
+            best, least, least_at = (labels, control.value, loss), loss, iteration
+        if not control.settled:
+            least = np.inf
+        elif changes == 0:
+            reason = control.stable
+            break
+        elif iteration - least_at >= PATIENCE:
+            if not control.tighten():
+                reason = f"no smaller loss for {PATIENCE} iterations"
+                break
+            least, least_at = np.inf, iteration
+    else:
+        reason = f"max_iter={max_iter} reached while {changes} labels changed"
+    labels, value, loss = best
+    return Run(
+        to_numpy(labels).astype(np.int64),
+        value,
+        loss,
+        {name: np.array(values) for name, values in history.items()},
+        changes == 0,
+        reason,
+    )
+
+
+def _nearest(table, value: np.ndarray):
+    """Clusters of the smallest distance + control (the first of equals), and their sizes."""
+    xp = namespace(table)
+    if xp is np:  # column by column, several times faster than argmin along such short rows
+        nearest, labels = table[:, 0] + value[0], np.zeros(len(table), np.int16)
+        for j in range(1, table.shape[1]):
+            other = table[:, j] + value[j]
+            np.maximum(labels, (other < nearest) * np.int16(j), out=labels)
+            np.minimum(nearest, other, out=nearest)
+        labels = labels.astype(np.int64)
+    else:
+        labels = xp.argmin(table + xp.asarray(value, device=table.device), axis=1)
+    return labels, to_numpy(xp.bincount(labels, minlength=table.shape[1]))
+
+
+def _fill_empty(table, labels, sizes):
+    """Give every empty cluster the sample that is farthest from its own centre."""
+    own = to_numpy(_own(table, labels)).copy()
+    filled, sizes = to_numpy(labels).copy(), sizes.copy()
+    for empty in np.flatnonzero(sizes == 0):
+        farthest = int(np.where(sizes[filled] > 1, own, -np.inf).argmax())
+        sizes[filled[farthest]] -= 1
+        sizes[empty] += 1
+        filled[farthest], own[farthest] = empty, 0.0
+    return namespace(table).asarray(filled, device=table.device), sizes
+
+
+def _own(table, labels):
+    """(n,) distance of every sample to the centre of its cluster."""
+    return table[namespace(table).arange(len(table), device=table.device), labels]
+
+
+def _loss(table, labels) -> float:
+    return float((_own(table, labels) ** 2).sum())

@@ -1,0 +1,168 @@
+"""From frames to crops: the part of curation that runs in the worker processes.
+
+A frame is decoded once; every object in it is cut out in one step and encoded once. The result
+goes back as JPEG bytes, so that one process can write it.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+
+from esiamfc_lib.data.geometry import (
+    CONTEXT,
+    EXEMPLAR_SIZE,
+    SEARCH_SIZE,
+    center,
+    context_side,
+    crop,
+    decode_image,
+    encode_jpeg,
+    four_channels,
+    mean_colour,
+    search_side,
+)
+from esiamfc_lib.data.store_index import digest_of
+from esiamfc_lib.data.vid import Object, Problem, box_fault, parse_annotation
+from esiamfc_lib.errors import StudyError
+
+
+class FrameFiles(NamedTuple):
+    """One frame's two files: a path, the content itself, or None where there is no such file."""
+
+    frame: int
+    annotation: Path | bytes | None
+    image: Path | bytes | None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A few frames of one video; ``last`` marks the end of the video."""
+
+    split: str
+    video: str
+    frames: tuple[FrameFiles, ...]
+    last: bool
+
+
+class Crop(NamedTuple):
+    """One object of one frame, cut out: JPEG bytes and their CRC-32."""
+
+    frame: int
+    object: Object
+    jpeg: bytes
+    crc: int
+
+
+@dataclass
+class Cut:
+    """What became of a chunk; ``digests`` holds one digest a frame, of its two files."""
+
+    split: str
+    video: str
+    last: bool
+    crops: list[Crop] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    digests: dict[int, str] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+
+
+def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
+    """Cut all crops of a chunk; whatever is broken is skipped and reported, never raised."""
+    # The processes are the parallelism: OpenCV's own threads would only compete with them.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    result = Cut(chunk.split, chunk.video, chunk.last)
+    for files in chunk.frames:
+        cut_frame(files, result, jpeg_quality)
+    cv2.setNumThreads(threads)
+    return result
+
+
+def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
+    """Add one frame's crops and problems to ``result``."""
+    annotation_data, image_data, fault = read_files(files)
+    result.digests[files.frame] = digest_of([annotation_data, image_data])
+    try:
+        if fault:
+            raise StudyError(fault)
+        annotation = parse_annotation(annotation_data)
+        result.size = result.size or (annotation.width, annotation.height)
+        objects = usable(files.frame, annotation, result)
+        if not objects:
+            return
+        image = decode_image(image_data)
+        check_size(image, annotation)
+    except StudyError as error:
+        result.problems.append(Problem(result.split, result.video, files.frame, -1, str(error)))
+        return
+    border, image = mean_colour(image), four_channels(image)
+    for item in objects:
+        jpeg = encode_jpeg(search_crop(image, item.box, border), jpeg_quality)
+        result.crops.append(Crop(files.frame, item, jpeg, zlib.crc32(jpeg)))
+
+
+def read_files(files: FrameFiles) -> tuple[bytes, bytes, str]:
+    """A frame's XML and JPEG, empty where they cannot be read, and what is wrong with them, or "".
+
+    The words hold no path, so that a list of problems is the same wherever the data lies.
+    """
+    contents, faults = [], []
+    for file, kind in ((files.annotation, "XML"), (files.image, "JPEG")):
+        data = file if isinstance(file, bytes) else b""
+        if file is None:
+            faults.append(f"missing {kind}")
+        elif isinstance(file, Path):
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                faults.append(f"unreadable {kind}: {error.strerror}")
+        contents.append(data)
+    return contents[0], contents[1], ", ".join(faults)
+
+
+def video_content(frames: list[FrameFiles]) -> str:
+    """Digest of all files of a video."""
+    digests = (digest_of(read_files(files)[:2]) for files in sorted(frames, key=lambda f: f.frame))
+    return digest_of(digest.encode() for digest in digests)
+
+
+def usable(frame: int, annotation, result: Cut) -> list[Object]:
+    """The objects of a frame that can be cropped; the others become problems."""
+    chosen: dict[int, Object] = {}
+    for item in annotation.objects:
+        fault = box_fault(item.box, annotation.width, annotation.height)
+        if item.track_id in chosen:
+            fault = "track appears twice in the frame"
+        if fault:
+            result.problems.append(Problem(result.split, result.video, frame, item.track_id, fault))
+        else:
+            chosen[item.track_id] = item
+    return list(chosen.values())
+
+
+def check_size(image, annotation) -> None:
+    """The boxes count pixels of a frame of the annotated size.
+
+    Raises:
+        StudyError: the image has another size.
+    """
+    height, width = image.shape[:2]
+    if (width, height) != (annotation.width, annotation.height):
+        raise StudyError(
+            f"size differs: XML {annotation.width}×{annotation.height}, image {width}×{height}"
+        )
+
+
+def search_crop(image, box, border=None):
+    """The 255×255 crop about a box: its central 127 pixels are the exemplar.
+
+    Args:
+        image: uint8 (H, W, 3) RGB frame, or with four channels.
+        box: ``x, y, w, h``.
+        border: colour outside the frame, by default the frame's mean.
+    """
+    side = search_side(context_side(box[2], box[3], CONTEXT), EXEMPLAR_SIZE, SEARCH_SIZE)
+    return crop(image, center(box), side, SEARCH_SIZE, border)

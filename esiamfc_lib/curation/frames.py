@@ -1,0 +1,111 @@
+"""Where curation reads from: a folder in VID layout, or a tar archive of one (``archive``).
+
+Both have ``signatures``, to see that a store is continued from the same source, ``total`` and
+``unit`` for the progress bar, and ``chunks(skip)``: the frames, a few at a time, video by video.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from esiamfc_lib.curation.crops import Chunk, FrameFiles, video_content
+from esiamfc_lib.data.store_index import digest_of
+from esiamfc_lib.data.vid import VID
+from esiamfc_lib.errors import StudyError
+
+CHUNK_FRAMES = 16
+Name = tuple[str, str]  # split, video
+
+
+class FolderSource:
+    """A VID root on disk.
+
+    Args:
+        root: the folder with ``Data/VID`` and ``Annotations/VID``.
+        splits: which of ``train`` and ``val``.
+        part: (i, n): every n-th video from the i-th on (0-based), for machines that share the work.
+
+    Raises:
+        StudyError: no VID layout, a folder cannot be listed, or two videos share a name.
+    """
+
+    unit = "frame"
+
+    def __init__(self, root: Path, splits: tuple[str, ...], part: tuple[int, int] = (0, 1)):
+        self._vid = {split: VID(root, split) for split in splits}
+        names = [(split, video) for split in sorted(splits) for video in self._vid[split].videos]
+        videos = [video for _, video in names]
+        if len(set(videos)) < len(videos):
+            twice = sorted({video for video in videos if videos.count(video) > 1})
+            raise StudyError(f"{root}: the video {twice[0]} is in two splits")
+        if not videos:
+            raise StudyError(f"{root} holds no videos in {', '.join(splits)}")
+        self.names: list[Name] = names[part[0] :: part[1]]
+        # Threads, because on a network file system listing is waiting.
+        with ThreadPoolExecutor(8) as threads:
+            listed = list(threads.map(self._list, self.names))
+        self.n_frames = {name: count for name, (count, _) in zip(self.names, listed, strict=True)}
+        self.signatures = {
+            "/".join(name): signature
+            for name, (_, signature) in zip(self.names, listed, strict=True)
+        }
+
+    @property
+    def total(self) -> int:
+        """Frames of all videos."""
+        return sum(self.n_frames.values())
+
+    def _list(self, name: Name) -> tuple[int, str]:
+        """Number of frames, and a digest of the names, sizes and times of a video's files."""
+        vid, lines, stems = self._vid[name[0]], [], set()
+        for path in (vid.frame_path(name[1], 0), vid.annotation_path(name[1], 0)):
+            if not path.parent.is_dir():
+                continue
+            try:
+                with os.scandir(path.parent) as entries:
+                    for entry in entries:
+                        if entry.name.endswith(path.suffix):
+                            stat = entry.stat()
+                            lines.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}")
+                            stems.add(entry.name.removesuffix(path.suffix))
+            except OSError as error:
+                raise StudyError(f"cannot list {path.parent}: {error.strerror}") from error
+        return len(stems), digest_of(line.encode() for line in sorted(lines))
+
+    def content(self, key: str) -> str:
+        """Digest of all files of the video ``split/video``."""
+        split, _, video = key.partition("/")
+        return video_content(self._frames(split, video))
+
+    def chunks(self, skip: set[Name], most: int = 0) -> Iterator[Chunk]:
+        """The videos not in ``skip``, in order; ``most`` > 0: about so many frames a video."""
+        for split, video in self.names:
+            if (split, video) not in skip:
+                yield from chunked(split, video, self._frames(split, video, most))
+
+    def _frames(self, split: str, video: str, most: int = 0) -> list[FrameFiles]:
+        vid = self._vid[split]
+        images, annotations = map(set, vid.frames(video))
+        numbers = sorted(images | annotations)
+        if most and len(numbers) > most:
+            numbers = numbers[:: len(numbers) // most][:most]
+        return [
+            FrameFiles(
+                n,
+                vid.annotation_path(video, n) if n in annotations else None,
+                vid.frame_path(video, n) if n in images else None,
+            )
+            for n in numbers
+        ]
+
+
+def chunked(split: str, video: str, frames: list[FrameFiles]) -> Iterator[Chunk]:
+    """A video's frames in chunks of at most ``CHUNK_FRAMES``; an empty video is one empty chunk."""
+    for start in range(0, max(len(frames), 1), CHUNK_FRAMES):
+        yield Chunk(
+            split,
+            video,
+            tuple(frames[start : start + CHUNK_FRAMES]),
+            last=start + CHUNK_FRAMES >= len(frames),
+        )

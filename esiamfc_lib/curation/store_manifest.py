@@ -1,0 +1,107 @@
+"""The files of a crop store beside its shards: manifest, problems, lock; written kill-safe."""
+
+import csv
+import fcntl
+import io
+import json
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+
+from esiamfc_lib.data.store import FORMAT, shard_files, store_digest
+from esiamfc_lib.data.store_index import Index, digest_of
+from esiamfc_lib.errors import StudyError
+
+
+class DiskFullError(StudyError):
+    """The disk is full; finished videos are safe."""
+
+
+def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> dict:
+    """What a finished store says about itself."""
+    digests = np.array(index.digests())
+    crop_shard = index.shard[index.track_video].repeat(np.diff(index.offset))
+    shards = [
+        {
+            "file": file.name,
+            "videos": int((index.shard == n).sum()),
+            "crops": int((crop_shard == n).sum()),
+            "bytes": int(index.n_bytes[crop_shard == n].sum()),
+            "digest": digest_of(d.encode() for d in digests[index.shard == n]),
+        }
+        for n, file in enumerate(shard_files(path))
+    ]
+    return {
+        "format": FORMAT,
+        "complete": True,
+        "parameters": parameters,
+        **summary,
+        "videos": len(index.video),
+        "tracks": len(index.track_id),
+        "crops": len(index.frame),
+        "bytes": int(index.n_bytes.sum()),
+        "source": digest_of(content.encode() for content in index.content),
+        "digest": store_digest(index),
+        "shards": shards,
+        "made_with": {"opencv": cv2.__version__, "lmdb": lmdb.__version__, "numpy": np.__version__},
+    }
+
+
+def lock(path: Path):
+    """Hold the store for this process; released when the file is closed or the process ends.
+
+    Raises:
+        StudyError: another process holds it, or the folder cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / ".lock").open("w")
+    except OSError as error:
+        raise StudyError(f"cannot write to {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StudyError(f"another process is writing the crop store {path}") from error
+    return file
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """Which parameters differ, in words."""
+    return [
+        f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def write_problems(path: Path, records: list[Index]) -> Path:
+    """Write ``problems.csv``: split, video, frame, track_id (-1: all), reason."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["split", "video", "frame", "track_id", "reason"])
+    for record in sorted(records, key=lambda r: (r.split[0], r.video[0])):
+        table.writerows([record.split[0], *row] for row in record.problem)
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return path
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON so that a kill leaves the old file or the new one."""
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one.
+
+    Raises:
+        DiskFullError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise DiskFullError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,289 @@
+"""Writing the crop store: one writer, and a video's record in one transaction with its crops.
+
+A kill at any moment loses the video in work and nothing else. Videos are added in a fixed order,
+so that a store that was interrupted and continued equals one that was not.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from esiamfc_lib.curation.crops import Cut
+from esiamfc_lib.curation.store_manifest import (
+    DiskFullError,
+    differences,
+    lock,
+    manifest_of,
+    write_bytes,
+    write_json,
+)
+from esiamfc_lib.data.store import (
+    FORMAT,
+    crop_key,
+    read_json,
+    read_records,
+    record_key,
+    shard_files,
+)
+from esiamfc_lib.data.store_index import Index, digest_of, join
+from esiamfc_lib.data.vid import Object, Problem, gather_tracks
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.progress import progress
+
+MAP_SIZE = 1 << 40  # address space, not disk: the file grows as it is written
+SHARD_BYTES = 4 << 30  # beyond this a new shard is begun
+COMMIT_BYTES = 64 << 20  # what a transaction holds in memory: very long videos take several
+# LMDB reports a write that fitted only in part as an input/output error.
+NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO]
+
+
+class StoreWriter:
+    """Adds videos to a store one after the other and closes it with its index.
+
+    Args:
+        path: the store's folder, made if missing.
+        parameters: what the crops depend on; must equal those of a store to be continued.
+        signatures: what identifies the source; likewise.
+        content: gives the digest of a video's files, by ``split/video``: where only the signature
+            of a finished video has changed, for example the time of a copied file, this decides.
+        families: label of each (video, track_id) where known.
+        force: where parameters or source differ, start again instead of refusing.
+        shard_bytes: a shard takes no further video once it has grown beyond this.
+
+    Raises:
+        StudyError: another process writes the store, or parameters or source differ.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parameters: dict,
+        signatures: dict[str, str],
+        content: Callable[[str], str] | None = None,
+        families: dict[tuple[str, int], str] | None = None,
+        force: bool = False,
+        shard_bytes: int = SHARD_BYTES,
+    ):
+        self.path, self._parameters, self._signatures = path, parameters, signatures
+        self._families, self._shard_bytes = families or {}, shard_bytes
+        self._content = content
+        self._environment: lmdb.Environment | None = None
+        self._records: list[Index] = []
+        self._shard_of: list[int] = []
+        self._crops: dict[tuple[int, int], tuple[Object, int, int]] = {}
+        self._digests: dict[int, str] = {}
+        self._problems: list[Problem] = []
+        self._size: tuple[int, int] | None = None
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending_bytes = 0
+        self._shard = self._shard_written = 0
+        self._lock = lock(path)
+        try:
+            if not self._continued(force):
+                self._start()
+        except StudyError:
+            self.close()
+            raise
+
+    def _continued(self, force: bool) -> bool:
+        """Take up what is there; False: nothing is, or it is to be replaced."""
+        manifest, source = self.path / "manifest.json", self.path / "source.json"
+        if not (manifest.is_file() and source.is_file()):
+            if shard_files(self.path) and not force:
+                raise StudyError(
+                    f"{self.path} has shards but lacks manifest.json or source.json: "
+                    "force to start it again"
+                )
+            return False
+        records = [
+            (record, shard)
+            for shard, file in enumerate(shard_files(self.path))
+            for record in read_records(file)
+        ]
+        known = {f"{record.split[0]}/{record.video[0]}": record.content[0] for record, _ in records}
+        difference = differences(read_json(manifest).get("parameters", {}), self._parameters)
+        difference += self._source_differences(read_json(source), known)
+        if difference and not force:
+            raise StudyError(
+                f"{self.path} was made differently ({'; '.join(difference)}): choose "
+                "another folder, or force to start it again"
+            )
+        if difference:
+            return False
+        for record, shard in records:
+            self._count(record, shard)
+        write_json(source, self._signatures)
+        return True
+
+    def _source_differences(self, old: dict[str, str], known: dict[str, str]) -> list[str]:
+        """What is another source than the one before; ``known``: contents of finished videos."""
+        new = self._signatures
+        changed = [name for name in sorted(set(old) & set(new)) if old[name] != new[name]]
+        if changed and self._content:
+            changed = [
+                name
+                for name in progress(changed, "comparing", unit="video")
+                if name in known and known[name] != self._content(name)
+            ]
+        said = []
+        for word, names in (
+            ("new", sorted(set(new) - set(old))),
+            ("gone", sorted(set(old) - set(new))),
+            ("changed", changed),
+        ):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                said.append(f"{word} in the source: {', '.join(names[:3])}{more}")
+        return said
+
+    def _start(self) -> None:
+        """An empty store."""
+        for file in [
+            self.path / "manifest.json",
+            self.path / "index.npz",
+            self.path / "problems.csv",
+            *shard_files(self.path),
+        ]:
+            file.unlink(missing_ok=True)
+        write_json(self.path / "source.json", self._signatures)
+        write_json(
+            self.path / "manifest.json",
+            {"format": FORMAT, "complete": False, "parameters": self._parameters},
+        )
+
+    @property
+    def records(self) -> list[Index]:
+        """Records of the videos that are completely in the store."""
+        return self._records
+
+    @property
+    def finished(self) -> set[tuple[str, str]]:
+        """(split, video) of the videos that are completely in the store."""
+        return {(str(record.split[0]), str(record.video[0])) for record in self._records}
+
+    def add(self, cut: Cut) -> None:
+        """Take over a chunk; with a video's last chunk the video is finished.
+
+        Raises:
+            DiskFullError: no space is left.
+        """
+        for crop in cut.crops:
+            self._crops[crop.object.track_id, crop.frame] = (crop.object, len(crop.jpeg), crop.crc)
+            self._put(crop_key(cut.video, crop.object.track_id, crop.frame), crop.jpeg)
+        self._digests |= cut.digests
+        self._problems += cut.problems
+        self._size = self._size or cut.size
+        if cut.last:
+            record = self._record(cut.split, cut.video)
+            self._put(record_key(cut.split, cut.video), record.to_bytes())
+        if cut.last or self._pending_bytes > COMMIT_BYTES:
+            self._commit()
+        if cut.last:
+            self._count(record, self._shard)
+            self._crops, self._digests, self._problems, self._size = {}, {}, [], None
+
+    def _record(self, split: str, video: str) -> Index:
+        """The index of the video that has just ended."""
+        crops = self._crops
+        tracks = gather_tracks(video, [(frame, item) for (_, frame), (item, *_) in crops.items()])
+        order = [(track.track_id, int(frame)) for track in tracks for frame in track.frames]
+        families = [self._families.get((video, track.track_id), "") for track in tracks]
+        problems = [
+            (p.video, str(p.frame), str(p.track_id), p.reason)
+            for p in sorted(self._problems, key=lambda p: (p.frame, p.track_id))
+        ]
+        if not tracks:
+            problems.append((video, "-1", "-1", "video without tracks"))
+        return Index(
+            video=np.array([video]),
+            split=np.array([split]),
+            shard=np.array([0], np.int32),
+            size=np.array([self._size or (0, 0)], np.int32),
+            n_frames=np.array([len(self._digests)], np.int32),
+            content=np.array([digest_of(self._digests[n].encode() for n in sorted(self._digests))]),
+            track_video=np.zeros(len(tracks), np.int32),
+            track_id=np.array([track.track_id for track in tracks], np.int32),
+            track_name=np.array([track.name for track in tracks], "U"),
+            track_family=np.array(families, "U"),
+            offset=np.cumsum([0] + [len(track) for track in tracks]).astype(np.int64),
+            frame=np.array([frame for _, frame in order], np.int32),
+            box=np.array([crops[key][0].box for key in order], np.float32).reshape(-1, 4),
+            occluded=np.array([crops[key][0].occluded for key in order], bool),
+            generated=np.array([crops[key][0].generated for key in order], bool),
+            n_bytes=np.array([crops[key][1] for key in order], np.int32),
+            crc=np.array([crops[key][2] for key in order], np.uint32),
+            problem=np.array(problems, "U").reshape(-1, 4),
+        )
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._pending.append((key, value))
+        self._pending_bytes += len(value)
+
+    def _commit(self) -> None:
+        """Write what is pending, all or nothing.
+
+        Raises:
+            DiskFullError: no space is left.
+        """
+        try:
+            if self._environment is None:
+                file = self.path / f"shard-{self._shard:04d}.mdb"
+                self._environment = lmdb.open(
+                    str(file.resolve()), subdir=False, lock=False, map_size=MAP_SIZE, metasync=False
+                )
+            with self._environment.begin(write=True) as transaction:
+                for key, value in self._pending:
+                    transaction.put(key, value)
+        except lmdb.BadValsizeError as error:
+            raise StudyError(f"a video's name is too long: {self._pending[0][0]!r}") from error
+        except lmdb.Error as error:
+            if any(os.strerror(code) in str(error) for code in NO_SPACE):
+                raise DiskFullError(
+                    f"no space left for the crop store at {self.path} ({error})"
+                ) from error
+            hint = "; close the CropStore that reads it" if "already open" in str(error) else ""
+            raise StudyError(
+                f"cannot write the crop store at {self.path}: {error}{hint}"
+            ) from error
+        self._pending, self._pending_bytes = [], 0
+
+    def _count(self, record: Index, shard: int) -> None:
+        """Note a finished video; begin a new shard when this one has grown enough."""
+        self._records.append(record)
+        self._shard_of.append(shard)
+        if shard > self._shard:
+            self._shard, self._shard_written = shard, 0
+        self._shard_written += int(record.n_bytes.sum())
+        if self._shard_written > self._shard_bytes:
+            self._close_shard()
+            self._shard, self._shard_written = self._shard + 1, 0
+
+    def _close_shard(self) -> None:
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def complete(self, summary: dict) -> dict:
+        """Write the index and the manifest: ``summary`` and the counts, bytes and digests.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            DiskFullError: no space is left.
+        """
+        self._close_shard()
+        index = join(self._records, self._shard_of)
+        manifest = manifest_of(index, self.path, self._parameters, summary)
+        write_bytes(self.path / "index.npz", index.to_bytes())
+        write_json(self.path / "manifest.json", manifest)
+        return manifest
+
+    def close(self) -> None:
+        """Let go of the shard and the lock."""
+        self._close_shard()
+        self._lock.close()

@@ -1,0 +1,226 @@
+"""The crop store: 255×255 crops of every frame of every track, as JPEG in LMDB.
+
+A store is a folder::
+
+    shard-0000.mdb ...  LMDB: video/track/frame → JPEG bytes; #split/video → the video's record
+    index.npz           all records joined (see ``store_index``)
+    manifest.json       parameters, counts, bytes, digests
+    source.json         what was read: one signature a video
+    problems.csv        frames and boxes that were left out, with the reason
+
+Nothing in it depends on where it lies: a copy on another machine is the same store. It is read
+with any number of processes at once, forked or not; a store must not be read while it is written.
+"""
+
+import json
+import weakref
+from functools import cached_property, partial
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.data.geometry import decode_image, decode_into
+from esiamfc_lib.data.store_index import Index, digest_of, join
+
+FORMAT = 1
+
+# LMDB allows one open environment a file and process: two stores on one path share it. Weak, so
+# that the files close with the last store that uses them.
+_environments: "weakref.WeakValueDictionary[str, lmdb.Environment]" = weakref.WeakValueDictionary()
+
+
+def crop_key(video: str, track_id: int, frame: int) -> bytes:
+    """Key of a crop: readable, and ordered by video, track, frame."""
+    return f"{video}/{track_id:03d}/{frame:06d}".encode("utf-8", "surrogateescape")
+
+
+def record_key(split: str, video: str) -> bytes:
+    """Key of a video's record."""
+    return f"#{split}/{video}".encode("utf-8", "surrogateescape")
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The store's shards, in order; a kill can leave an empty file where one was to begin."""
+    return sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
+
+
+def open_shard(file: Path) -> lmdb.Environment:
+    """A shard for reading, shared with whoever in this process has it open.
+
+    Read-only and without a lock file, so that read-only media work. The mapping survives a fork.
+    """
+    key = str(file.resolve())
+    environment = _environments.get(key)
+    if environment is None:
+        try:
+            environment = lmdb.open(
+                key, subdir=False, readonly=True, lock=False, readahead=False, max_readers=1
+            )
+        except lmdb.Error as error:
+            raise StudyError(f"cannot open the shard {file}: {error}") from error
+        _environments[key] = environment
+    return environment
+
+
+def read_records(file: Path) -> list[Index]:
+    """The records of a shard's finished videos."""
+    with open_shard(file).begin(buffers=True) as transaction:
+        cursor = transaction.cursor()
+        found = cursor.set_range(b"#")
+        records = []
+        while found and bytes(cursor.key()[:1]) == b"#":
+            records.append(Index.from_bytes(bytes(cursor.value()), f"{file}: a record"))
+            found = cursor.next()
+    return records
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file's content.
+
+    Raises:
+        StudyError: unreadable or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"cannot read {path}: {error}") from error
+
+
+def store_digest(index: Index) -> str:
+    """Digest of a store's whole content, whatever shards it lies in."""
+    return digest_of(digest.encode() for digest in index.digests())
+
+
+class CropStore:
+    """A crop store, for reading.
+
+    An unfinished store opens as well, with the videos that are finished.
+
+    Args:
+        path: the store's folder.
+
+    Raises:
+        StudyError: no store there, or it is damaged or of another format.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        manifest = self.path / "manifest.json"
+        if not manifest.is_file():
+            raise StudyError(f"{self.path} is no crop store: manifest.json is missing")
+        self.manifest: dict = read_json(manifest)
+        if self.manifest.get("format") != FORMAT:
+            raise StudyError(
+                f"{manifest}: format {self.manifest.get('format')!r}, this version reads {FORMAT}"
+            )
+        files = shard_files(self.path)
+        if self.complete:
+            files = [self.path / shard["file"] for shard in self.manifest["shards"]]
+            self.index = Index.from_bytes(self.path / "index.npz", f"{self.path / 'index.npz'}")
+        else:
+            records = [(record, n) for n, file in enumerate(files) for record in read_records(file)]
+            self.index = join([r for r, _ in records], [n for _, n in records])
+        self.shards: list[Path] = files
+
+    def __getstate__(self) -> dict:
+        # Environments stay behind: a spawned worker opens its own.
+        return {name: value for name, value in self.__dict__.items() if name != "_open"}
+
+    def __len__(self) -> int:
+        """Number of crops."""
+        return len(self.index.frame)
+
+    @property
+    def complete(self) -> bool:
+        """Whether curation came to its end."""
+        return bool(self.manifest["complete"])
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the content; equal stores have equal digests, whatever made them."""
+        return self.manifest["digest"] if self.complete else store_digest(self.index)
+
+    @cached_property
+    def _open(self) -> list[lmdb.Environment]:
+        return [open_shard(file) for file in self.shards]
+
+    @cached_property
+    def tracks(self) -> pd.DataFrame:
+        """One row a track, in the order of track indices.
+
+        Columns: ``track`` ("video/track_id", unique), ``video``, ``track_id``, ``name`` (class),
+        ``split``, ``frames`` (number of crops), ``family`` ("" where unknown), ``width``,
+        ``height`` (of the video's frames).
+        """
+        index, of = self.index, self.index.track_video
+        video = pd.Series(index.video[of], dtype=object)
+        return pd.DataFrame(
+            {
+                "track": video + "/" + pd.Series(index.track_id).astype(str).astype(object),
+                "video": video,
+                "track_id": index.track_id,
+                "name": index.track_name.astype(object),
+                "split": index.split[of].astype(object),
+                "frames": np.diff(index.offset),
+                "family": index.track_family.astype(object),
+                "width": index.size[of, 0],
+                "height": index.size[of, 1],
+            }
+        )
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """What curation left out: ``video``, ``frame``, ``track_id``, ``reason``."""
+        return pd.DataFrame(self.index.problem, columns=["video", "frame", "track_id", "reason"])
+
+    def rows(self, track: int) -> slice:
+        """The crops of a track, as rows of the index's per-crop arrays."""
+        if not 0 <= track < len(self.index.track_id):
+            raise StudyError(f"track {track}: {self.path} has {len(self.index.track_id)} tracks")
+        return slice(int(self.index.offset[track]), int(self.index.offset[track + 1]))
+
+    def frames(self, track: int) -> np.ndarray:
+        """(n,) frame numbers of a track, ascending."""
+        return self.index.frame[self.rows(track)]
+
+    def boxes(self, track: int | None = None) -> np.ndarray:
+        """(n, 4) float64 boxes in the original frames, of a track or of all crops."""
+        rows = slice(None) if track is None else self.rows(track)
+        return self.index.box[rows].astype(np.float64)
+
+    def read_bytes(self, track: int, i: int) -> bytes:
+        """The i-th crop of a track, as JPEG."""
+        rows = self.rows(track)
+        if not 0 <= i < rows.stop - rows.start:
+            raise StudyError(f"crop {i} of track {track}: it has {rows.stop - rows.start}")
+        return self._get(track, rows.start + i, bytes)
+
+    def read(self, track: int, i: int) -> np.ndarray:
+        """The i-th crop of a track: uint8 (255, 255, 3) RGB."""
+        rows = self.rows(track)
+        if not 0 <= i < rows.stop - rows.start:
+            raise StudyError(f"crop {i} of track {track}: it has {rows.stop - rows.start}")
+        return self.read_row(track, rows.start + i)
+
+    def read_row(self, track: int, row: int) -> np.ndarray:
+        """The crop at ``row`` of the per-crop arrays, which belongs to ``track``."""
+        return self._get(track, row, decode_image)
+
+    def read_row_into(self, out: np.ndarray, track: int, row: int) -> None:
+        """``read_row`` into ``out``: uint8 (255, 255, 3), contiguous."""
+        self._get(track, row, partial(decode_into, out))
+
+    def _get(self, track: int, row: int, convert):
+        """``convert`` the stored bytes without a copy, while the transaction holds them."""
+        video = self.index.track_video[track]
+        key = crop_key(self.index.video[video], self.index.track_id[track], self.index.frame[row])
+        with self._open[self.index.shard[video]].begin(buffers=True) as transaction:
+            data = transaction.get(key)
+            if data is None:
+                raise StudyError(
+                    f"{self.path}: the crop {key.decode('utf-8', 'replace')} is missing"
+                )
+            return convert(data)

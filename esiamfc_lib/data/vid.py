@@ -1,0 +1,296 @@
+"""Reader of ILSVRC2015-VID in its published layout.
+
+``<root>/Data/VID/train/ILSVRC2015_VID_train_0000/<video>/000000.JPEG`` and
+``<root>/Data/VID/val/<video>/000000.JPEG``, each frame with its
+``<root>/Annotations/VID/.../000000.xml``. A frame's file lists any number of objects; the objects
+of one ``trackid`` in a video are a **track**, which may have gaps.
+"""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.data.geometry import corners_to_box, read_bytes
+from esiamfc_lib.data.sequence import Sequence
+
+TRAIN_GROUP = "ILSVRC2015_VID_train_"
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one frame or one of its boxes; -1 where it concerns more than one."""
+
+    split: str
+    video: str
+    frame: int
+    track_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Object:
+    """One ``<object>`` of a frame; ``box`` is ``x, y, w, h``."""
+
+    track_id: int
+    name: str
+    box: tuple[float, float, float, float]
+    occluded: bool
+    generated: bool
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One XML file: the frame's size and its objects."""
+
+    width: int
+    height: int
+    objects: tuple[Object, ...]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object in one video.
+
+    Attributes:
+        video: name of the video.
+        track_id: its ``trackid``, unique within the video only.
+        name: class (a WordNet id in the real set).
+        frames: (n,) int frame numbers, ascending; gaps are possible.
+        boxes: (n, 4) ``x, y, w, h``.
+        occluded, generated: (n,) bool flags of the annotation.
+    """
+
+    video: str
+    track_id: int
+    name: str
+    frames: np.ndarray
+    boxes: np.ndarray
+    occluded: np.ndarray
+    generated: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: its tracks by ``track_id``, frame size (w, h) and whatever could not be used."""
+
+    name: str
+    split: str
+    size: tuple[int, int]
+    tracks: tuple[Track, ...]
+    n_frames: int
+    problems: tuple[Problem, ...]
+
+
+def parse_annotation(data: bytes, name: str = "annotation") -> Annotation:
+    """Read one XML file.
+
+    Raises:
+        StudyError: empty, not XML, or a field missing or not a number.
+    """
+    if not data.strip():
+        raise StudyError(f"{name}: the XML file is empty")
+    try:
+        tree = ElementTree.fromstring(data)
+        objects = []
+        for item in tree.iter("object"):
+            corners = item.find("bndbox")
+            box = corners_to_box(
+                [float(corners.find(side).text) for side in ("xmin", "ymin", "xmax", "ymax")]
+            )
+            objects.append(
+                Object(
+                    int(item.find("trackid").text),
+                    item.find("name").text or "",
+                    tuple(box.tolist()),
+                    item.findtext("occluded", "0") == "1",
+                    item.findtext("generated", "0") == "1",
+                )
+            )
+        size = tree.find("size")
+        return Annotation(
+            int(size.find("width").text), int(size.find("height").text), tuple(objects)
+        )
+    except ElementTree.ParseError as error:
+        raise StudyError(f"{name}: not well-formed XML ({error})") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StudyError(f"{name}: a field is missing or not a number") from error
+
+
+def box_fault(box: tuple[float, float, float, float], width: int, height: int) -> str:
+    """Why a box cannot be cropped, or "": it must have a size and touch the frame."""
+    x, y, w, h = box
+    if w < 1 or h < 1:
+        return "inverted box"
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        return "box outside the frame"
+    return ""
+
+
+def _names(folder: Path, directories: bool) -> list[str]:
+    """Sorted names of the sub-folders (or of the files) in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() == directories)
+    except OSError as error:
+        raise StudyError(f"cannot list {folder}: {error.strerror}") from error
+
+
+class VID:
+    """One split of the data set, listed on construction and read video by video.
+
+    Args:
+        root: the folder with ``Data/VID`` and ``Annotations/VID``.
+        split: ``train`` or ``val``.
+
+    Raises:
+        StudyError: a part of the layout is missing or a folder cannot be listed.
+    """
+
+    def __init__(self, root: str | Path, split: str = "train"):
+        if split not in SPLITS:
+            raise StudyError(f"VID has the splits {', '.join(SPLITS)}, not {split!r}")
+        self.root, self.split = Path(root), split
+        self._data = self.root / "Data" / "VID" / split
+        self._annotations = self.root / "Annotations" / "VID" / split
+        if not self.root.is_dir():
+            raise StudyError(f"the VID root {self.root} does not exist")
+        for folder in (self._data, self._annotations):
+            if not folder.is_dir():
+                raise StudyError(f"{self.root} is no VID root: {folder} is missing")
+        self._places = self._list()
+        self.videos: list[str] = sorted(self._places)
+
+    def _list(self) -> dict[str, Path]:
+        """Name of each video → its path below the split's folder, groups followed."""
+        places: dict[str, Path] = {}
+        for base in (self._data, self._annotations):
+            for name in _names(base, directories=True):
+                inside = _names(base / name, True) if name.startswith(TRAIN_GROUP) else []
+                for place in [Path(name, video) for video in inside] or [Path(name)]:
+                    if name.startswith(TRAIN_GROUP) and not inside:
+                        continue
+                    if places.setdefault(place.name, place) != place:
+                        raise StudyError(
+                            f"{base}: the video {place.name} is there twice, as "
+                            f"{places[place.name]} and {place}"
+                        )
+        return places
+
+    def frame_path(self, video: str, frame: int) -> Path:
+        """The frame's image file."""
+        return self._data / self._place(video) / f"{frame:06d}.JPEG"
+
+    def annotation_path(self, video: str, frame: int) -> Path:
+        """The frame's XML file."""
+        return self._annotations / self._place(video) / f"{frame:06d}.xml"
+
+    def _place(self, video: str) -> Path:
+        if video not in self._places:
+            raise StudyError(f"{self.root}: no video {video!r} in split {self.split!r}")
+        return self._places[video]
+
+    def frames(self, video: str) -> tuple[list[int], list[int]]:
+        """Numbers of the frames that have an image, and of those that have an XML file."""
+        place, numbers = self._place(video), []
+        for folder, ending in ((self._data / place, ".JPEG"), (self._annotations / place, ".xml")):
+            names = _names(folder, directories=False) if folder.is_dir() else []
+            stems = [name.removesuffix(ending) for name in names if name.endswith(ending)]
+            numbers.append([int(stem) for stem in stems if stem.isdecimal()])
+        return numbers[0], numbers[1]
+
+    def read(self, video: str) -> Video:
+        """All tracks of a video, from its XML files alone (no image is opened).
+
+        Files and boxes that cannot be used are left out and listed in ``Video.problems``.
+        """
+        images, files = self.frames(video)
+        found: list[tuple[int, Object]] = []
+        problems: list[Problem] = []
+        size = (0, 0)
+        for frame in sorted({*images, *files}):
+            try:
+                path = self.annotation_path(video, frame)
+                annotation = parse_annotation(read_bytes(path), str(path))
+            except StudyError as error:
+                problems.append(Problem(self.split, video, frame, -1, str(error)))
+                continue
+            size = size if size != (0, 0) else (annotation.width, annotation.height)
+            for item in annotation.objects:
+                fault = box_fault(item.box, annotation.width, annotation.height)
+                if fault:
+                    problems.append(Problem(self.split, video, frame, item.track_id, fault))
+                else:
+                    found.append((frame, item))
+        return Video(
+            video, self.split, size, gather_tracks(video, found), len(images), tuple(problems)
+        )
+
+
+def gather_tracks(video: str, found: list[tuple[int, Object]]) -> tuple[Track, ...]:
+    """Sort (frame, object) pairs of a video into its tracks, by ``track_id``, then frame."""
+    by_track: dict[int, dict[int, Object]] = {}
+    for frame, item in found:
+        by_track.setdefault(item.track_id, {})[frame] = item
+    tracks = []
+    for track_id, items in sorted(by_track.items()):
+        frames = sorted(items)
+        objects = [items[frame] for frame in frames]
+        tracks.append(
+            Track(
+                video,
+                track_id,
+                objects[0].name,
+                np.array(frames, dtype=np.int64),
+                np.array([o.box for o in objects], dtype=np.float64),
+                np.array([o.occluded for o in objects]),
+                np.array([o.generated for o in objects]),
+            )
+        )
+    return tuple(tracks)
+
+
+def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) -> list[Sequence]:
+    """The tracks of the ``val`` split as sequences to track, for choosing an epoch.
+
+    Each is the longest run of consecutive frames of its track, at least two frames long.
+
+    Args:
+        limit: number of sequences, 0 = every track. With fewer sequences than videos, videos are
+            taken evenly over the list, each with its longest track, and only those are read.
+        max_frames: frames of each sequence, at most; 0 = all.
+    """
+    vid = VID(root, "val")
+    chosen = vid.videos
+    if 0 < limit < len(chosen):
+        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
+    runs = []
+    for name in chosen:
+        of_video = [(track, _longest_run(track.frames)) for track in vid.read(name).tracks]
+        of_video.sort(key=lambda pair: (-(pair[1].stop - pair[1].start), pair[0].track_id))
+        runs += [(rank, track, run) for rank, (track, run) in enumerate(of_video)]
+    runs = [run for run in runs if run[2].stop - run[2].start >= 2]
+    runs.sort(key=lambda run: run[0])  # every video's longest track before any second one
+    sequences = []
+    for _, track, run in runs[: limit or None]:
+        run = slice(run.start, min(run.stop, run.start + max_frames) if max_frames else run.stop)
+        paths = (vid.frame_path(track.video, frame).absolute() for frame in track.frames[run])
+        sequences.append(
+            Sequence(f"{track.video}/{track.track_id}", tuple(map(str, paths)), track.boxes[run])
+        )
+    return sequences
+
+
+def _longest_run(frames: np.ndarray) -> slice:
+    """Where the longest (then first) stretch of consecutive frame numbers stands."""
+    edges = np.flatnonzero(np.diff(frames) != 1) + 1
+    starts, stops = np.r_[0, edges], np.r_[edges, len(frames)]
+    best = int(np.argmax(stops - starts))
+    return slice(int(starts[best]), int(stops[best]))

@@ -1,0 +1,207 @@
+"""Trackers as ONNX: one graph for the first frame, one for every later one.
+
+The two graphs have the same inputs and outputs for SiamFC and for ESiamFC with any k:
+
+- ``exemplar.onnx``: ``image`` (1, 3, 127, 127) → ``kernel`` (1, k·C, 6, 6), ``bias`` (1,),
+  ``weights`` (1, k);
+- ``search.onnx``: ``images`` (N, 3, S, S), ``kernel``, ``bias`` → ``response`` (N, 1, R, R), 17×17
+  for S = 255.
+
+Images are float32 RGB, 0 to 255. The fused response is a sum over branches of weight · (scale ·
+correlation + bias), so it is one correlation with the branches' kernels side by side, each times
+its weight and scale: what the exemplar decides is worked out once, and the search graph is the
+convolutions and one correlation. BatchNorm is folded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.checkpoints import write_atomically
+from esiamfc_lib.networks.siamfc import EXEMPLAR_SIZE, SEARCH_SIZE, ESiamFC, SiamFC, folded
+
+OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.14
+TOLERANCE = 1e-4  # of the response's range
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files of an exported tracker, and the largest difference from ours in shares of the range."""
+
+    exemplar: Path
+    search: Path
+    error: float
+
+
+class OnnxGraph:
+    """Collects nodes and their constants."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], []
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes) -> str:
+        output = output or f"value_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
+        return output
+
+    def layers(self, layers: nn.Module, value: str, output: str = "") -> str:
+        """Append a sequence of folded layers; returns the name of its output."""
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d):
+                weight, bias = (
+                    self.constant(t.detach().numpy()) for t in (layer.weight, layer.bias)
+                )
+                value = self.add(
+                    "Conv",
+                    value,
+                    weight,
+                    bias,
+                    group=layer.groups,
+                    strides=list(layer.stride),
+                    pads=[*layer.padding] * 2,
+                )
+            elif isinstance(layer, nn.ReLU):
+                value = self.add("Relu", value)
+            elif isinstance(layer, nn.MaxPool2d):
+                value = self.add(
+                    "MaxPool",
+                    value,
+                    kernel_shape=[layer.kernel_size] * 2,
+                    strides=[layer.stride] * 2,
+                )
+            elif not isinstance(layer, nn.Identity):
+                raise StudyError(f"no ONNX form is known for the layer {type(layer).__name__}")
+        return self.add("Identity", value, output=output) if output else value
+
+    def model(self, name: str, inputs: dict[str, list], outputs: dict[str, list]) -> bytes:
+        def described(values):
+            return [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                for name, shape in values.items()
+            ]
+
+        graph = helper.make_graph(
+            self.nodes, name, described(inputs), described(outputs), self.constants
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="esiamfc",
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model.SerializeToString(deterministic=True)
+
+
+def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> Exported:
+    """Write ``exemplar.onnx`` and ``search.onnx`` and compare them with the network.
+
+    Raises:
+        StudyError: the response of the graphs differs by more than 1e-4 of its range.
+    """
+    model = folded(model).cpu().float()
+    files = Path(folder) / "exemplar.onnx", Path(folder) / "search.onnx"
+    for path, data in zip(files, (_exemplar(model), _search(model)), strict=True):
+        write_atomically(path, lambda file, data=data: file.write(data))
+    error = difference(model, *files)
+    if error > TOLERANCE:
+        raise StudyError(
+            f"{files[1]}: the response differs from the network's by {error:.1e} of "
+            f"its range, more than {TOLERANCE:.0e}"
+        )
+    return Exported(*files, error)
+
+
+def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:
+    """Largest difference of the graphs' response on noise, divided by the response's range."""
+    rng = np.random.default_rng(0)
+    z, x = (
+        rng.uniform(0, 255, (n, 3, size, size)).astype(np.float32)
+        for n, size in ((1, EXEMPLAR_SIZE), (2, SEARCH_SIZE))
+    )
+    first, later = (
+        onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
+        for p in (exemplar, search)
+    )
+    kernel, bias = first.run(["kernel", "bias"], {"image": z})
+    response = later.run(["response"], {"images": x, "kernel": kernel, "bias": bias})[0][:, 0]
+    with torch.no_grad():
+        ours = model.eval()(torch.from_numpy(z), torch.from_numpy(x)).numpy()
+    return float(np.abs(response - ours).max() / np.ptp(ours))
+
+
+def _branches(model: SiamFC | ESiamFC) -> list:
+    return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
+
+
+def _exemplar(model: SiamFC | ESiamFC) -> bytes:
+    graph, branches = OnnxGraph(), _branches(model)
+    stem = graph.layers(model.stem.layers, "image")
+    if isinstance(model, ESiamFC):
+        pooled = graph.add("GlobalAveragePool", graph.layers(model.weights.layers, stem))
+        logits = graph.add(
+            "MatMul",
+            graph.add("Flatten", pooled),
+            graph.constant(
+                model.weights.linear.weight.detach().numpy().T / model.weights.temperature
+            ),
+        )
+        weights = graph.add("Softmax", logits, output="weights", axis=1)
+    else:
+        weights = graph.add(
+            "Identity", graph.constant(np.ones((1, 1), np.float32)), output="weights"
+        )
+    # (1, k) weights as one factor a channel: (1, k, 1, 1, 1) times (1, k, C, 6, 6).
+    features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
+    k, c = len(branches), branches[0].channels
+    split = graph.add("Reshape", features, graph.constant(np.array([1, k, c, 6, 6])))
+    factors = graph.add(
+        "Reshape",
+        graph.add(
+            "Mul", weights, graph.constant(np.array([[b.scale for b in branches]], np.float32))
+        ),
+        graph.constant(np.array([1, k, 1, 1, 1])),
+    )
+    graph.add(
+        "Reshape",
+        graph.add("Mul", split, factors),
+        graph.constant(np.array([1, k * c, 6, 6])),
+        output="kernel",
+    )
+    biases = np.array([[b.bias.item()] for b in branches], np.float32)
+    graph.add(
+        "Reshape",
+        graph.add("MatMul", weights, graph.constant(biases)),
+        graph.constant(np.array([1])),
+        output="bias",
+    )
+    return graph.model(
+        "exemplar",
+        {"image": [1, 3, EXEMPLAR_SIZE, EXEMPLAR_SIZE]},
+        {"kernel": [1, k * c, 6, 6], "bias": [1], "weights": [1, k]},
+    )
+
+
+def _search(model: SiamFC | ESiamFC) -> bytes:
+    graph, branches = OnnxGraph(), _branches(model)
+    stem = graph.layers(model.stem.layers, "images")
+    features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
+    graph.add("Conv", features, "kernel", "bias", output="response")
+    channels = len(branches) * branches[0].channels
+    return graph.model(
+        "search",
+        {"images": ["n", 3, "height", "width"], "kernel": [1, channels, 6, 6], "bias": [1]},
+        {"response": ["n", 1, "rows", "columns"]},
+    )

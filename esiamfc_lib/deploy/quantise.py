@@ -1,0 +1,227 @@
+"""int8 networks: made from a trained network and crops that it was trained on, kept in a file.
+
+Weights become int8, each output channel with a step of its own (``rounding``). Outputs after a ReLU
+become uint8, 255 steps of one size a layer from 0 to a cut-off; crops are uint8 as they are. The
+last layer's output, which the correlation sums, is not rounded to steps. Crops are the training
+data's, never a test frame's. The file lies beside the model file and says of which weights and
+which crops it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, branches_of, folded
+
+if TYPE_CHECKING:
+    from esiamfc_lib.data.store import CropStore
+
+STEPS = 255
+BINS = 4096
+HEADER = "esiamfc-int8"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Int8Layer:
+    """A convolution with folded BatchNorm.
+
+    Attributes:
+        weight: int8 (O, I, h, w); times ``scale`` (O,) it is the real one.
+        bias: float32 (O,).
+        step: of the uint8 output, after the ReLU; 0 for the last layer, which has neither.
+    """
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor
+    step: float
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """An int8 network.
+
+    Attributes:
+        weights: ``checkpoints.digest`` of the network's tensors.
+        crops: digest of the crops.
+        count: number of crops.
+        stem: conv1 and conv2.
+        branches: conv3 to conv5 of every branch; a SiamFC has one.
+    """
+
+    weights: str
+    crops: str
+    count: int
+    stem: tuple[Int8Layer, ...]
+    branches: tuple[tuple[Int8Layer, ...], ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its tensors."""
+        return checkpoints.digest(self._tensors())
+
+    def of_branch(self, j: int) -> "Quantised":
+        """That of one base tracker."""
+        return Quantised(self.weights, self.crops, self.count, self.stem, (self.branches[j],))
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, whole or not at all."""
+        header = {"format": FORMAT, "weights": self.weights, "crops": self.crops}
+        header |= {"count": self.count, "branches": len(self.branches), "digest": self.digest}
+        text = json.dumps(header, sort_keys=True)
+        data = safetensors_bytes(self._tensors(), metadata={HEADER: text})
+        checkpoints.write_atomically(path, lambda file: file.write(data))
+
+    @classmethod
+    def load(cls, path: str | Path, model: SiamFC | ESiamFC) -> "Quantised":
+        """Read the int8 form of a network.
+
+        Raises:
+            StudyError: no such file, damaged, or of other weights.
+        """
+        if not Path(path).is_file():
+            raise StudyError(f"int8 needs the file {path}: 'esiamfc quantise' writes it")
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                header = json.loads((file.metadata() or {})[HEADER])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            parts = [
+                tuple(
+                    Int8Layer(*(tensors[f"{part}.{i}.{what}"] for what in ("weight", "scale",
+                              "bias")), float(tensors[f"{part}.{i}.step"]))
+                    for i in range(layers)
+                )
+                for part, layers in [("stem", 2), *((f"branches.{j}", 3)
+                                                   for j in range(header["branches"]))]
+            ]  # fmt: skip
+            found = cls(header["weights"], header["crops"], header["count"], parts[0],
+                        tuple(parts[1:]))  # fmt: skip
+            digest = header["digest"]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise StudyError(f"{path}: no int8 network of this project ({error})") from None
+        if found.digest != digest:
+            raise StudyError(f"{path}: the tensors do not match the digest in the header")
+        if found.weights != checkpoints.digest(model.state_dict()):
+            raise StudyError(f"{path} is of other weights: 'esiamfc quantise' writes it anew")
+        return found
+
+    def _tensors(self) -> dict[str, Tensor]:
+        parts = {"stem": self.stem} | {f"branches.{j}": b for j, b in enumerate(self.branches)}
+        tensors = {}
+        for part, layers in parts.items():
+            for i, layer in enumerate(layers):
+                tensors[f"{part}.{i}.weight"] = layer.weight.contiguous()
+                tensors[f"{part}.{i}.scale"] = layer.scale
+                tensors[f"{part}.{i}.bias"] = layer.bias
+                tensors[f"{part}.{i}.step"] = torch.tensor(layer.step, dtype=torch.float64)
+        return tensors
+
+
+def beside(weights: str | Path) -> Path:
+    """Where the int8 form of a model file is kept: ``x.safetensors`` → ``x.int8.safetensors``."""
+    return Path(weights).with_suffix(".int8.safetensors")
+
+
+def training_crops(store: "CropStore", count: int = 24) -> np.ndarray:
+    """Crops of the training split, evenly spaced over its tracks: uint8 (n, 255, 255, 3) RGB.
+
+    Raises:
+        StudyError: the store has no training split.
+    """
+    tracks = np.flatnonzero((store.tracks["split"] == "train").to_numpy())
+    if not len(tracks):
+        raise StudyError(f"{store.path} has no training videos to calibrate on")
+    chosen = []
+    for i in range(count):
+        track = int(tracks[i * len(tracks) // count])
+        # Another frame each time that a track is met.
+        chosen.append(store.read(track, i * 17 % len(store.frames(track))))
+    return np.stack(chosen)
+
+
+def quantise(model: SiamFC | ESiamFC, crops: np.ndarray) -> Iterator[Quantised | str]:
+    """Layer by layer, each on the outputs of the int8 layers before it.
+
+    Args:
+        model: the network as it is trained.
+        crops: uint8 (n, 255, 255, 3) RGB of the training data; two dozen are enough.
+
+    Yields:
+        the name of each part as it is begun, and last the network.
+
+    Raises:
+        StudyError: no such crops, or an output that is not finite.
+    """
+    if crops.ndim != 4 or not len(crops) or crops.dtype != np.uint8:
+        raise StudyError(f"int8 needs uint8 crops (n, H, W, 3), not {crops.dtype} {crops.shape}")
+    network = folded(model).float().cpu().requires_grad_(False)
+    digest = hashlib.sha256(np.ascontiguousarray(crops).tobytes()).hexdigest()
+    with torch.inference_mode():
+        yield "stem"
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+        stem, features = _part(network.stem.layers, images)
+        branches = []
+        for j, branch in enumerate(branches_of(network)):
+            yield f"branch {j}"
+            branches.append(_part(branch.layers, features)[0])
+    state = checkpoints.digest(model.state_dict())
+    yield Quantised(state, digest, len(crops), stem, tuple(branches))
+
+
+def quantised(model: SiamFC | ESiamFC, crops: np.ndarray) -> Quantised:
+    """``quantise`` without the names."""
+    *_, result = quantise(model, crops)
+    return result
+
+
+def _part(layers: nn.Sequential, x: Tensor) -> tuple[tuple[Int8Layer, ...], Tensor]:
+    """The int8 layers of a part, and its output as they give it."""
+    result: list[Int8Layer] = []
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            scale = channel_scales(layer.weight)
+            weight = rounded(layer.weight, scale, second_moments(layer, x))
+            real = weight.float() * scale[:, None, None, None]
+            x = torch.nn.functional.conv2d(x, real, layer.bias, layer.stride, groups=layer.groups)
+            result.append(Int8Layer(weight, scale, layer.bias.clone(), 0.0))
+        elif isinstance(layer, nn.ReLU):
+            x = layer(x)
+            last, step = result[-1], _cut_off(x) / STEPS
+            result[-1] = Int8Layer(last.weight, last.scale, last.bias, step)
+            x = (x / step).round().clamp(max=STEPS) * step
+        else:
+            x = layer(x)
+    return tuple(result), x
+
+
+def _cut_off(output: Tensor) -> float:
+    """The cut-off whose rounding and cutting together lose least, in mean squares.
+
+    A cut-off at the largest output would spend most steps on a few outliers. Zeros, which are
+    exact whatever the steps, take part in no error.
+    """
+    largest = float(output.max())
+    if not np.isfinite(largest) or largest <= 0:
+        raise StudyError("int8: the outputs of a layer are all 0, or not finite")
+    counts = torch.histc(output[output > 0], BINS, 0.0, largest).numpy().astype(np.float64)
+    values = (np.arange(BINS) + 0.5) / BINS * largest
+    candidates = np.linspace(0.2, 1.0, 81) * largest
+    errors = []
+    for top in candidates:
+        # Rounding to steps is off by a twelfth of the step squared, on average.
+        lost = np.where(values <= top, (top / STEPS) ** 2 / 12, (values - top) ** 2)
+        errors.append(float(counts @ lost))
+    return float(candidates[int(np.argmin(errors))])

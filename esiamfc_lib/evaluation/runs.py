@@ -1,0 +1,243 @@
+"""Run trackers over benchmarks: fanned out, resumable, cached; the scores are ``scoring``'s.
+
+Results lie on disk as soon as a sequence ends: ``boxes/<tracker>/<sequence>.txt`` in the
+benchmark's own format, and beside it the key that says of what they are the result: the weights'
+digest, the tracker's parameters, the code, the data. A result is taken from disk only when its key
+is right, whatever the tracker's name. Times lie apart (``times/``), because nothing else differs
+between two runs.
+"""
+
+import functools
+import json
+from collections.abc import Iterable
+from itertools import chain, groupby
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.chain.fingerprint import text_digest
+from esiamfc_lib.data import benchmarks
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation import metrics, supervised
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime.parallel import backend
+from esiamfc_lib.runtime.progress import Progress
+from esiamfc_lib.tracking.lockstep import iterate_many, threads
+from esiamfc_lib.tracking.siamfc import SequenceTracker
+from esiamfc_lib.tracking.spec import TrackerSpec, code_digest, specs
+
+LOCKSTEP_SLOTS = 64  # sequences at once: their frames ahead have to fit into memory
+
+__all__ = ["TrackerSpec", "evaluate", "mean_auc", "run", "specs"]
+
+
+def evaluate(
+    trackers: Iterable[TrackerSpec],
+    benchmark: str,
+    root: str | Path,
+    out: str | Path,
+    workers: int = 1,
+    scheduler: str = "",
+    limit: int = 0,
+    lockstep: bool | None = None,
+) -> pd.DataFrame:
+    """Run every tracker on every sequence that has no valid result yet, then score all.
+
+    Args:
+        trackers: their names must differ.
+        benchmark, root, limit: as for ``benchmarks.sequences``.
+        out: folder of the results; one folder serves one benchmark.
+        workers: processes, one thread each, so that the boxes do not depend on their number.
+        scheduler: address of a Dask scheduler whose workers do the tracking instead; they must see
+            ``root`` and the model files under the same paths.
+        lockstep: whether a tracker runs on all sequences at once (``lockstep``), in this process;
+            None: where its network is on a GPU. VOT's supervised runs are always one by one.
+
+    Returns:
+        ``scoring.table``: one row a tracker and sequence, without times, so that two runs give the
+        same bytes. ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are
+        written to ``out``.
+
+    Raises:
+        StudyError: two trackers of one name, a missing file, an unreadable sequence, no scheduler.
+    """
+    trackers, out = list(trackers), Path(out)
+    sequences, missing = benchmarks.sequences(benchmark, root, limit)
+    run(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
+    total = benchmarks.total(
+        benchmark, len(sequences), missing, built_in=benchmarks.is_own(benchmark, root)
+    )
+    names = [spec.name for spec in trackers]
+    scores = scoring.table(out, names, sequences, benchmark)
+    scoring.write(out, scores, total, missing)
+    return scores
+
+
+def run(
+    trackers: list[TrackerSpec],
+    sequences: list[Sequence],
+    benchmark: str,
+    out: Path,
+    workers: int = 1,
+    scheduler: str = "",
+    lockstep: bool | None = None,
+) -> None:
+    """Write the boxes of every tracker on every sequence, unless they are there and valid."""
+    names = [spec.name for spec in trackers]
+    if len(set(names)) < len(names):
+        raise StudyError(f"two trackers have one name: {', '.join(sorted(names))}")
+    oracles = [spec for spec in trackers if spec.kind == "oracle"]
+    doers = [spec for spec in trackers if spec.kind != "oracle"]
+    chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
+
+    data = {sequence.name: benchmarks.fingerprint(sequence) for sequence in sequences}
+    jobs, at_once, frames, kept = [], [], 0, 0
+    for spec in doers:
+        identity = spec.identity() | {"supervised": benchmark.startswith("vot")}
+        together = _in_lockstep(spec, benchmark, lockstep)
+        if together:  # rounding may depend on the batch: these are results of their own
+            identity["lockstep"] = code_digest(("lockstep", "batched"))
+        text, key = spec.model_dump_json(), text_digest(json.dumps(identity, sort_keys=True))
+        for sequence in sequences:
+            result = Result(out, spec.name, sequence.name, identity | {"data": data[sequence.name]})
+            frames += len(sequence)
+            if result.valid():
+                kept += len(sequence)
+            else:
+                (at_once if together else jobs).append((text, key, sequence, benchmark, result))
+    jobs.sort(key=lambda job: -len(job[2]))  # long ones first: the last worker ends early
+
+    with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
+        done = chain(_tracked(jobs, workers, scheduler), _tracked_at_once(at_once))
+        for result, text, seconds in done:
+            result.write(text, seconds)
+            bar.update(len(seconds))
+
+    for oracle in oracles:
+        for sequence in sequences:
+            _choose(out, oracle, chosen_from[oracle.name], sequence, benchmark)
+
+
+class Result:
+    """The files of one tracker on one sequence."""
+
+    def __init__(self, out: Path, tracker: str, sequence: str, facts: dict):
+        self.boxes = scoring.boxes_file(out, tracker, sequence)
+        self.times = scoring.times_file(out, tracker, sequence)
+        self.proof = out / "keys" / tracker / f"{sequence}.json"
+        self.key = text_digest(json.dumps(facts, sort_keys=True))
+
+    def valid(self) -> bool:
+        """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
+        if not (self.boxes.is_file() and self.proof.is_file()):
+            return False
+        try:
+            proof = json.loads(self.proof.read_text(encoding="utf-8"))
+        except json.JSONDecodeError:
+            return False
+        return proof == {"key": self.key, "boxes": checkpoints.file_digest(self.boxes)}
+
+    def write(self, text: str, seconds: np.ndarray) -> None:
+        """Boxes, times, and last the proof, each file whole or not at all."""
+        times = "".join(f"{second:.6f}\n" for second in seconds)
+        _write(self.boxes, text)
+        _write(self.times, times)
+        proof = {"key": self.key, "boxes": text_digest(text)}
+        _write(self.proof, json.dumps(proof) + "\n")
+
+
+def mean_auc(tracker: SequenceTracker, sequences: Iterable[Sequence]) -> float:
+    """Mean success of a tracker, here and now: for the choice of an epoch while training."""
+    successes = [
+        metrics.score(tracker.track_sequence(sequence)[0], sequence.boxes).success
+        for sequence in sequences
+    ]
+    return float(np.mean(successes))
+
+
+def _tracked(jobs: list[tuple], workers: int, scheduler: str):
+    """Yield (result, text, seconds) of each job as it ends."""
+    with backend(workers, scheduler) as size:
+        parallel = joblib.Parallel(
+            n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
+        )
+        calls = (
+            joblib.delayed(_track)(i, spec, key, sequence, benchmark)
+            for i, (spec, key, sequence, benchmark, _) in enumerate(jobs)
+        )
+        for i, text, seconds in parallel(calls):
+            yield jobs[i][-1], text, seconds
+
+
+def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
+    if spec.kind == "identity" or benchmark.startswith("vot"):
+        return False
+    return spec.engine()[0] != "cpu" if asked is None else asked
+
+
+def _tracked_at_once(jobs: list[tuple]):
+    """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
+    for (spec, key), mine in groupby(jobs, key=lambda job: job[:2]):
+        mine = list(mine)
+        runs = iterate_many(_built(spec, key), [job[2] for job in mine], LOCKSTEP_SLOTS)
+        for i, boxes, seconds in runs:
+            _, _, _, benchmark, result = mine[i]
+            yield result, scoring.to_text(benchmarks.to_file(boxes, benchmark)), seconds
+
+
+def _track(
+    i: int, spec: str, key: str, sequence: Sequence, benchmark: str
+) -> tuple[int, str, np.ndarray]:
+    """One job, in a worker process: the result file's text and the seconds a frame."""
+    # One thread for the network: sums then have one order, whatever the machine is doing.
+    with threads(1):
+        tracker = _built(spec, key)
+        if isinstance(sequence, benchmarks.VOTSequence):
+            record, seconds = supervised.track(tracker, sequence)
+        else:
+            boxes, seconds = tracker.track_sequence(sequence)
+            record = benchmarks.to_file(boxes, benchmark)
+    return i, scoring.to_text(record), seconds
+
+
+@functools.lru_cache(maxsize=4)
+def _built(spec: str, key: str) -> SequenceTracker:
+    """A tracker, built once for many sequences of one process.
+
+    ``key`` is its identity: a model file may change while the process lives.
+    """
+    return TrackerSpec.model_validate_json(spec).build()
+
+
+def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
+    """Names of the ensemble's branches; those that nobody asked for join ``doers``."""
+    names = []
+    for i in range(checkpoints.load_esiamfc(oracle.weights).k):
+        branch = oracle.model_copy(
+            update={"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
+        )
+        same = [spec for spec in doers if spec.kind == "branch" and spec.branch == i]
+        same = [spec for spec in same if spec.identity() == branch.identity()]
+        if not same:
+            doers.append(branch)
+        names.append(same[0].name if same else branch.name)
+    return names
+
+
+def _choose(
+    out: Path, oracle: TrackerSpec, names: list[str], sequence: Sequence, benchmark: str
+) -> None:
+    """The oracle's result: a copy of the best branch's; the first of equals."""
+    scores = scoring.table(out, names, [sequence], benchmark)
+    order = ["failures", "accuracy"] if benchmark.startswith("vot") else ["success"]
+    ranked = scores.sort_values(order, ascending=[o == "failures" for o in order], kind="stable")
+    best = scoring.boxes_file(out, ranked["tracker"].iloc[0], sequence.name)
+    _write(scoring.boxes_file(out, oracle.name, sequence.name), best.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    checkpoints.write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,321 @@
+"""From the boxes on disk to tables and curves.
+
+One table for all benchmarks, a row for each tracker and sequence; a column that a benchmark's
+protocol does not have is empty (NaN). Everything here is a function of the boxes and the ground
+truth; only ``speeds`` looks at times.
+"""
+
+import json
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation import metrics
+from esiamfc_lib.networks import checkpoints
+
+COLUMNS = (
+    "tracker", "benchmark", "sequence", "success", "precision", "normalised_precision", "frames",
+    "ao", "sr50", "sr75", "accuracy", "failures", "counted", "attributes", "family",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves of one tracker, mean over sequences; thresholds are those of ``metrics``.
+
+    Attributes:
+        success: (21,) share of frames above an IoU.
+        precision: (51,) share of frames within 0 … 50 px.
+        normalised: (51,) share of frames within 0 … 0.5 target sizes.
+        sequences: number of sequences.
+    """
+
+    success: np.ndarray
+    precision: np.ndarray
+    normalised: np.ndarray
+    sequences: int
+
+
+def boxes_file(out: Path, tracker: str, sequence: str) -> Path:
+    """Where the boxes of a tracker on a sequence lie."""
+    return Path(out) / "boxes" / tracker / f"{sequence}.txt"
+
+
+def times_file(out: Path, tracker: str, sequence: str) -> Path:
+    """Where the seconds a frame lie."""
+    return Path(out) / "times" / tracker / f"{sequence}.txt"
+
+
+def to_text(record) -> str:
+    """A result file: one line a frame, ``x,y,w,h`` or the VOT mark."""
+    lines = [
+        str(entry) if np.ndim(entry) == 0 else ",".join(f"{value:.3f}" for value in entry)
+        for entry in record
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def read_record(path: Path) -> list[np.ndarray | int]:
+    """A result file: for each frame a box (4,) in the file's coordinates, or a VOT mark.
+
+    Raises:
+        StudyError: no such file, or a line that is neither.
+    """
+    record = []
+    for number, line in enumerate(geometry.read_bytes(path).decode().split(), 1):
+        try:
+            values = [float(value) for value in line.split(",")]
+        except ValueError:
+            values = []
+        if len(values) not in (1, 4):
+            raise StudyError(f"{path}, line {number}: neither a box nor a VOT mark: {line!r}")
+        record.append(np.array(values) if len(values) == 4 else int(values[0]))
+    return record
+
+
+def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> np.ndarray:
+    """0-based boxes (n, 4); NaN where a VOT run has none.
+
+    Raises:
+        StudyError: the result is missing, damaged, or of another length.
+    """
+    path = boxes_file(out, tracker, sequence.name)
+    record = read_record(path)
+    if len(record) != len(sequence):
+        raise StudyError(f"{path} has {len(record)} lines for {len(sequence)} frames")
+    rows = [np.full(4, np.nan) if np.ndim(entry) == 0 else entry for entry in record]
+    boxes = benchmarks.from_file(np.array(rows), benchmark)
+    for i, entry in enumerate(record):
+        if np.ndim(entry) == 0 and entry == metrics.INITIALISED:
+            boxes[i] = sequence.boxes[i]
+    return boxes
+
+
+def score(
+    out: Path, tracker: str, sequence: Sequence, benchmark: str
+) -> metrics.Scores | metrics.SupervisedScores | None:
+    """Scores of one result by the benchmark's protocol; None without truth (GOT-10k test)."""
+    if isinstance(sequence, benchmarks.VOTSequence):
+        record = read_record(boxes_file(out, tracker, sequence.name))
+        bound = geometry.read_size(sequence.frames[0])
+        return metrics.supervised_score(record, sequence.regions, bound)
+    if np.isnan(sequence.boxes[1:]).all():
+        return None
+    got10k = benchmark.startswith("got10k")
+    bound = geometry.read_size(sequence.frames[0]) if got10k else None
+    boxes = read_boxes(out, tracker, sequence, benchmark)
+    return metrics.score(
+        benchmarks.to_file(boxes, benchmark),
+        benchmarks.to_file(sequence.boxes, benchmark),
+        skip_first=got10k,
+        bound=bound,
+    )
+
+
+def table(
+    out: Path, trackers: list[str], sequences: list[Sequence], benchmark: str
+) -> pd.DataFrame:
+    """One row for each tracker and sequence, with ``COLUMNS``.
+
+    ``frames`` is the length of the sequence, ``counted`` the frames with an IoU that counts;
+    ``attributes`` is one text, names separated by blanks.
+    """
+    rows = []
+    for tracker in trackers:
+        for sequence in sequences:
+            row = dict.fromkeys(COLUMNS, math.nan)
+            row |= {
+                "tracker": tracker,
+                "benchmark": benchmark,
+                "sequence": sequence.name,
+                "frames": len(sequence),
+                "attributes": " ".join(name.replace(" ", "_") for name in sequence.attributes),
+                "family": sequence.family,
+            }
+            scores = score(out, tracker, sequence, benchmark)
+            if isinstance(scores, metrics.SupervisedScores):
+                row |= {
+                    "accuracy": scores.accuracy,
+                    "failures": scores.failures,
+                    "counted": scores.frames,
+                }
+            elif scores:
+                row |= {
+                    "success": scores.success,
+                    "precision": scores.precision,
+                    "normalised_precision": scores.normalised_precision,
+                    "ao": scores.average_overlap,
+                    "sr50": scores.success_rate_50,
+                    "sr75": scores.success_rate_75,
+                    "counted": scores.frames,
+                }
+            rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
+    """One row for each tracker and benchmark, best first.
+
+    Success and precision are means over sequences. GOT-10k's ``ao`` and rates and VOT's
+    ``accuracy`` are means over all frames that count; ``failures`` is their number for every 100
+    frames. ``sequences`` of ``of`` says how much of the benchmark was there.
+
+    Args:
+        scores: as ``table`` returns.
+        total: sequences of the complete benchmark; 0 = as many as were scored.
+    """
+    rows = []
+    for (tracker, benchmark), part in scores.groupby(["tracker", "benchmark"], sort=False):
+        row = {"tracker": tracker, "benchmark": benchmark}
+        row |= {"sequences": len(part), "of": total or len(part)}
+        for name in ("success", "precision", "normalised_precision"):
+            row[name] = part[name].mean()
+        for name in ("ao", "sr50", "sr75", "accuracy"):
+            row[name] = _weighted(part[name], part["counted"])
+        row["failures"] = 100 * part["failures"].sum(skipna=False) / part["frames"].sum()
+        rows.append(row)
+    result = pd.DataFrame(rows)
+    # GOT-10k's own score is the overlap over frames; the others' is the success.
+    order = ["success", "accuracy"]
+    return result.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+
+
+def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:
+    """Mean of ``column`` over the sequences that show an attribute.
+
+    Returns:
+        columns ``tracker, attribute, sequences, <column>``; the attribute ``all`` comes first.
+    """
+    named = scores.assign(attribute=scores["attributes"].str.split())
+    named["attribute"] = [["all", *names] for names in named["attribute"]]
+    grouped = named.explode("attribute").groupby(["tracker", "attribute"], sort=False)[column]
+    return (
+        grouped.agg(sequences="size", value="mean").reset_index().rename(columns={"value": column})
+    )
+
+
+def curves(
+    out: Path, trackers: list[str], sequences: list[Sequence], benchmark: str
+) -> dict[str, Curves]:
+    """Success and precision curves, mean over sequences (not for VOT and the GOT-10k test set)."""
+    result = {}
+    for tracker in trackers:
+        scores = [score(out, tracker, sequence, benchmark) for sequence in sequences]
+        scores = [one for one in scores if isinstance(one, metrics.Scores)]
+        if not scores:
+            raise StudyError(f"{benchmark} has no success curves: its protocol has no such score")
+        result[tracker] = Curves(
+            success=np.mean([one.success_curve for one in scores], axis=0),
+            precision=np.mean([one.precision_curve for one in scores], axis=0),
+            normalised=np.mean([one.normalised_curve for one in scores], axis=0),
+            sequences=len(scores),
+        )
+    return result
+
+
+def speeds(out: Path, scores: pd.DataFrame) -> pd.DataFrame:
+    """Columns ``tracker, sequence, fps``: frames a second without decoding; NaN if not timed."""
+    rows = []
+    for tracker, sequence in zip(scores["tracker"], scores["sequence"], strict=True):
+        path = times_file(out, tracker, sequence)
+        seconds = np.loadtxt(path, ndmin=1) if path.is_file() else np.zeros(0)
+        seconds = seconds[seconds > 0]
+        fps = len(seconds) / seconds.sum() if len(seconds) else math.nan
+        rows.append({"tracker": tracker, "sequence": sequence, "fps": fps})
+    return pd.DataFrame(rows)
+
+
+def write(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:
+    """Write the tables: all of them but the ``fps`` of ``scores.csv`` are the same in every run.
+
+    ``scores.csv``: tracker, benchmark, sequence, success, precision, frames, fps, then the rest;
+    ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences.
+    """
+    first = ["tracker", "benchmark", "sequence", "success", "precision", "frames", "fps"]
+    timed = scores.assign(fps=speeds(out, scores)["fps"].round(2))
+    timed = timed[first + [name for name in COLUMNS if name not in first]]
+    short = summary(scores, total).dropna(axis=1, how="all")
+    everything = {
+        "scores": json.loads(scores.to_json(orient="records", double_precision=10)),
+        "summary": json.loads(short.to_json(orient="records", double_precision=10)),
+        "missing": missing,
+    }
+    texts = {
+        "scores.csv": timed.to_csv(index=False, lineterminator="\n"),
+        "summary.csv": short.to_csv(index=False, lineterminator="\n"),
+        "summary.tex": short.to_latex(index=False, escape=True, float_format="%.3f"),
+        "scores.json": json.dumps(everything, indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        data = text.encode()
+        checkpoints.write_atomically(Path(out) / name, lambda file, data=data: file.write(data))
+
+
+def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -> Path:
+    """The zip that GOT-10k's server takes: boxes and times of the test sequences, nothing else.
+
+    Raises:
+        StudyError: a sequence has no result.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for sequence in sequences:
+            files = {
+                "001": boxes_file(out, tracker, sequence.name),
+                "time": times_file(out, tracker, sequence.name),
+            }
+            for kind, file in files.items():
+                # A fixed date, so that the same boxes make the same archive.
+                name = f"{sequence.name}/{sequence.name}_{kind}.txt"
+                archive.writestr(zipfile.ZipInfo(name), geometry.read_bytes(file))
+    return path
+
+
+def _weighted(values: pd.Series, weights: pd.Series) -> float:
+    known = values.notna() & (weights > 0)
+    return float(np.average(values[known], weights=weights[known])) if known.any() else math.nan
+
+
+def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataFrame:
+    """Success and precision of a tracker beside those of a published run, on the same sequences.
+
+    Args:
+        scores: as ``table`` returns.
+        tracker: name of ours.
+        path: JSON with ``seq_wise``: sequence → ``success_score`` and ``precision_score``.
+
+    Returns:
+        ``sequence, success, published_success, precision, published_precision``; the last row,
+        ``mean``, is over the sequences that both have.
+
+    Raises:
+        StudyError: no such file, another format, or no sequence in common.
+    """
+    try:
+        published = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]
+        rows = [
+            {
+                "sequence": row.sequence,
+                "success": row.success,
+                "published_success": published[row.sequence]["success_score"],
+                "precision": row.precision,
+                "published_precision": published[row.sequence]["precision_score"],
+            }
+            for row in scores[scores["tracker"] == tracker].itertuples()
+            if row.sequence in published
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{path} holds no published scores: {error}") from None
+    if not rows:
+        raise StudyError(f"{path} has none of the sequences that {tracker} was run on")
+    result = pd.DataFrame(rows)
+    mean = {"sequence": "mean"} | result.drop(columns="sequence").mean().to_dict()
+    return pd.concat([result, pd.DataFrame([mean])], ignore_index=True)

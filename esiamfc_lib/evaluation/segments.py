@@ -1,0 +1,253 @@
+"""Multi-start evaluation: many short runs from many frames instead of one long run from the first.
+
+One pass over a sequence is decided by one moment: a tracker that slips away in frame 60 has lost
+the other 400 as well, and which of two trackers slips is often luck. Here every sequence is cut
+into overlapping segments, forward and backward in time (the temporal robustness evaluation, TRE, of
+Wu et al. 2015, OTB), and the first box of each is moved and scaled a little (their spatial
+robustness evaluation, SRE). All trackers get the same segments and the same boxes, so that their
+differences stay paired; ``statistics.hierarchical_differences`` says how sure those are.
+
+The first frame of a segment, where the box is given, does not count; otherwise the scores are OTB's
+(see ``metrics``), for every benchmark.
+"""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.data import benchmarks, geometry, vid
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation import metrics, runs
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.tracking.spec import TrackerSpec
+
+VALIDATION = "vid-val"  # the held-out tracks of a VID root, beside the names of ``benchmarks``
+SHORT = 2 / 3  # share of a short sequence that a segment covers, so that its starts can differ
+COLUMNS = (
+    "tracker", "benchmark", "sequence", "start", "direction", "perturbation", "frames", "success",
+    "precision", "family",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment(Sequence):
+    """A part of a sequence, in the order in which it is tracked.
+
+    ``boxes[0]`` is the box that the tracker is given, moved and scaled if the start is perturbed.
+
+    Attributes:
+        source: name of the whole sequence.
+        start: index in the whole sequence of the frame where it starts.
+        direction: ``forward`` or ``backward`` in time.
+        perturbation: which of the perturbed boxes of this start; 0 is the first.
+    """
+
+    source: str = ""
+    start: int = 0
+    direction: str = "forward"
+    perturbation: int = 0
+
+
+def segments(
+    sequence: Sequence,
+    starts: int = 8,
+    length: int = 100,
+    backward: bool = True,
+    perturbations: int = 1,
+    shift: float = 0.1,
+    scale: float = 0.1,
+    seed: int = 0,
+) -> list[Segment]:
+    """Cut a sequence into segments.
+
+    The starts are spaced evenly from the first frame to the last one that leaves room for a whole
+    segment; backward ones mirror them from the end. A start without ground truth moves to the
+    nearest frame that has it. A segment of which less than half the frames have ground truth is
+    left out, and so is one that would repeat another.
+
+    Args:
+        sequence: at least two frames; rows of NaN in its boxes mark frames without ground truth.
+        starts: in each direction, at most: short sequences have fewer.
+        length: frames of a segment; in a sequence shorter than 1.5 times that, two thirds of it.
+        backward: also from the end to the beginning.
+        perturbations: perturbed first boxes for each start; 0: the true one alone.
+        shift: the centre moves by at most this share of the width and of the height (uniformly).
+        scale: both sides grow or shrink by at most this share, by one factor (log-uniformly
+            between 1 / (1 + scale) and 1 + scale). The defaults are the smallest step of SRE.
+        seed: of the perturbations. Each depends on nothing but the seed and its place, so that
+            other numbers of starts or sequences leave it as it is.
+
+    Returns:
+        forward ones first, then by start; empty if the sequence has no two frames with truth.
+
+    Raises:
+        StudyError: an argument out of range.
+    """
+    if min(starts, length - 1) < 1 or perturbations < 0 or not (0 <= shift < 0.5 and scale >= 0):
+        raise StudyError(
+            "multi-start needs starts ≥ 1, segments of ≥ 2 frames, perturbations ≥ 0, shift in "
+            f"[0, 0.5) and scale ≥ 0, not {starts}, {length}, {perturbations}, {shift}, {scale}"
+        )
+    frames = min(length, max(2, round(SHORT * len(sequence))))
+    known = ~np.isnan(sequence.boxes).any(axis=1)
+    found = []
+    for direction in ("forward", "backward")[: 1 + backward]:
+        order = np.arange(len(sequence))[:: 1 if direction == "forward" else -1]
+        for place in _starts(known[order], starts, frames):
+            indices = order[place : place + frames]
+            if known[indices[1:]].mean() < 0.5:
+                continue
+            for number in range(max(perturbations, 1)):
+                boxes = sequence.boxes[indices].copy()
+                if perturbations:
+                    address = (sequence.name, int(indices[0]), direction, number)
+                    boxes[0] = perturbed(boxes[0], shift, scale, _generator(seed, *address))
+                found.append(_segment(sequence, indices, boxes, direction, number))
+    return found
+
+
+def perturbed(
+    box: np.ndarray, shift: float, scale: float, random: np.random.Generator
+) -> np.ndarray:
+    """A box (4,) ``x, y, w, h`` near another; arguments as for ``segments``."""
+    offset = random.uniform(-shift, shift, 2)
+    factor = np.exp(random.uniform(-1, 1) * np.log1p(scale))
+    return geometry.box_around(geometry.center(box) + offset * box[2:], box[2:] * factor)
+
+
+def read(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequence]:
+    """Sequences to cut: a benchmark's, or for ``vid-val`` the validation tracks of a VID root.
+
+    Raises:
+        StudyError: as ``benchmarks.sequences`` and ``vid.validation_sequences``.
+    """
+    if benchmark == VALIDATION:
+        found = vid.validation_sequences(root, limit)
+    else:
+        found = benchmarks.sequences(benchmark, root, limit)[0]
+    if not found:
+        raise StudyError(f"{benchmark}: no sequence under {root}")
+    return found
+
+
+def evaluate_multistart(
+    trackers: Iterable[TrackerSpec],
+    benchmark: str,
+    root: str | Path,
+    out: str | Path,
+    workers: int = 1,
+    scheduler: str = "",
+    limit: int = 0,
+    **plan,
+) -> pd.DataFrame:
+    """Run every tracker on every segment that has no valid result yet, then score all.
+
+    Args:
+        trackers: their names must differ.
+        benchmark, root, limit: as for ``read``.
+        out: folder of the results; one folder serves one benchmark and one plan.
+        workers, scheduler: as for ``evaluation.evaluate``; the boxes do not depend on them.
+        plan: arguments of ``segments``.
+
+    Returns:
+        As ``table``; also written to ``multistart.csv`` in ``out``, the same bytes in every run.
+
+    Raises:
+        StudyError: as ``evaluation.evaluate``; no sequence with enough ground truth.
+    """
+    sequences = read(benchmark, root, limit)
+    return track(trackers, sequences, benchmark, out, workers, scheduler, **plan)
+
+
+def track(
+    trackers: Iterable[TrackerSpec],
+    sequences: Iterable[Sequence],
+    benchmark: str,
+    out: str | Path,
+    workers: int = 1,
+    scheduler: str = "",
+    **plan,
+) -> pd.DataFrame:
+    """``evaluate_multistart`` for sequences that are read already."""
+    trackers, out = list(trackers), Path(out)
+    cut = [segment for sequence in sequences for segment in segments(sequence, **plan)]
+    if not cut:
+        raise StudyError(f"{benchmark}: no sequence has the ground truth that a segment needs")
+    # Not the benchmark's own name: these runs are one-pass whatever its protocol is.
+    runs.run(trackers, cut, _protocol(benchmark), out, workers, scheduler)
+    scores = table(out, [spec.name for spec in trackers], cut, benchmark)
+    write(out, scores)
+    return scores
+
+
+def write(out: Path, scores: pd.DataFrame) -> None:
+    """``multistart.csv`` in ``out``: the same bytes in every run."""
+    text = scores.to_csv(index=False, lineterminator="\n").encode()
+    checkpoints.write_atomically(out / "multistart.csv", lambda file: file.write(text))
+
+
+def table(out: Path, trackers: list[str], cut: list[Segment], benchmark: str) -> pd.DataFrame:
+    """Scores of the segments from the boxes on disk.
+
+    Returns:
+        One row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one), ``start``,
+        ``direction``, ``perturbation``, ``frames`` (that count), ``success`` (AUC), ``precision``
+        (at 20 px), ``family``.
+    """
+    rows = []
+    for tracker in trackers:
+        for segment in cut:
+            boxes = scoring.read_boxes(out, tracker, segment, _protocol(benchmark))
+            scores = metrics.score(boxes, segment.boxes, skip_first=True)
+            rows.append(
+                (tracker, benchmark, segment.source, segment.start, segment.direction,
+                 segment.perturbation, scores.frames, scores.success, scores.precision,
+                 segment.family)
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
+    """Evenly spaced places, each moved to the nearest (then earlier) frame with ground truth.
+
+    No place leaves less than half a segment.
+    """
+    places = np.flatnonzero(known[: max(len(known) - max(frames // 2, 1), 0)])
+    if not len(places):
+        return []
+    wanted = np.linspace(0, len(known) - frames, count).round().astype(int)
+    nearest = np.abs(places - wanted[:, None]).argmin(axis=1)
+    return np.unique(places[nearest]).tolist()
+
+
+def _generator(seed: int, name: str, start: int, direction: str, number: int):
+    """A stream of its own for each perturbation."""
+    name_digest = zlib.crc32(name.encode())  # unlike hash(), the same in every process
+    return np.random.default_rng([seed, name_digest, start, direction == "backward", number])
+
+
+def _segment(
+    sequence: Sequence, indices: np.ndarray, boxes: np.ndarray, direction: str, number: int
+) -> Segment:
+    start = int(indices[0])
+    return Segment(
+        name=f"{sequence.name}/{start:05d}-{direction}-{number}",
+        frames=tuple(sequence.frames[i] for i in indices),
+        boxes=boxes,
+        attributes=sequence.attributes,
+        family=sequence.family,
+        source=sequence.name,
+        start=start,
+        direction=direction,
+        perturbation=number,
+    )
+
+
+def _protocol(benchmark: str) -> str:
+    return f"multi-start {benchmark}"

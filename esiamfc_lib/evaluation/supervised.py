@@ -1,0 +1,52 @@
+"""The supervised protocol of the VOT challenges: a lost tracker is helped up.
+
+Kristan et al., "A novel performance evaluation methodology for single-target trackers", TPAMI 2016.
+"""
+
+import time
+
+import numpy as np
+
+from esiamfc_lib.data import geometry
+from esiamfc_lib.data.benchmarks import VOTSequence, to_file
+from esiamfc_lib.evaluation.metrics import FAILED, INITIALISED, SKIPPED, region_overlap
+from esiamfc_lib.tracking.siamfc import SequenceTracker
+
+SKIP_AFTER_FAILURE = 5  # frames from the failure to the new start
+
+
+def track(
+    tracker: SequenceTracker, sequence: VOTSequence
+) -> tuple[list[np.ndarray | int], np.ndarray]:
+    """Run a tracker; where its box no longer touches the target, start it again 5 frames later.
+
+    The target is its region cut to the frame. A tracker that is the same in every run needs one
+    run; the challenge's fifteen are for those that are not.
+
+    Returns:
+        one entry a frame, a box (4,) in the file's coordinates or a mark of ``metrics``; and (n,)
+        seconds a frame without decoding, 0 where the tracker did not run.
+    """
+    record, seconds = [], np.zeros(len(sequence))
+    start_at = 0
+    for i, frame in enumerate(sequence.frames):
+        if i == start_at and np.isnan(sequence.boxes[i]).any():
+            start_at += 1  # no box to start from
+        if i < start_at:
+            record.append(SKIPPED)
+            continue
+        image = geometry.read_image(frame)
+        began = time.perf_counter()
+        if i == start_at:
+            tracker.init(image, sequence.boxes[i])
+            entry = INITIALISED
+        else:
+            entry = to_file(tracker.update(image), "vot")
+        seconds[i] = time.perf_counter() - began
+        if (
+            np.ndim(entry)
+            and region_overlap(sequence.regions[i], entry, (image.shape[1], image.shape[0])) == 0
+        ):
+            entry, start_at = FAILED, i + SKIP_AFTER_FAILURE
+        record.append(entry)
+    return record, seconds

@@ -1,0 +1,228 @@
+"""Files of trained networks: written atomically, read safely, known by their digest.
+
+A **model file** is a safetensors file: tensors, and one JSON header that says which network they
+are, how they were trained and on what. A **state file** holds everything that a killed training
+needs to go on (see ``training``). Nothing here can run code on loading.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+
+FORMAT = 1
+HEADER = "esiamfc"
+
+
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
+
+    Args:
+        path: its folder is made if need be.
+        write: called with the open binary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with _existing(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors: their names, types, shapes and values, whatever file they are in."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
+    """Write a model file.
+
+    Args:
+        path: ends in ``.safetensors``.
+        model: its width (and k, and temperature) go into the header.
+        info: whatever else the header should say: ``training`` (parameters), ``data``
+            (fingerprint), ``epoch``, ``source`` ...; JSON types only.
+
+    Returns:
+        The digest of the tensors, which the header holds too.
+    """
+    state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    header = {"format": FORMAT, **_network(model), "digest": digest(state), **info}
+    # One key: safetensors keeps several in no fixed order, and the bytes would differ.
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"))
+    data = safetensors_bytes(state, metadata={HEADER: text})
+    write_atomically(path, lambda file: file.write(data))
+    return header["digest"]
+
+
+def header(path: str | Path) -> dict[str, Any]:
+    """The JSON header of a model file: network, width, k, digest and what else was saved.
+
+    Raises:
+        StudyError: no such file, or not a model file of this project.
+    """
+    with _opened(path) as file:
+        return _header(path, file)
+
+
+def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
+    """Read a model file: the network in eval mode on the CPU, and the header.
+
+    Raises:
+        StudyError: no such file, not a model file, damaged, or of another network.
+    """
+    with _opened(path) as file:
+        about = _header(path, file)
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if digest(state) != about["digest"]:
+        raise StudyError(f"{path}: the tensors do not match the digest in the header")
+    if about["network"] == "siamfc":
+        model = SiamFC(about["width"])
+    else:
+        model = ESiamFC(about["k"], about["width"])
+        model.weights.temperature = about["temperature"]
+    load_into(model, state, str(path))
+    return model.eval(), about
+
+
+def load_siamfc(path: str | Path) -> SiamFC:
+    """Read a SiamFC, from a model file or from a published one (see ``conversion.read``).
+
+    Raises:
+        StudyError: the file cannot be read, or holds an ensemble.
+    """
+    return _load_as(SiamFC, path)
+
+
+def load_esiamfc(path: str | Path) -> ESiamFC:
+    """Read an ESiamFC, from a model file or from one of the reference implementation.
+
+    Raises:
+        StudyError: the file cannot be read, or holds a single tracker.
+    """
+    return _load_as(ESiamFC, path)
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load tensors into a network, or say in one sentence what does not fit.
+
+    Raises:
+        StudyError: missing or unknown tensors, or other shapes.
+    """
+    own = model.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}"
+        for n in own.keys() & state.keys()
+        if own[n].shape != state[n].shape
+    ]
+    faults = (
+        [f"lacks {', '.join(missing)}"] * bool(missing)
+        + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
+        + sorted(shapes)
+    )
+    if faults:
+        raise StudyError(f"{where} does not fit a {type(model).__name__}: {'; '.join(faults)}")
+    model.load_state_dict(dict(state))
+
+
+def save_state(path: str | Path, state: dict[str, Any]) -> None:
+    """Write a state file: nested dictionaries and lists of tensors, numbers and texts."""
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """Read a state file onto the CPU.
+
+    Raises:
+        StudyError: no such file, or damaged.
+    """
+    return read_torch(path)
+
+
+def read_torch(path: str | Path) -> Any:
+    """``torch.load`` that cannot run code.
+
+    Raises:
+        StudyError: no such file, damaged, or holds more than tensors and plain values.
+    """
+    try:
+        return torch.load(_existing(path), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError, _UNPICKLING) as error:
+        raise StudyError(
+            f"{path} cannot be read as a PyTorch file of plain tensors: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+
+
+_UNPICKLING = torch.serialization.pickle.UnpicklingError
+
+
+def _network(model: SiamFC | ESiamFC) -> dict[str, Any]:
+    if isinstance(model, ESiamFC):
+        return {
+            "network": "esiamfc",
+            "width": model.width,
+            "k": model.k,
+            "temperature": model.weights.temperature,
+        }
+    return {"network": "siamfc", "width": model.width}
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        raise StudyError(f"no such file: {path}")
+    return Path(path)
+
+
+def _opened(path: str | Path):
+    try:
+        return safe_open(_existing(path), framework="pt")
+    except SafetensorError as error:
+        raise StudyError(f"{path} is not a safetensors file: {error}") from None
+
+
+def _header(path: str | Path, file) -> dict[str, Any]:
+    text = (file.metadata() or {}).get(HEADER)
+    if text is None:
+        raise StudyError(f"{path} has no {HEADER!r} header: it is not a model file of this project")
+    about = json.loads(text)
+    if about["format"] != FORMAT:
+        raise StudyError(f"{path} has format {about['format']}, this version reads {FORMAT}")
+    return about
+
+
+def _load_as(kind: type, path: str | Path):
+    from esiamfc_lib.networks import published  # it builds on this module
+
+    ours = Path(path).suffix == ".safetensors"
+    model = load(path)[0] if ours else published.read(path)
+    if not isinstance(model, kind):
+        raise StudyError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+    return model

@@ -1,0 +1,293 @@
+"""Networks that others published, read into ours.
+
+Four kinds of file hold the same network under other names:
+
+- ``.npz`` with BatchNorm folded into the convolutions: ``conv1.weight`` (O, I, H, W),
+  ``conv1.bias`` ... and optionally ``bias`` of the response;
+- ``.mat`` of MatConvNet (the authors' own): ``conv1f`` (H, W, I, O), ``conv1b``, ``bn1m``
+  (factor), ``bn1b`` (offset), ``bn1x`` (mean and standard deviation) ..., each possibly behind
+  ``br_``, and ``adjust_f``/``adjust_b`` or ``fin_adjust_bn{m,b,x}`` for scale and bias of the
+  response;
+- ``.pth`` state dicts of PyTorch SiamFCs in three namings: numbered layers of one sequence
+  (``features.0.weight`` with ``corr_bias``, or with ``adjust.weight``/``adjust.bias``), blocks
+  (``backbone.conv1.0.weight``, no bias), and named layers (``conv1.weight``, ``bn1.weight``);
+- ``.pth`` of the reference ESiamFC: ``stem.feature1.0.weight``, ``branch1.feature2.0.weight``,
+  ``corr_bias1``, ``cluster_weight.cluster_weight.0.weight`` ..., or one base tracker of it
+  (``feature1.0.weight``, ``feature2.0.weight``, ``corr_bias``).
+
+Conversion is exact: the response is the same function of the images. A folded BatchNorm becomes an
+identity one; another ε goes into the variance; another scale of the response goes into conv5,
+which both sides of the correlation pass.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+import torch
+from torch import Tensor, nn
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.checkpoints import load_into, read_torch
+from esiamfc_lib.networks.siamfc import RESPONSE_SCALE, ESiamFC, SiamFC
+
+PUBLISHED_BIAS = -2.148  # of the network of 2016-08-17, whose folded export does not hold it
+NORM_EPS = 1e-5  # of our BatchNorm layers
+# Where conv1–5 and bn1–4 stand in the PyTorch namings' one sequence of layers, and in ours.
+SEQUENCE = {
+    0: "conv1",
+    1: "bn1",
+    4: "conv2",
+    5: "bn2",
+    8: "conv3",
+    9: "bn3",
+    11: "conv4",
+    12: "bn4",
+    14: "conv5",
+}
+OURS = {
+    "conv1": "stem.layers.0",
+    "bn1": "stem.layers.1",
+    "conv2": "stem.layers.4",
+    "bn2": "stem.layers.5",
+    "conv3": "branch.layers.0",
+    "bn3": "branch.layers.1",
+    "conv4": "branch.layers.3",
+    "bn4": "branch.layers.4",
+    "conv5": "branch.layers.6",
+}
+Layers = dict[str, Tensor]  # "conv1.weight", "bn1.running_mean", ..., "bias": the common tongue
+
+
+def read(path: str | Path) -> SiamFC | ESiamFC:
+    """Read a published network; the kind of file is told by its name and its tensors' names.
+
+    Raises:
+        StudyError: no such file, unknown kind, or not this network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"no such file: {path}")
+    if path.suffix == ".npz":
+        return siamfc(_npz(path), str(path))
+    if path.suffix == ".mat":
+        return siamfc(_matconvnet(path), str(path))
+    if path.suffix in {".pth", ".pt", ".tar", ".model"}:
+        return _from_state_dict(path)
+    raise StudyError(
+        f"{path}: unknown kind of network file {path.suffix!r} "
+        "(.safetensors, .npz, .mat and .pth are known)"
+    )
+
+
+def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
+    """Build a SiamFC from ``conv1.weight`` ... ``bn4.running_var`` and ``bias``.
+
+    Without ``bn`` tensors the BatchNorm becomes the identity. ``eps`` is that of the file's
+    BatchNorm. The width is read off conv1.
+
+    Raises:
+        StudyError: a tensor is missing or has another shape.
+    """
+    if "conv1.weight" not in layers or "conv5.weight" not in layers:
+        raise StudyError(f"{where} holds no SiamFC: conv1 or conv5 is missing")
+    model = SiamFC(layers["conv1.weight"].shape[0] / 96)
+    state = {"branch.bias": layers.get("bias", torch.zeros(1)).reshape(1)}
+    for name, value in (_with_identity_norms(layers) | layers).items():
+        layer, _, field = name.partition(".")
+        if layer in OURS:
+            state[f"{OURS[layer]}.{field}"] = value
+    for name in model.state_dict():
+        if name.endswith("running_var") and name in state:
+            state[name] = (state[name].double() + eps - NORM_EPS).clamp(min=0)
+        elif name.endswith("num_batches_tracked"):
+            state[name] = torch.zeros((), dtype=torch.int64)
+    if "scale" in layers:
+        share = (layers["scale"].reshape(()).double() / RESPONSE_SCALE).sqrt()
+        for field in ("weight", "bias"):
+            state[f"{OURS['conv5']}.{field}"] = layers[f"conv5.{field}"].double() * share
+    own = model.state_dict()
+    load_into(model, {n: v.to(own[n].dtype) if n in own else v for n, v in state.items()}, where)
+    return model.eval()
+
+
+@torch.no_grad()
+def has_identity_norms(model: nn.Module) -> bool:
+    """Whether every BatchNorm leaves its input as it is, as after folding."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    return all(
+        bool((layer.running_mean == 0).all() and (layer.bias == 0).all())
+        and torch.allclose(layer.running_var + layer.eps, layer.weight.square(), rtol=1e-4)
+        for layer in norms
+    )
+
+
+def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
+    """Give identity BatchNorm layers the statistics of real activations, in place.
+
+    The network stays the same function: what a layer takes away by its new statistics, its factor
+    and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm in
+    training mode, where every batch is normalised: without it, all activations would change scale.
+
+    Args:
+        model: SiamFC or ESiamFC.
+        images: batches float32 (N, 3, H, W), some hundred images in all.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    sums = {layer: torch.zeros(3, layer.num_features, dtype=torch.float64) for layer in norms}
+
+    def watch(layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].double().transpose(0, 1).flatten(1).cpu()
+        sums[layer] += torch.stack(
+            [
+                torch.full_like(values[:, 0], values.shape[1]),
+                values.sum(1),
+                (values * values).sum(1),
+            ]
+        )
+
+    handles = [layer.register_forward_pre_hook(watch) for layer in norms]
+    training = model.training
+    model.eval()
+    for batch in images:
+        for branch in getattr(model, "branches", None) or [model.branch]:
+            branch(model.stem(batch))
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    for layer, (count, total, squares) in sums.items():
+        if count[0] == 0:
+            continue
+        mean = total / count
+        variance = squares / count - mean * mean
+        factor = layer.weight.double() / (layer.running_var.double() + layer.eps).sqrt()
+        layer.bias += (factor * (mean - layer.running_mean)).to(layer.bias)
+        layer.weight.copy_(factor * (variance + layer.eps).sqrt())
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
+
+
+def _with_identity_norms(layers: Layers) -> Layers:
+    norms = {}
+    for i in range(1, 5):
+        if not any(name.startswith(f"bn{i}.") for name in layers) and f"conv{i}.bias" in layers:
+            ones = torch.ones_like(layers[f"conv{i}.bias"], dtype=torch.float64)
+            norms |= {
+                f"bn{i}.weight": ones,
+                f"bn{i}.bias": 0 * ones,
+                f"bn{i}.running_mean": 0 * ones,
+                f"bn{i}.running_var": ones - NORM_EPS,
+            }
+    return norms
+
+
+def _npz(path: Path) -> Layers:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            layers = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (ValueError, OSError, TypeError) as error:
+        raise StudyError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
+    return {"bias": torch.tensor([PUBLISHED_BIAS])} | layers
+
+
+def _matconvnet(path: Path) -> Layers:
+    try:
+        params = scipy.io.loadmat(path)["net"]["params"][0, 0].reshape(-1)
+        values = {
+            str(p["name"][0]): torch.from_numpy(np.asarray(p["value"], np.float64)) for p in params
+        }
+    except (KeyError, IndexError, ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise StudyError(f"{path} is no MatConvNet network: {error}") from None
+    layers = {}
+    for name, value in values.items():
+        match = re.fullmatch(r"(?:br\d?_)?(conv|bn)([1-5])([fbmx])", name)
+        if match:
+            kind, number, field = match.groups()
+            layer = f"{kind}{number}"
+            if field == "f":
+                layers[f"{layer}.weight"] = value.permute(3, 2, 0, 1)
+            elif field == "m":
+                layers[f"{layer}.weight"] = value.reshape(-1)
+            elif field == "b":
+                layers[f"{layer}.bias"] = value.reshape(-1)
+            else:  # the standard deviation that MatConvNet stores includes its ε
+                layers[f"{layer}.running_mean"] = value[:, 0]
+                layers[f"{layer}.running_var"] = value[:, 1] ** 2 - NORM_EPS
+    return layers | _adjustment(values)
+
+
+def _adjustment(values: Mapping[str, Tensor]) -> Layers:
+    if "fin_adjust_bnx" in values:
+        mean, deviation = values["fin_adjust_bnx"].reshape(2)
+        scale = values["fin_adjust_bnm"].reshape(()) / deviation
+        return {"scale": scale, "bias": values["fin_adjust_bnb"].reshape(1) - scale * mean}
+    return {
+        ours: values[theirs].reshape(1)
+        for ours, theirs in (("scale", "adjust_f"), ("bias", "adjust_b"))
+        if theirs in values
+    }
+
+
+def _from_state_dict(path: Path) -> SiamFC | ESiamFC:
+    content = read_torch(path)
+    for wrapper in ("state_dict", "model", "net"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        raise StudyError(f"{path} holds no state dict")
+    state = {name.removeprefix("module."): value for name, value in content.items()}
+    if any(name.startswith("stem.feature1.") for name in state):
+        return _reference_ensemble(state, str(path))
+    # The only one of the public namings whose network sets ε, and has no bias, is the blocks' one.
+    blocks = any(re.search(r"conv1\.0\.weight$", name) for name in state)
+    return siamfc(_common_names(state), str(path), eps=1e-6 if blocks else NORM_EPS)
+
+
+def _common_names(state: Mapping[str, Tensor]) -> Layers:
+    """Bring any of the PyTorch namings to ``conv1.weight`` ...; what is no layer is left out."""
+    layers = {}
+    for name, value in state.items():
+        if match := re.search(r"(?:^|\.)conv([1-5])\.([01])\.(\w+)$", name):
+            layer, field = ("conv", "bn")[int(match[2])] + match[1], match[3]
+        elif match := re.search(r"(?:^|\.)((?:conv|bn)[1-5])\.(\w+)$", name):
+            layer, field = match.groups()
+        elif match := re.search(r"(?:^|\.)feature2\.(\d+)\.(\w+)$", name):
+            layer, field = SEQUENCE.get(int(match[1]) + 8, ""), match[2]
+        elif match := re.search(r"(?:^|\.)(?:features?1?|feat_extraction)\.(\d+)\.(\w+)$", name):
+            layer, field = SEQUENCE.get(int(match[1]), ""), match[2]
+        else:
+            continue
+        layers[f"{layer}.{field}"] = value.double() if value.is_floating_point() else value
+    for theirs, ours in {
+        "corr_bias": "bias",
+        "adjust.bias": "bias",
+        "adjust.weight": "scale",
+    }.items():
+        if theirs in state:
+            layers[ours] = state[theirs].double().reshape(1)
+    return layers
+
+
+def _reference_ensemble(state: Mapping[str, Tensor], where: str) -> ESiamFC:
+    stem = {n.removeprefix("stem."): v for n, v in state.items() if n.startswith("stem.")}
+    numbers = sorted({int(m[1]) for n in state if (m := re.match(r"branch(\d+)\.", n))})
+    trackers = []
+    for j in numbers:
+        prefix = f"branch{j}."
+        own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        bias = {"corr_bias": state.get(f"corr_bias{j}", torch.zeros(1))}
+        trackers.append(siamfc(_common_names(stem | own | bias), f"{where}, branch {j}"))
+    if not trackers:
+        raise StudyError(f"{where} has a stem but no branches")
+    model = ESiamFC.assembled(trackers)
+    weights = {}
+    for name, value in state.items():
+        if match := re.match(r"cluster_weight\.cluster_weight\.(.+)", name):
+            weights[f"layers.{match[1]}"] = value
+        elif re.match(r"cluster_weight\.linear\.(0\.)?weight", name):
+            weights["linear.weight"] = value
+    if weights:
+        load_into(model.weights, weights, f"{where}, cluster weights")
+    return model.eval()

@@ -1,0 +1,177 @@
+"""Objects of the built-in data: families, and the individuals that belong to them.
+
+A **family** names a shape, a texture, a motion and a tone; a **kind** is what one object is really
+made of; an **instance** is one individual of a kind, with its own colours, texture and proportions.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from esiamfc_lib.synthetic.appearance import FadingPattern, TurningColours
+from esiamfc_lib.synthetic.shapes import DEFORMING, SHAPES, Part
+from esiamfc_lib.synthetic.textures import TEXTURES, mix, noise, palette
+
+CANVAS = 88  # side of a sprite in its own pixels
+UNIT = 40.0  # sprite pixels of one shape unit
+
+
+@dataclass(frozen=True)
+class Family:
+    """What individuals of one kind have in common; ``tone`` = ranges of saturation and value.
+
+    ``stays`` is what does not change where looks change: ``colours`` or ``pattern``.
+    """
+
+    name: str
+    texture: str
+    motion: str
+    tone: tuple[tuple[float, float], tuple[float, float]]
+    stays: str
+
+
+FAMILIES = (
+    Family("crate", "stripes", "glide", ((0.5, 1.0), (0.2, 1.0)), "colours"),
+    Family("amoeba", "spots", "drift", ((0.3, 0.8), (0.35, 1.0)), "pattern"),
+    Family("walker", "patches", "walk", ((0.3, 0.9), (0.15, 0.75)), "colours"),
+    Family("star", "sectors", "spin", ((0.7, 1.0), (0.4, 1.0)), "pattern"),
+    Family("rod", "bands", "tumble", ((0.4, 1.0), (0.2, 1.0)), "colours"),
+    Family("face", "skin", "zoom", ((0.2, 0.6), (0.3, 0.95)), "pattern"),
+    Family("card", "plaid", "sway", ((0.2, 0.9), (0.4, 1.0)), "colours"),
+    Family("wheel", "rings", "roll", ((0.1, 0.8), (0.1, 0.9)), "pattern"),
+    Family("bird", "chevrons", "swoop", ((0.3, 1.0), (0.2, 0.9)), "colours"),
+    Family("snake", "scales", "slither", ((0.4, 1.0), (0.25, 0.9)), "pattern"),
+    Family("kite", "checks", "zigzag", ((0.6, 1.0), (0.3, 1.0)), "colours"),
+    Family("flower", "mosaic", "hop", ((0.5, 1.0), (0.4, 1.0)), "pattern"),
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an object is made of: the names of its family, shape, texture and motion, its tone, and
+    the arc of the colour circle that its hues come from (see ``palette``), what ``stays``."""
+
+    family: str
+    shape: str
+    texture: str
+    motion: str
+    tone: tuple[tuple[float, float], tuple[float, float]]
+    arc: tuple[float, float] = (0.0, 1.0)
+    stays: str = ""
+
+    @classmethod
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        family: int,
+        families: int,
+        separation: float,
+        hues: float = 1.0,
+    ):
+        """The kind of a new object that is labelled with ``family``.
+
+        Each aspect (shape, texture, motion, tone) is the family's own with probability
+        ``separation`` and otherwise that of a random one of the first ``families``: at 1 families
+        are pure, at 0 the label says nothing about the look. The variety of the data, and so its
+        difficulty, is the same at every separation. Hues belong to the tone: with ``hues`` below 1
+        a family's objects have colours of its own arc of the circle, of this length.
+        """
+        own = rng.uniform(size=4) < separation
+        other = rng.integers(0, families, 4)
+        aspects = np.where(own, family, other)
+        shape, texture, motion, tone = (FAMILIES[i] for i in aspects)
+        arc = (int(aspects[3]) / families, hues) if hues < 1 else (0.0, 1.0)
+        names = shape.name, texture.texture, motion.motion
+        return cls(FAMILIES[family].name, *names, tone.tone, arc, texture.stays)
+
+
+def _any_texture(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:
+    makers = list(TEXTURES.values())
+    return makers[rng.integers(len(makers))](rng, colours, CANVAS)
+
+
+class Instance:
+    """One individual of a kind; ``sprite(phase, t)`` draws it."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        kind: Kind,
+        changes: np.random.Generator | None = None,
+        colours: np.ndarray | None = None,
+    ):
+        """Draw one.
+
+        Args:
+            rng: decides how it looks.
+            kind: what it is made of.
+            changes: decides how its look changes with time; None: not at all.
+            colours: (3, 3) uint8 RGB, of another individual; None: its own.
+        """
+        self.kind = kind
+        own = palette(rng, 3, *kind.tone, kind.arc)
+        self.colours = own if colours is None else colours
+        surface = TEXTURES[kind.texture](rng, self.colours, CANVAS)
+        uneven = noise(rng, CANVAS, CANVAS, 22, 2).astype(np.uint16) // 3 + 171
+        ramp = np.linspace(286, 206, CANVAS).astype(np.uint16)
+        self._light = (ramp[:, None] + ramp[None]) // 2
+
+        def aged(surface: np.ndarray) -> np.ndarray:
+            return ((surface * uneven[..., None]) >> 8).astype(np.uint8)
+
+        self._surface = aged(surface)
+        self._turn = self._pattern = None
+        if changes is not None and kind.stays == "pattern":
+            self._turn = TurningColours(changes, kind.arc[1])
+        elif changes is not None:
+            self._pattern = FadingPattern(
+                changes, self._surface, lambda rng: aged(_any_texture(rng, self.colours))
+            )
+        self._pose = SHAPES[kind.shape](rng)
+        self._rigid: np.ndarray | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether its colours or its pattern change from frame to frame."""
+        return self._turn is not None or self._pattern is not None
+
+    @property
+    def deforms(self) -> bool:
+        """Whether its outline changes from frame to frame."""
+        return self.kind.shape in DEFORMING
+
+    def sprite(self, phase: float, t: int = 0) -> np.ndarray:
+        """In frame ``t``: (CANVAS, CANVAS, 4) uint8 RGBA, colours already multiplied by alpha."""
+        if self._pattern is not None:
+            self._surface = self._pattern.surface(t)
+            return self._draw(self._pose(phase))
+        drawn = self._at_rest(phase)
+        return drawn if self._turn is None else self._turn(drawn, t)
+
+    def _at_rest(self, phase: float) -> np.ndarray:
+        if self._rigid is not None:
+            return self._rigid
+        drawn = self._draw(self._pose(phase))
+        if self.kind.shape not in DEFORMING | {"face"}:
+            self._rigid = drawn
+        return drawn
+
+    def _draw(self, parts: list[Part]) -> np.ndarray:
+        colour = np.zeros((CANVAS, CANVAS, 3), np.uint8)
+        alpha = np.zeros((CANVAS, CANVAS), np.uint8)
+        for part in parts:
+            corners = np.rint((part.points * UNIT + CANVAS / 2 - 0.5) * 16).astype(np.int32)
+            x, y, w, h = cv2.boundingRect(corners // 16)
+            x, y = max(x - 1, 0), max(y - 1, 0)
+            here = np.s_[y : y + h + 2, x : x + w + 2]
+            mask = np.zeros_like(alpha)
+            cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
+            source = self._surface[here] if part.fill < 0 else self.colours[part.fill]
+            source = np.minimum(source * np.uint16(round(part.shade * 256)) >> 8, 255)
+            colour[here] = mix(colour[here], source, mask[here])
+            alpha |= mask
+            cv2.polylines(colour, [corners], True, (18, 18, 18), 1, cv2.LINE_AA, 4)
+            cv2.polylines(alpha, [corners], True, 255, 1, cv2.LINE_AA, 4)
+        lit = np.minimum(colour.astype(np.uint32) * self._light[..., None] >> 8, 255)
+        return np.dstack([(lit * alpha[..., None] // 255).astype(np.uint8), alpha])

@@ -1,0 +1,332 @@
+"""Scenes of the built-in data: background, camera, objects, occluders and light, frame by frame.
+
+A scene is planned from a random generator alone, so it is independent of every other scene; its
+frames are rendered one by one together with the truth. Layers are painted from back to front, and
+the last one to own a pixel decides what is visible.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from esiamfc_lib.synthetic.motion import camera, leave, smooth, travel
+from esiamfc_lib.synthetic.objects import Instance, Kind
+from esiamfc_lib.synthetic.painting import Actor, paste, smear, sprite_patch, warp
+from esiamfc_lib.synthetic.textures import BACKGROUNDS, mix, noise
+
+CHALLENGES = (
+    "occlusion",
+    "blur",
+    "scale",
+    "illumination",
+    "out_of_view",
+    "distractors",
+    "fast_motion",
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known about one object in one frame.
+
+    Attributes:
+        box: (4,) int, ``x, y, w, h``, 0-based: the tight extent of the object's silhouette inside
+            the frame, also where something stands in front of it (as OTB and VID annotate); None
+            where less than an eighth of the object is inside the frame.
+        polygon: (4, 2) float, corners of the turned rectangle around the object, pixel indices.
+        inside: share of the object inside the frame.
+        visible: share of the object that is seen: inside and not covered.
+        blur: length of the motion blur, pixels.
+        area: of the whole silhouette, pixels.
+    """
+
+    box: np.ndarray | None
+    polygon: np.ndarray
+    inside: float
+    visible: float
+    blur: float
+    area: int
+
+    @property
+    def occluded(self) -> bool:
+        """Whether less than half of what could be seen is seen."""
+        return self.visible < 0.5 * self.inside
+
+
+class Scene:
+    """One video: plan it from a generator, then iterate ``render()``.
+
+    Attributes:
+        targets: the annotated actors.
+        challenges: names of ``CHALLENGES`` that were put in on purpose.
+        background: name of its background family.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        frames: int,
+        width: int,
+        height: int,
+        family: int,
+        families: int,
+        separation: float,
+        hues: float = 1.0,
+        conflict: float = 0.0,
+        tracks: int = 1,
+        may_vanish: bool = True,
+    ):
+        """Plan a scene.
+
+        Args:
+            rng: decides everything.
+            frames, width, height: of the video.
+            family: index of the first target's family.
+            families, separation, hues: of the data set, see ``Kind.draw``.
+            conflict: share of targets whose look changes, see ``synthetic_changes``.
+            tracks: number of targets.
+            may_vanish: whether a target may leave the frame completely.
+        """
+        self.frames, self.width, self.height = frames, width, height
+        chance = dict(zip(CHALLENGES, (0.45, 0.35, 0.35, 0.35, 0.3, 0.65, 0.35), strict=True))
+        self.challenges = [name for name in CHALLENGES if rng.uniform() < chance[name]]
+        room = 0.18 * width
+        self._room = int(room) + 16
+        self.background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
+        self._canvas = BACKGROUNDS[self.background](
+            rng, width + 2 * self._room, height + 2 * self._room
+        )
+        self._camera = camera(rng, frames, room * rng.uniform(0, 0.8), rng.choice([0, 0.6, 1.8]))
+        first = Kind.draw(rng, family, families, separation, hues)
+        kinds = [first]
+        for _ in range(tracks - 1):
+            other = Kind.draw(rng, int(rng.integers(families)), families, separation, hues)
+            kinds.append(first if rng.uniform() < 0.5 else other)
+        self.targets: list[Actor] = []
+        own = rng.spawn(1)[0]  # leaves rng itself as it is
+        for kind in kinds:
+            changes = own if own.uniform() < conflict else None
+            actor = self._cast(rng, kind, self.targets, True, may_vanish, changes)
+            self.targets.append(actor)
+        others = int(rng.integers(1, 4)) if "distractors" in self.challenges else 0
+        self._distractors: list[Actor] = []
+        model = self.targets[0].instance
+        changes = own if model.changes else None
+        for _ in range(others):  # of the first target's kind, in other colours
+            cast = [*self.targets, *self._distractors]
+            kind, colours = first, None
+            if changes and first.stays == "pattern":  # in its colours, with another pattern
+                colours = model.colours
+                while kind.texture == first.texture:
+                    kind = Kind.draw(own, int(own.integers(families)), families, separation, hues)
+                kind = replace(kind, arc=first.arc, stays=first.stays)
+            self._distractors.append(
+                self._cast(rng, kind, cast, False, changes=changes, colours=colours)
+            )
+        self._order = rng.permutation(len(self.targets) + others)
+        self._occluders = self._plant(rng) if "occlusion" in self.challenges else []
+        self._blur = rng.uniform(0.8, 1.6) if "blur" in self.challenges else rng.uniform(0, 0.35)
+        strength = 0.45 if "illumination" in self.challenges else 0.08
+        self._gain = 1 + strength * np.clip(smooth(rng, frames, rng.uniform(35, 70)), -1, 1)
+        self._cast_colour = 1 + 0.12 * rng.uniform(-1, 1, 3)
+        grain = (noise(rng, width + 64, height + 64, 1).astype(np.int16) - 128) // 18
+        self._grain = np.repeat(grain[..., None], 3, axis=2)
+        self._grain_at = rng.integers(0, 64, (frames, 2))
+
+    def _cast(
+        self,
+        rng,
+        kind: Kind,
+        others: list[Actor],
+        target: bool,
+        may_vanish: bool = True,
+        changes: np.random.Generator | None = None,
+        colours: np.ndarray | None = None,
+    ) -> Actor:
+        """An individual with a path of its own that starts well away from the others."""
+        unit = min(self.width / 320, self.height / 240)
+        size = unit * rng.uniform(38, 82)
+        speed = unit * rng.uniform(1.8, 3.6)
+        if "fast_motion" in self.challenges and target:
+            speed *= rng.uniform(1.6, 2.3)
+        places = rng.uniform(0.15, 0.85, (12, 2)) * (self.width, self.height)
+        taken = np.array([[a.path.x[0], a.path.y[0]] for a in others]).reshape(-1, 1, 2)
+        distance = np.hypot(*(places - taken).transpose(2, 0, 1)).min(0, initial=self.width)
+        path = travel(
+            rng,
+            kind.motion,
+            self.frames,
+            speed,
+            size,
+            self.width,
+            self.height,
+            places[np.argmax(distance)],
+        )
+        if target and "scale" in self.challenges:
+            grown = 1 + 0.5 * np.clip(smooth(rng, self.frames, 70), -1, 1)
+            path = replace(path, scale=path.scale * grown)
+        path = replace(path, scale=np.clip(path.scale, 24 * unit / size, 90 * unit / size))
+        if target and "out_of_view" in self.challenges:
+            path = leave(rng, path, self.width, 0.6 * size if may_vanish else -3 * unit)
+        return Actor(Instance(rng, kind, changes, colours), path, size)
+
+    def _plant(self, rng) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Foreground pieces in the way of the targets: RGBA patch, (left, top) on the ground."""
+        pieces = []
+        for actor in self.targets:
+            wanted = int(rng.integers(1, 3))
+            for share in rng.permutation(np.linspace(0.25, 0.85, 7)):
+                t = int(share * self.frames)
+                size = actor.size * actor.path.scale[t]
+                w = int(size * rng.uniform(0.6, 1.1))
+                pole = bool(rng.integers(2))
+                h = 2 * self.height if pole else int(size * rng.uniform(1.0, 1.6))
+                place = np.array([actor.path.x[t] - w / 2, actor.path.y[t] - h / 2])
+                place += self._camera[t, :2]
+                if wanted and not self._hides_much(place, w, h):
+                    pieces.append((self._piece(rng, w, h, pole), place))
+                    wanted -= 1
+        return pieces
+
+    def _piece(self, rng, w: int, h: int, pole: bool) -> np.ndarray:
+        """RGBA of a pole or a bush, in the look of some background."""
+        kind = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
+        skin = BACKGROUNDS[kind](rng, max(w, 16), max(h, 16))[:h, :w]
+        mask = np.full(skin.shape[:2], 255 if pole else 0, np.uint8)
+        if not pole:
+            turns = np.arange(12) * (np.pi / 6)
+            reach = rng.uniform(0.4, 0.52, (12, 1)) * (w, h)
+            outline = reach * np.stack([np.cos(turns), np.sin(turns)], 1) + (w / 2, h / 2)
+            cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 255, cv2.LINE_AA)
+        return np.dstack([mix(0, skin, mask), mask])
+
+    def _hides_much(self, place: np.ndarray, w: int, h: int) -> bool:
+        """Whether a piece covers a target at the start, or for more than a quarter of the time."""
+        for actor in self.targets:
+            path = actor.path
+            middle = place + np.array([w, h]) / 2 - self._camera[:, :2]
+            gap = np.abs(middle - np.stack([path.x, path.y], 1)) - np.array([w, h]) / 2
+            half = 0.5 * actor.size * path.scale
+            if gap[0].max() < half[0] or np.mean(gap.max(1) < 0.3 * half) > 0.25:
+                return True
+        return False
+
+    def _backdrop(self, t: int) -> np.ndarray:
+        """The background as the camera sees it."""
+        zoom, roll = self._camera[t, 2:4]
+        scale = np.exp(-abs(zoom))
+        turn = scale * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+        middle = np.array([self.width - 1, self.height - 1]) / 2
+        pan = self._camera[t, :2] + self._camera[t, 4:]
+        offset = middle + self._room + pan - turn @ middle
+        return warp(self._canvas, np.column_stack([turn, offset]), self.width, self.height)
+
+    def render(self) -> Iterator[tuple[np.ndarray, list[Truth]]]:
+        """Yield (frame (H, W, 3) uint8 RGB, one ``Truth`` per target) for each frame."""
+        for t in range(self.frames):
+            yield self._frame(t)
+
+    def _frame(self, t: int) -> tuple[np.ndarray, list[Truth]]:
+        frame = self._backdrop(t)
+        owner = np.zeros((self.height, self.width), np.uint8)
+        before = max(t - 1, 0)
+        shake = -self._camera[t, 4:]
+        cast = [*self.targets, *self._distractors]
+        drawn = {}
+        for index in self._order[::-1]:
+            actor = cast[index]
+            patch, x, y, corners = sprite_patch(actor, t, shake)
+            mask = (patch[..., 3] >= 128).astype(np.uint8)
+            step = self._blur * np.array(
+                [actor.path.x[t] - actor.path.x[before], actor.path.y[t] - actor.path.y[before]]
+            )
+            if np.abs(step).max() >= 1.5:
+                patch, margin = smear(patch, step)
+                paste(frame, owner, patch, x - margin, y - margin, index + 1)
+            else:
+                paste(frame, owner, patch, x, y, index + 1)
+            drawn[index] = (mask, x, y, corners, float(np.hypot(*step)))
+        for piece, place in self._occluders:
+            x, y = np.rint(place - self._camera[t, :2] + shake).astype(int)
+            paste(frame, owner, piece, x, y, 255)
+        return self._expose(frame, t), [
+            self._truth(owner, index, *drawn[index]) for index in range(len(self.targets))
+        ]
+
+    def _truth(self, owner, index, mask, x, y, corners, blur) -> Truth:
+        area = max(int(mask.sum()), 1)
+        left, top = max(-x, 0), max(-y, 0)
+        cut = mask[top : max(self.height - y, 0), left : max(self.width - x, 0)]
+        inside = int(cut.sum())
+        box = None
+        if inside >= area / 8:
+            bx, by, w, h = cv2.boundingRect(np.ascontiguousarray(cut))
+            box = np.array([bx + x + left, by + y + top, w, h])
+        seen = (
+            owner[y + top : y + top + cut.shape[0], x + left : x + left + cut.shape[1]] == index + 1
+        )
+        visible = int((seen & (cut > 0)).sum()) if inside else 0
+        return Truth(box, corners, inside / area, visible / area, blur, area)
+
+    def _expose(self, frame: np.ndarray, t: int) -> np.ndarray:
+        """Light, colour cast and sensor grain."""
+        tone = np.arange(256)[:, None] * (self._gain[t] * self._cast_colour)[None]
+        table = np.clip(np.rint(tone), 0, 255).astype(np.uint8)[None]
+        x, y = self._grain_at[t]
+        grain = self._grain[y : y + self.height, x : x + self.width]
+        return cv2.add(cv2.LUT(frame, table), grain, dtype=cv2.CV_8U)
+
+    def families(self) -> list[str]:
+        """Family of each target."""
+        return [actor.instance.kind.family for actor in self.targets]
+
+    def attributes(self, truths: list[Truth], target: int = 0) -> list[str]:
+        """Challenges that a target really met, measured from its truth in all frames."""
+        boxes = np.array([t.box for t in truths if t.box is not None], float).reshape(-1, 4)
+        side = np.sqrt(np.array([t.area for t in truths], float))
+        moved = np.hypot(*np.diff(boxes[:, :2] + boxes[:, 2:] / 2, axis=0).T)
+        angle = self.targets[target].path.angle
+        instance = self.targets[target].instance
+        met = {
+            "occlusion": any(t.visible < 0.65 * t.inside for t in truths),
+            "blur": max(t.blur for t in truths) >= 4,
+            "scale": side.max() / side.min() >= 1.5,
+            "illumination": np.ptp(self._gain) >= 0.4,
+            "out_of_view": min(t.inside for t in truths) < 0.8,
+            "distractors": any(
+                a.instance.kind == instance.kind and a.instance is not instance
+                for a in [*self.targets, *self._distractors]
+            ),
+            "fast_motion": len(moved) > 0 and np.quantile(moved, 0.8) >= 0.15 * side.mean(),
+            "deformation": instance.deforms,
+            "rotation": np.ptp(angle) >= 0.5,
+        }
+        return [name for name, is_met in met.items() if is_met]
+
+    def facts(self, target: int) -> dict[str, str]:
+        """What one target is made of and the background's family."""
+        kind = self.targets[target].instance.kind
+        return {
+            "family": kind.family,
+            "shape": kind.shape,
+            "texture": kind.texture,
+            "motion": kind.motion,
+            "background": self.background,
+        }
+
+    def frame_marks(self, truths: list[Truth]) -> dict[str, np.ndarray]:
+        """The challenges of VOT, per frame of the first target: name -> (frames,) bool."""
+        path = self.targets[0].path
+        side = np.sqrt([t.area for t in truths])
+        moved = np.hypot(np.gradient(path.x), np.gradient(path.y))
+        pan = np.hypot(*np.gradient(self._camera[:, :2], axis=0).T)
+        return {
+            "camera_motion": pan >= 1,
+            "illum_change": np.abs(self._gain - self._gain[0]) >= 0.2,
+            "motion_change": moved >= 0.15 * side,
+            "occlusion": np.array([t.visible < 0.65 * t.inside for t in truths]),
+            "size_change": np.abs(np.log(side / side[0])) >= np.log(1.25),
+        }

@@ -1,0 +1,92 @@
+"""What every tracker here is: one of got10k's that also runs whole sequences."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from got10k.trackers import Tracker
+from PIL import Image
+
+from esiamfc_lib.data import geometry
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
+
+
+def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
+    """A frame as uint8 (H, W, 3) RGB; grey frames get three equal channels.
+
+    Raises:
+        StudyError: not uint8, or a shape that is no image.
+    """
+    if isinstance(image, Image.Image):
+        image = np.asarray(image.convert("RGB"))
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+        raise StudyError(f"a frame is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.shape[2] != 3:
+        raise StudyError(f"a frame has 1 or 3 channels, not {image.shape[2]}")
+    return image
+
+
+def checked_box(box: np.ndarray) -> np.ndarray:
+    """The box as float64 (4,).
+
+    Raises:
+        StudyError: not four finite numbers, or no area.
+    """
+    box = np.asarray(box, dtype=np.float64).ravel()
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise StudyError(f"a box is four finite numbers x, y, w, h, not {box.tolist()}")
+    if (box[2:] <= 0).any():
+        raise StudyError(f"a box needs a width and a height above 0, not {box.tolist()}")
+    return box
+
+
+class SequenceTracker(Tracker):
+    """A got10k tracker that also runs a whole ``Sequence``."""
+
+    def __init__(self, name: str):
+        super().__init__(name, is_deterministic=True)
+
+    def track_sequence(
+        self, sequence: Sequence, on_frame: Callable[[int, np.ndarray], None] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Start from the box of the first frame and follow it to the end.
+
+        Args:
+            sequence: frames and the first box.
+            on_frame: called with the frame's index and its image after each frame, for pictures.
+
+        Returns:
+            (n, 4) 0-based boxes, the first one as given; (n,) seconds a frame, without decoding.
+
+        Raises:
+            StudyError: an unreadable frame, or a first box that is none.
+        """
+        boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
+        for i, frame in enumerate(sequence.frames):
+            image = geometry.read_image(frame)
+            start = time.perf_counter()
+            if i == 0:
+                self.init(image, sequence.boxes[0])
+                boxes[0] = sequence.boxes[0]
+            else:
+                boxes[i] = self.update(image)
+            seconds[i] = time.perf_counter() - start
+            if on_frame:
+                on_frame(i, image)
+        return boxes, seconds
+
+
+class IdentityTracker(SequenceTracker):
+    """Never moves: what every tracker has to beat."""
+
+    def __init__(self, name: str = "Identity"):
+        super().__init__(name)
+
+    def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
+        self.box = checked_box(box)
+
+    def update(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        return self.box

@@ -1,0 +1,173 @@
+"""The trackers of an ensemble: one branch alone, and all of them fused.
+
+The weights of the branches are known after the first frame and stay. So a branch whose weight is
+negligible need never run: **sparse fusion** keeps the ``top`` heaviest ones, or those of at least
+``threshold``.
+"""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, correlation
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
+
+FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight")
+
+
+class BranchTracker(SiamFCTracker):
+    """One base tracker: the shared stem with branch ``branch`` of the ensemble, alone."""
+
+    def __init__(self, model: ESiamFC, branch: int, name: str = "", **options):
+        if not 0 <= branch < model.k:
+            raise StudyError(f"the ensemble has branches 0 to {model.k - 1}, not {branch}")
+        if options.get("int8"):
+            options["int8"] = options["int8"].of_branch(branch)
+        super().__init__(model.base_tracker(branch), name=name or f"Branch {branch}", **options)
+
+
+class ESiamFCTracker(SiamFCTracker):
+    """The ensemble. The stem runs once a frame; one correlation serves all branches.
+
+    Args:
+        model: stem, branches and weights.
+        fusion: how the branches' responses become one:
+            ``uniform``: their mean;
+            ``max``: the highest at each position;
+            ``nearest_centroid``: the branch alone whose cluster centre is nearest to the exemplar;
+            ``cluster_weight``: the sum with the weights that the module gives the exemplar.
+        centroids: (k, d) unit cluster centres, for ``nearest_centroid``.
+        embedder: the baseline whose features were clustered, for ``nearest_centroid``.
+        top: with ``cluster_weight``, only so many branches run, those of the largest weights;
+            0: all.
+        threshold: with ``cluster_weight``, only branches of at least this weight run; the one of
+            the largest weight always does.
+        parameters, name, device, precision, backend, int8: as for ``SiamFCTracker``.
+
+    Attributes:
+        fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that
+            do not run; NaN for ``max``.
+        active: (branch, weight) of those that run.
+
+    Raises:
+        StudyError: an unknown fusion; centroids missing or of another k; ``top`` or ``threshold``
+            out of range, or with a fusion that they mean nothing to.
+    """
+
+    def __init__(
+        self,
+        model: ESiamFC,
+        fusion: str = "cluster_weight",
+        centroids: np.ndarray | None = None,
+        embedder: SiamFC | None = None,
+        top: int = 0,
+        threshold: float = 0.0,
+        name: str = "",
+        **options,
+    ):
+        super().__init__(model, name=name or f"ESiamFC {fusion}", **options)
+        if fusion not in FUSIONS:
+            raise StudyError(f"fusion is one of {', '.join(FUSIONS)}, not {fusion!r}")
+        if (top or threshold) and fusion != "cluster_weight":
+            raise StudyError(f"top and threshold choose by cluster weights, not with {fusion!r}")
+        if top < 0 or not 0 <= threshold <= 1:
+            raise StudyError(f"top is 0 or more and threshold 0 to 1, not {top} and {threshold}")
+        self.fusion, self.top, self.threshold = fusion, top, threshold
+        if fusion == "nearest_centroid":
+            if centroids is None or embedder is None:
+                raise StudyError("fusion nearest_centroid needs the centroids and the baseline")
+            self.centroids = np.asarray(centroids, np.float32)
+            self.embedder = self.engine.prepared(embedder)
+            if len(self.centroids) != model.k:
+                raise StudyError(f"{len(self.centroids)} centroids for {model.k} branches")
+
+    def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
+        """As ``SiamFCTracker.init``; also sets ``fusion_weights``, once for the sequence."""
+        self.fusion_weights = None
+        super().init(image, box)
+
+    def _remember(self, exemplar: Tensor, rate: float = 1.0) -> None:
+        """Kernels of the branches that take part, side by side along the channels."""
+        model = self.engine.model
+        with torch.inference_mode():
+            stem = model.stem(exemplar)
+            if self.fusion_weights is None:
+                self.fusion_weights = sparse(
+                    self._weights(exemplar, stem), self.top, self.threshold
+                )
+                # A branch without weight need not run.
+                self.active = [
+                    (j, float(weight)) for j, weight in enumerate(self.fusion_weights) if weight
+                ]
+            # The weight goes into the kernel: the sum over channels is then the weighted sum.
+            parts = [(model.branches[j], weight) for j, weight in self.active]
+            new = [
+                branch(stem).float() * (1.0 if self.fusion == "max" else weight * branch.scale)
+                for branch, weight in parts
+            ]
+            new = torch.cat(new, dim=1)
+        self.kernel = new if rate == 1.0 else (1 - rate) * self.kernel + rate * new
+
+    def _weights(self, exemplar: Tensor, stem: Tensor) -> np.ndarray:
+        """(k,) float64 weights of the branches for this exemplar."""
+        k = self.engine.k
+        if self.fusion == "cluster_weight":
+            return self.engine.model.weights(stem)[0].double().cpu().numpy()
+        if self.fusion == "nearest_centroid":
+            feature = self.embedder.features(exemplar).float().flatten().cpu().numpy()
+            if self.centroids.shape[1] != len(feature):
+                raise StudyError(
+                    f"centroids have {self.centroids.shape[1]} numbers, features {len(feature)}"
+                )
+            # -log((x·c + 1) / 2) is smallest where x·c is largest.
+            return np.eye(k)[int(np.argmax(self.centroids @ feature))]
+        return np.full(k, np.nan if self.fusion == "max" else 1 / k)
+
+    @property
+    def active_branches(self) -> tuple[int, ...]:
+        return tuple(j for j, _ in self.active)
+
+    def fused(self, features: list[Tensor]) -> Tensor:
+        """Search features (n, C, h, w) of the active branches → fused response (n, h', w')."""
+        if self.fusion != "max":
+            return correlation(self.kernel, torch.cat(features, dim=1)) + self._floor()
+        parts = [self.engine.model.branches[j] for j, _ in self.active]
+        kernels = self.kernel.split([part.channels for part in parts], dim=1)
+        responses = [
+            part.scale * correlation(z, x) + part.bias
+            for part, z, x in zip(parts, kernels, features, strict=True)
+        ]
+        return torch.stack(responses).amax(dim=0)
+
+    def _floor(self) -> float:
+        parts = [(float(self.engine.model.branches[j].bias), weight) for j, weight in self.active]
+        if self.fusion == "max":
+            return max(bias for bias, _ in parts)
+        return sum(weight * bias for bias, weight in parts)
+
+
+def sparse(weights: np.ndarray, top: int = 0, threshold: float = 0.0) -> np.ndarray:
+    """Weights with the negligible ones set to 0 and the rest scaled to the same sum.
+
+    The scaling keeps the response a mean of the branches' and moves no box: the loop compares
+    responses from their floor and normalises them before the window.
+
+    Args:
+        weights: (k,).
+        top: how many stay, the largest, the first of equals; 0: all.
+        threshold: what a weight has to reach to stay; the largest always does.
+
+    Returns:
+        (k,); ``weights`` itself where nothing is cut.
+    """
+    order = np.argsort(-weights, kind="stable")
+    keep = weights >= threshold
+    if top:
+        keep[order[top:]] = False
+    keep[order[0]] = True
+    if keep.all() or (not threshold and not top):
+        return weights
+    kept = np.where(keep, weights, 0.0)
+    return kept * (weights.sum() / kept.sum())

@@ -1,0 +1,263 @@
+"""The trackers: one SiamFC loop for the baseline, a base tracker, and the ensemble.
+
+The loop is that of Bertinetto et al. (2016), section 3.2, and of its public code: the exemplar is
+cut once, in the first frame; in every frame a search region around the last position is cut at
+three scales, the response is up-sampled, weighed with a cosine window, and its peak is the new
+position. What differs between the trackers is only how an exemplar and search regions become
+responses (``_remember`` and ``_respond``); the ensemble's are in ``ensemble``.
+
+The loop asks for responses where it needs them (``steps``) and does not care who computes them:
+``update`` asks its own network, ``lockstep.track_many`` one network for many sequences at once.
+
+Conventions: images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` (see ``geometry``);
+positions and sizes stay floating-point throughout, nothing is rounded to whole pixels; boxes may
+leave the frame and are reported as they are.
+"""
+
+import functools
+from collections.abc import Generator
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.data import geometry
+from esiamfc_lib.deploy.quantise import Quantised
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, correlation
+from esiamfc_lib.tracking import engine
+from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker, checked_box, rgb
+from esiamfc_lib.tracking.engine import Engine
+
+__all__ = ["IdentityTracker", "SequenceTracker", "SiamFCTracker"]
+
+Steps = Generator[np.ndarray, np.ndarray, np.ndarray]
+SIZE_RANGE = (0.2, 5.0)  # the search region may shrink and grow this much from its first size
+
+
+class SiamFCTracker(SequenceTracker):
+    """The SiamFC tracker.
+
+    Args:
+        model: the network; a copy of it in eval mode with BatchNorm folded is used.
+        parameters: of the tracking loop.
+        name: as it appears in tables.
+        device, precision, backend, int8: of the network, see ``engine.make``.
+
+    Attributes:
+        engine: what computes the features.
+        box: (4,) the target in the last frame.
+        last_response: (272, 272) float32, the up-sampled response of the chosen scale before the
+            window, at the last frame; None after ``init``.
+        last_region: (4,) the box of the frame that ``last_response`` covers.
+
+    Raises:
+        StudyError: no such engine; an even number of scales; a neighbourhood of an even side.
+    """
+
+    def __init__(
+        self,
+        model: SiamFC,
+        parameters: TrackingParameters | None = None,
+        name: str = "SiamFC",
+        device: str = "cpu",
+        precision: str = "fp32",
+        backend: str = "torch",
+        int8: Quantised | None = None,
+    ):
+        super().__init__(name)
+        self.parameters = p = parameters or TrackingParameters()
+        if p.scale_num % 2 == 0:
+            raise StudyError(f"scale_num is odd, so that one scale is the last one: {p.scale_num}")
+        if p.local_scales and p.local_scales % 2 == 0:
+            raise StudyError(
+                f"local_scales is odd, so that the peak is its middle, or 0: {p.local_scales}"
+            )
+        self.engine = self._engine(model, device, precision, backend, int8)
+        steps = np.arange(p.scale_num) - p.scale_num // 2
+        self.scales = p.scale_step**steps
+        self.penalties = np.where(steps == 0, 1.0, p.scale_penalty)
+
+    def _engine(self, model: torch.nn.Module, *options) -> Engine:
+        return engine.make(model, *options)
+
+    def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
+        """Learn the target from a frame and its box.
+
+        Args:
+            image: uint8 RGB (H, W, 3), grey (H, W), or a PIL image.
+            box: (4,) 0-based; may lie partly or wholly outside the frame.
+
+        Raises:
+            StudyError: a box with NaN or without an area; an array that is no image.
+        """
+        image, self.box = rgb(image), checked_box(box)
+        p = self.parameters
+        self.center, self.size = geometry.center(self.box), self.box[2:].copy()
+        self.exemplar_side = geometry.context_side(*self.size, p.context)
+        self.size_limits = np.array(SIZE_RANGE) * self.exemplar_side
+        self.last_response = self.last_region = None
+        self.window = None  # its size depends on the response: made with the first one
+
+        # The exemplar, and from it whatever the responses need.
+        self._remember(self._exemplar(image))
+
+    def update(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """Find the target in the next frame: its box (4,), 0-based."""
+        steps = self.steps(image)
+        crops = next(steps)
+        while True:
+            try:
+                crops = steps.send(self.respond(crops))
+            except StopIteration as end:
+                return end.value
+
+    def respond(self, crops: np.ndarray) -> np.ndarray:
+        """Search regions uint8 (n, S, S, 3) → float32 responses (n, R, R); R = 17 for S = 255."""
+        with torch.inference_mode():
+            return self._respond(self._tensor(crops)).float().cpu().numpy()
+
+    def steps(self, image: np.ndarray | Image.Image) -> Steps:
+        """The next frame as a generator, for whoever computes responses elsewhere.
+
+        Yields search regions as ``respond`` takes them, is sent their responses, and returns the
+        box. What was yielded is overwritten at the next frame.
+        """
+        image, p = rgb(image), self.parameters
+
+        # Search regions around the last position, one for each scale.
+        search_side = geometry.search_side(self.exemplar_side, p.exemplar_size, p.search_size)
+        sides = search_side * self.scales
+        if p.local_scales and p.scale_num > 1:
+            responses = yield from self._local_responses(image, sides)
+        else:
+            responses = yield self._crops(image, self.center, sides, p.search_size)
+
+        # The scale with the highest peak, where a change of scale has to be worth it.
+        responses = self._upsampled(responses)
+        peaks = responses.reshape(p.scale_num, -1).max(axis=1)
+        best = int(np.argmax((peaks - self._floor()) * self.penalties))
+        response = self.last_response = responses[best]
+        covered = response.shape[0] / p.response_up * STRIDE * sides[best] / p.search_size
+        self.last_region = geometry.box_around(self.center, np.array([covered, covered]))
+
+        # A cosine window makes large displacements less likely.
+        response = response - response.min()
+        response /= response.sum() + 1e-16
+        response = (1 - p.window_influence) * response + p.window_influence * self._window(response)
+        row, column = np.unravel_index(response.argmax(), response.shape)
+
+        # From up-sampled response cells to pixels of the search region, then of the frame.
+        cells = (np.array([column, row]) - (response.shape[0] - 1) / 2) / p.response_up
+        self.center = self.center + cells * STRIDE * sides[best] / p.search_size
+
+        # The size follows slowly, within limits.
+        growth = (1 - p.scale_lr) + p.scale_lr * self.scales[best]
+        growth = np.clip(self.exemplar_side * growth, *self.size_limits) / self.exemplar_side
+        self.size, self.exemplar_side = self.size * growth, self.exemplar_side * growth
+        if p.exemplar_lr > 0:
+            self._remember(self._exemplar(image), rate=p.exemplar_lr)
+        self.box = geometry.box_around(self.center, self.size)
+        return self.box
+
+    # What the network makes of the crops; the ensemble has its own.
+
+    def _remember(self, exemplar: Tensor, rate: float = 1.0) -> None:
+        """Take in the exemplar (1, 3, 127, 127), wholly or, for a running update, by ``rate``."""
+        with torch.inference_mode():
+            new = self.engine.model.features(exemplar)
+        self.kernel = new if rate == 1.0 else (1 - rate) * self.kernel + rate * new
+
+    def _respond(self, search: Tensor) -> Tensor:
+        """Search regions (n, 3, S, S) as the engine takes them → responses (n, R, R)."""
+        stem = self.engine.stem(search)
+        return self.fused([self.engine.branch(j, stem) for j in self.active_branches])
+
+    @property
+    def active_branches(self) -> tuple[int, ...]:
+        """The branches that take part."""
+        return (0,)
+
+    def fused(self, features: list[Tensor]) -> Tensor:
+        """Search features (n, C, h, w) of the active branches → response (n, h', w')."""
+        branch = self.engine.model.branch
+        return branch.scale * correlation(self.kernel, features[0]) + branch.bias
+
+    def _floor(self) -> float:
+        """The response of no agreement at all; the scale penalty counts from here.
+
+        The network adds a bias, negative in the published weights. A factor below one on a
+        negative peak would reward the change of scale that it should punish.
+        """
+        return float(self.engine.model.branch.bias)
+
+    # Steps of the loop with a life of their own.
+
+    def _local_responses(self, image: np.ndarray, sides: np.ndarray) -> Steps:
+        """Responses (n, R, R) of all scales; off the middle one only where its peak is.
+
+        A network without padding has the same response for a part of a search region, cut at a
+        multiple of the stride, as it has there for the whole. So the other scales are searched in
+        ``local_scales`` × ``local_scales`` cells around the peak; elsewhere they get the responses
+        of the middle scale, which the penalty keeps from being chosen there.
+        """
+        p, middle, n = self.parameters, len(sides) // 2, self.parameters.local_scales
+        response = (yield self._crops(image, self.center, sides[[middle]], p.search_size))[0]
+        responses = np.repeat(response[None], len(sides), axis=0)
+        cells = len(response)
+        n = min(n, cells)
+        peak = np.array(np.unravel_index(response.argmax(), response.shape))
+        row, column = np.clip(peak - n // 2, 0, cells - n)
+
+        # The part's centre: its distance, in pixels of the search region, from that of the whole.
+        size = p.exemplar_size + STRIDE * (n - 1)
+        offset = STRIDE * np.array([column, row]) + (size - p.search_size) / 2
+        others = [i for i in range(len(sides)) if i != middle]
+        crops = [
+            self._crops(image, self.center + offset * step, np.array([size * step]), size)[0]
+            for step in sides[others] / p.search_size
+        ]
+        responses[others, row : row + n, column : column + n] = yield np.stack(crops)
+        return responses
+
+    def _exemplar(self, image: np.ndarray) -> Tensor:
+        """(1, 3, 127, 127) around the target."""
+        sides = np.array([self.exemplar_side])
+        crops = self._crops(image, self.center, sides, self.parameters.exemplar_size)
+        return self.engine.exemplar(crops)
+
+    def _crops(
+        self, image: np.ndarray, center: np.ndarray, sides: np.ndarray, size: int
+    ) -> np.ndarray:
+        """uint8 (n, size, size, 3): squares of the frame about one centre."""
+        return geometry.crop_many(image, center, sides, size)
+
+    def _tensor(self, crops: np.ndarray) -> Tensor:
+        """uint8 (n, H, W, 3) → (n, 3, H, W) as the engine takes them."""
+        return self.engine.images(crops)
+
+    def _upsampled(self, responses: np.ndarray) -> np.ndarray:
+        """(n, 17, 17) → (n, 272, 272), bicubic.
+
+        Interpolation is linear in the responses, rows and columns apart: two products with one
+        matrix do in a tenth of the time what a call of OpenCV for each response does.
+        """
+        enlarging = _bicubic(responses.shape[1], self.parameters.response_up)
+        return enlarging @ responses @ enlarging.T
+
+    def _window(self, response: np.ndarray) -> np.ndarray:
+        """Cosine window of the response's size; sums to 1."""
+        if self.window is None:
+            hann = np.hanning(response.shape[0])
+            self.window = (np.outer(hann, hann) / hann.sum() ** 2).astype(np.float32)
+        return self.window
+
+
+@functools.cache
+def _bicubic(cells: int, factor: int) -> np.ndarray:
+    """float32 (cells * factor, cells): what OpenCV's bicubic interpolation makes of each cell."""
+    unit = np.eye(cells, dtype=np.float32)
+    return cv2.resize(unit, (cells, cells * factor), interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,144 @@
+"""Batches of training pairs, decoded in worker processes ahead of the training.
+
+The order of the pairs is the dataset's, whatever the number of workers; several training processes
+share each batch.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.training.pairs import PairBatch, PairDataset, batch_of
+
+
+class _Slots(Dataset):
+    """The dataset in worker processes: pixels go into memory that was shared before they began.
+
+    Fresh shared memory for every batch would cost more than a third of the decoding in page
+    faults. A worker fills its slots in turn. It is at most ``prefetch`` batches ahead of the one
+    that the trainer copies out, so with two slots more than that none is overwritten too early.
+    """
+
+    def __init__(self, dataset: PairDataset, batch: int, workers: int, prefetch: int):
+        self.dataset, self.each, self._turn = dataset, prefetch + 2, 0
+        self.exemplars, self.searches = (
+            pixels.share_memory_() for pixels in dataset.room(workers * self.each, batch)
+        )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, numbers: list[int]) -> tuple[int, np.ndarray, np.ndarray, list[int]]:
+        """Slot, tracks, positives and numbers of a batch."""
+        slot = get_worker_info().id * self.each + self._turn
+        self._turn = (self._turn + 1) % self.each
+        n = len(numbers)
+        pixels = self.exemplars[slot, :n].numpy(), self.searches[slot, :n].numpy()
+        return slot, *self.dataset.fill(*pixels, numbers), numbers
+
+    def taken(self, item: tuple[int, np.ndarray, np.ndarray, list[int]], pin: bool) -> PairBatch:
+        """The batch, in the trainer's own memory."""
+        slot, track, positive, numbers = item
+        own = []
+        for pixels in (self.exemplars, self.searches):
+            of_batch = pixels[slot, : len(numbers)]
+            own.append(torch.empty(of_batch.shape, dtype=pixels.dtype, pin_memory=pin))
+            # Not torch's copy: its threads would spin on, where the workers decode.
+            np.copyto(own[-1].numpy(), of_batch.numpy())
+        return batch_of(*own, track, positive, numbers)
+
+
+class PairLoader:
+    """Batches of a ``PairDataset``, epoch by epoch; worker processes live as long as the loader.
+
+    With ``world`` training processes every one takes its own equal part of each batch, so that
+    together they see exactly the batches of a single process.
+
+    Args:
+        dataset: the pairs.
+        batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
+            unless it is the only one.
+        workers: loading processes; 0 = in this process.
+        pin_memory: page-lock the batches (for a GPU).
+        rank, world: this training process and their number.
+        prefetch: batches that each worker prepares ahead.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batch_size: int,
+        workers: int = 0,
+        *,
+        pin_memory: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = 2,
+    ):
+        if batch_size < world or batch_size % world:
+            raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
+        self.dataset, self.batch_size = dataset, batch_size
+        self._rank, self._world, self._pin = rank, world, pin_memory
+        each = -(-min(batch_size, dataset.length) // world)
+        self._slots = _Slots(dataset, each, workers, prefetch) if workers else None
+        self._from: tuple[int, int] = (0, 0)
+        # "fork" shares the store's index and mapping, and the slots, with the workers at no cost.
+        self._loader = DataLoader(
+            self._slots or dataset,
+            batch_sampler=_Numbers(self),
+            num_workers=workers,
+            pin_memory=pin_memory and not workers,  # the slots see to it themselves
+            collate_fn=_as_it_is,
+            persistent_workers=workers > 0,
+            prefetch_factor=prefetch if workers else None,
+            worker_init_fn=_one_thread if workers else None,
+            multiprocessing_context="fork" if workers else None,
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return max(self.dataset.length // self.batch_size, 1)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
+        """The batches of an epoch, from batch ``start`` on (to go on after an interruption)."""
+        self._from = (epoch, start)
+        batches = iter(self._loader)
+        if self._slots is None:
+            return batches
+        return (self._slots.taken(item, self._pin) for item in batches)
+
+    def numbers(self) -> Iterator[list[int]]:
+        """Pair numbers of this process's batches in the epoch that was asked for last."""
+        epoch, start = self._from
+        size = min(self.batch_size, self.dataset.length)
+        for batch in range(start, len(self)):
+            first = epoch * self.dataset.length + batch * size
+            yield list(range(first + self._rank, first + size, self._world))
+
+
+class _Numbers:
+    """The loader's numbers as torch wants them: an object that can be iterated anew each epoch."""
+
+    def __init__(self, loader: PairLoader):
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self._loader.numbers()
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are the parallelism; threads of their own would compete with the training."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

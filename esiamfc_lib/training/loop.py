@@ -1,0 +1,439 @@
+"""The training loop of notebooks 02, 05 and 06.
+
+::
+
+    task = BaselineTask(SiamFC(width))                     # what learns, what is frozen, the loss
+    pairs = loader(PairDataset(store, ...), parameters)    # the same pairs from any position on
+    result = fit(task, parameters, pairs, folder)          # this file
+
+SGD with a learning rate that falls from epoch to epoch. After each epoch: validation loss, now and
+then tracking quality on held-out sequences, and the better model so far becomes
+``best.safetensors``. The folder also gets ``log.jsonl``, TensorBoard curves and pictures, the
+models of the last epochs, and ``state.pt``: everything needed to go on after a kill, at any
+moment, to the same bytes as if there had been none (on a CPU with the same number of threads).
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from esiamfc_lib.config import TrainingParameters
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime import devices
+from esiamfc_lib.runtime.progress import Progress
+from esiamfc_lib.training.augmentation import AUGMENTATIONS, Augmentation, augment
+from esiamfc_lib.training.loader import PairLoader
+from esiamfc_lib.training.log import TrainingLog
+from esiamfc_lib.training.pairs import PairBatch, PairDataset
+from esiamfc_lib.training.run_folder import Position, RunFolder
+from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, Task
+
+__all__ = [
+    "BaselineTask",
+    "BranchTask",
+    "FusionTask",
+    "Result",
+    "Run",
+    "evaluate_loss",
+    "exponential",
+    "fit",
+    "fit_together",
+    "loader",
+    "margin",
+    "stepwise",
+]
+
+# What may differ between a run and its continuation without changing its result.
+FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_seconds"}
+
+
+def loader(dataset: PairDataset, parameters: TrainingParameters) -> PairLoader:
+    """Batches for ``fit``: this process's share of them, where ``torchrun`` started several."""
+    rank, world = devices.rank_and_world()
+    on_gpu = devices.choose_device(parameters.device).type == "cuda"
+    return PairLoader(
+        dataset,
+        parameters.batch_size,
+        parameters.workers,
+        pin_memory=on_gpu,
+        rank=rank,
+        world=world,
+    )
+
+
+def margin(parameters: TrainingParameters) -> int:
+    """Pixels around the exemplar that the augmentation needs: the ``margin`` of the pairs."""
+    return AUGMENTATIONS[parameters.augmentation].margin
+
+
+def exponential(epoch: int, parameters: TrainingParameters) -> float:
+    """Learning rate: from ``lr`` in the first epoch to ``lr_last`` in the last, by one factor."""
+    share = epoch / max(1, parameters.epochs - 1)
+    return parameters.lr * (parameters.lr_last / parameters.lr) ** share
+
+
+def stepwise(epoch: int, parameters: TrainingParameters, steps: int = 3) -> float:
+    """Learning rate: from ``lr`` to ``lr_last`` in ``steps`` plateaus of equal length."""
+    plateau = min(steps - 1, epoch * steps // parameters.epochs)
+    return parameters.lr * (parameters.lr_last / parameters.lr) ** (plateau / (steps - 1))
+
+
+SCHEDULES = {"exponential": exponential, "step": stepwise}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training gave.
+
+    Attributes:
+        model: the best network, in eval mode on the CPU.
+        best: epoch, ``score`` and what was measured of it.
+        history: one entry an epoch: ``epoch``, ``lr``, ``train`` and ``validation`` (figures of
+            the task, at least ``loss``), ``tracking`` (what ``validate`` returned, where it ran).
+        path: of the best model's file.
+        resumed: whether this call continued an earlier one.
+        precision: "fp32" or "bf16", and why.
+    """
+
+    model: nn.Module
+    best: dict[str, Any]
+    history: list[dict[str, Any]]
+    path: Path
+    resumed: bool
+    precision: tuple[str, str]
+
+
+def fit(
+    task: Task,
+    parameters: TrainingParameters,
+    train: PairLoader,
+    folder: str | Path,
+    **options: Any,
+) -> Result:
+    """Train a task.
+
+    Args:
+        task: what learns; its network is trained in place.
+        parameters: learning rate, epochs, precision ... of the stage.
+        train: pairs to learn from.
+        folder: of this run; a run that was killed there goes on where it was.
+        options: see ``Run``.
+
+    Raises:
+        StudyError: the loss is not finite; or the folder holds a run with other parameters.
+    """
+    return fit_together([Run(task, parameters, train, folder, **options)])[0]
+
+
+def fit_together(runs: "Sequence[Run]") -> list[Result]:
+    """Train several branches of one baseline side by side, their stem computed once for all.
+
+    Each run keeps its own pairs, optimiser, folder and checkpoints, and ends as it would alone.
+
+    Raises:
+        StudyError: as ``fit``; or the runs do not share one frozen part.
+    """
+    shared = runs[0].task
+    if len(runs) > 1 and len({run.frozen_digest for run in runs}) > 1:
+        raise StudyError("only runs with the same frozen part can be trained together")
+    working = {i: run.steps() for i, run in enumerate(runs)}
+    results, wanted = {}, {}
+
+    def advance(i: int, given) -> None:
+        try:
+            wanted[i] = working[i].send(given)
+        except StopIteration as end:
+            results[i] = end.value
+            wanted.pop(i, None)
+
+    for i in working:
+        advance(i, None)
+    while wanted:
+        asking = list(wanted)
+        with runs[0].fabric.autocast():
+            given = given_of_all(shared, [wanted[i] for i in asking])
+        for i, own in zip(asking, given, strict=True):
+            advance(i, own)
+    return [results[i] for i in range(len(runs))]
+
+
+def given_of_all(task: Task, images: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
+    """What the frozen part makes of the batches of several runs.
+
+    On a GPU in one pass. On a CPU batch by batch: activations of one large batch fall out of the
+    caches (a stem pass over 48 search images takes 1.6 times as long as six over 8), and so every
+    bit is as it would be for a run alone.
+    """
+    if len(images) == 1 or images[0][0].device.type == "cpu":
+        return [task.given(exemplar, search) for exemplar, search in images]
+    sizes = [len(exemplar) for exemplar, _ in images]
+    given = task.given(*(torch.cat(part) for part in zip(*images, strict=True)))
+    return list(zip(*(part.split(sizes) for part in given), strict=True))
+
+
+class Run:
+    """One training in one folder.
+
+    Args:
+        task, parameters, train, folder: see ``fit``.
+        validation: pairs of held-out videos, for the validation loss.
+        validate: called with the network (eval mode) and the epoch; returns tracking figures on
+            held-out sequences, of which ``score`` chooses the best epoch.
+        validate_every: epochs between two calls of ``validate``; the last epoch is always one.
+        score: the figure of ``validate`` that is to be large. Without ``validate`` the smallest
+            validation loss decides, and without validation pairs the last epoch.
+        info: facts that belong to the result, for the model's header (``data``: fingerprint of
+            the data, ``start``: digest of the starting weights). A run is not continued when
+            they have changed.
+        resume: continue a run found in the folder; False: start afresh.
+        keep: models of so many last epochs are kept, and the best one always.
+        title: of the progress bar.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        parameters: TrainingParameters,
+        train: PairLoader,
+        folder: str | Path,
+        *,
+        validation: PairLoader | None = None,
+        validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
+        validate_every: int = 1,
+        score: str = "auc",
+        info: dict[str, Any] | None = None,
+        resume: bool = True,
+        keep: int = 2,
+        title: str = "",
+    ):
+        self.task, self.parameters, self.train = task, parameters, train
+        self.validation, self.validate, self.validate_every = validation, validate, validate_every
+        self.score, self.resume = score, resume
+        self.schedule = SCHEDULES[parameters.schedule]
+        self.augmentation = AUGMENTATIONS[parameters.augmentation]
+        self.title = title or task.name
+        if parameters.threads:
+            torch.set_num_threads(parameters.threads)
+        device = devices.choose_device(parameters.device)
+        self.precision = devices.choose_precision(parameters.precision, device)
+        self.fabric = devices.make_fabric(device, self.precision[0])
+        if self.fabric.world_size > 1:
+            devices.synchronise_norms(task.learners)
+        self.frozen_digest = checkpoints.digest(_frozen(task))
+        self.files = RunFolder(
+            Path(folder), self._identity(info or {}), keep, enabled=self.fabric.is_global_zero
+        )
+        task.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            task.learners.parameters(),
+            lr=parameters.lr,
+            momentum=parameters.momentum,
+            weight_decay=parameters.weight_decay,
+        )
+        self.step_module, self.optimizer = self.fabric.setup(task, self.optimizer)
+
+    # The course of a training, from top to bottom.
+
+    def steps(self) -> Generator[tuple[Tensor, Tensor], tuple[Tensor, ...], Result]:
+        """Yield the images of each batch, take what the frozen part makes of them, and learn."""
+        found = self.files.load_state(self.task.learners, self.optimizer) if self.resume else None
+        self.at = found or Position()
+        total = self.parameters.epochs * len(self.train)
+        done = self.at.epoch * len(self.train) + self.at.step
+        self.log = TrainingLog(self.files.path, self.fabric.is_global_zero, self.at.log_bytes, done)
+        bar = Progress(
+            total=total,
+            initial=done,
+            desc=self.title,
+            unit="step",
+            disable=not self.fabric.is_global_zero,
+        )
+        self.saved_at = time.monotonic()
+        with bar, self.log:
+            while self.at.epoch < self.parameters.epochs:
+                self._begin_epoch()
+                for batch in self.train.epoch(self.at.epoch, self.at.step):
+                    batch = batch.to(self.fabric.device)
+                    inputs = inputs_of(batch, self.augmentation, self.parameters.seed)
+                    loss = self._learn((yield inputs), batch)
+                    bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                    bar.update()
+                    self._save_now_and_then()
+                self._end_epoch()
+            if not self.at.best:
+                self._keep_best({"epoch": -1})  # no epochs: the starting weights are the result
+        return self._result(resumed=found is not None)
+
+    def _begin_epoch(self) -> None:
+        self.lr = self.schedule(self.at.epoch, self.parameters)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        self.task.train()
+
+    def _learn(self, given: tuple[Tensor, ...], batch: PairBatch) -> float:
+        loss, sums = self.step_module(given, batch.track, batch.positive)
+        value = loss.item()
+        if not math.isfinite(value):
+            self._stop(batch, value)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if self.parameters.clip_norm:
+            self.fabric.clip_gradients(
+                self.step_module, self.optimizer, max_norm=self.parameters.clip_norm
+            )
+        self.optimizer.step()
+        _add(self.at.sums, sums)
+        self.at.step += 1
+        self.log.step(self.at.epoch, self.at.step, value, self.lr)
+        return value
+
+    def _end_epoch(self) -> None:
+        epoch = self.at.epoch
+        entry = {"epoch": epoch, "lr": self.lr, "train": self._report(self.at.sums)}
+        if self.validation is not None:
+            entry["validation"] = self._validation()
+        last = epoch + 1 == self.parameters.epochs
+        if self.validate is not None and (last or (epoch + 1) % self.validate_every == 0):
+            self.task.eval()
+            entry["tracking"] = self.validate(self.task.model, epoch)
+        if warning := self.task.warning(entry.get("validation", entry["train"])):
+            entry["warning"] = warning
+            warnings.warn(f"epoch {epoch}: {warning}", stacklevel=2)
+        self.at.history.append(entry)
+        if self._is_best(entry):
+            self._keep_best(entry)
+        self.files.save_epoch(self.task.model, entry)
+        self.log.epoch(entry)
+        self.at.epoch, self.at.step, self.at.sums = epoch + 1, 0, {}
+        self._save_state()
+
+    # Validation and selection.
+
+    def _validation(self) -> dict[str, Any]:
+        return _measure(self.task, self.validation, self.fabric, self.log.images)
+
+    def _report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+        return _report(self.task, sums, self.fabric)
+
+    def _is_best(self, entry: dict[str, Any]) -> bool:
+        if self.validate is not None:
+            if "tracking" not in entry:
+                return False
+            value = entry["tracking"][self.score]
+        elif self.validation is not None:
+            value = -entry["validation"]["loss"]
+        else:
+            value = float(entry["epoch"])
+        entry["score"] = value
+        return not self.at.best or value > self.at.best["score"]
+
+    def _keep_best(self, entry: dict[str, Any]) -> None:
+        self.at.best = entry
+        self.files.save_best(self.task.model, entry)
+
+    def _result(self, resumed: bool) -> Result:
+        self.fabric.barrier()
+        model, _ = checkpoints.load(self.files.best)
+        return Result(
+            model, self.at.best, self.at.history, self.files.best, resumed, self.precision
+        )
+
+    # Files and identity.
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self.saved_at >= self.parameters.checkpoint_seconds:
+            self._save_state()
+
+    def _save_state(self) -> None:
+        self.saved_at = time.monotonic()
+        self.at.log_bytes = self.log.flushed()
+        self.files.save_state(self.task.learners, self.optimizer, self.at)
+
+    def _stop(self, batch: PairBatch, value: float) -> None:
+        path = self.files.save_nonfinite(
+            {**batch._asdict(), "epoch": self.at.epoch, "step": self.at.step, "loss": value}
+        )
+        raise StudyError(
+            f"{self.title}: the loss is {value} in epoch {self.at.epoch}, step "
+            f"{self.at.step}; its batch is in {path}; a smaller lr or clip_norm > 0 "
+            "may help"
+        )
+
+    def _identity(self, info: dict[str, Any]) -> dict[str, Any]:
+        parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
+        return {
+            **parameters,
+            "task": self.task.name,
+            "frozen part": self.frozen_digest,
+            "steps an epoch": len(self.train),
+            **info,
+        }
+
+
+def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
+    """Loss of a network as it stands, computed as ``fit`` computes the validation loss."""
+    device = devices.choose_device(parameters.device)
+    fabric = devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
+    task.to(device=device, memory_format=torch.channels_last)
+    return _measure(task, pairs, fabric)["loss"]
+
+
+@torch.no_grad()
+def _measure(
+    task: Task,
+    pairs: PairLoader,
+    fabric: Fabric,
+    show: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+) -> dict[str, Any]:
+    """Figures of a task on pairs, without learning; the first batch is shown."""
+    task.eval()
+    sums: dict[str, Tensor] = {}
+    for batch in pairs.epoch(0):
+        batch = batch.to(fabric.device)
+        exemplar, search = inputs_of(batch)
+        with fabric.autocast():
+            given = task.given(exemplar, search)
+            _, own = task(given, batch.track, batch.positive)
+            if show is not None and not sums and exemplar.shape[1] == 3:
+                show(exemplar, search, task.response(*given))
+        _add(sums, own)
+    return _report(task, sums, fabric)
+
+
+def inputs_of(
+    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Images of a batch, augmented; or where it holds features of the stem, these in float32."""
+    if batch.search.is_floating_point():
+        return batch.exemplar.float(), batch.search.float()
+    return augment(batch, augmentation, seed)
+
+
+def _report(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
+    """Figures of an epoch from the sums of all processes."""
+    return task.report(
+        {
+            name: devices.summed(value.clone().to(fabric.device)).cpu()
+            for name, value in sums.items()
+        }
+    )
+
+
+def _frozen(task: Task) -> dict[str, Tensor]:
+    learning = {id(tensor) for tensor in task.learners.state_dict(keep_vars=True).values()}
+    state = task.model.state_dict(keep_vars=True)
+    return {name: tensor for name, tensor in state.items() if id(tensor) not in learning}
+
+
+def _add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value

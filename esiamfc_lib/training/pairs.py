@@ -1,0 +1,285 @@
+"""Training pairs: two crops of one track, not far apart in time (Bertinetto et al. 2016, 4.1).
+
+Which pair stands at place ``index`` of epoch ``epoch`` is a pure function of (seed, epoch, index):
+it depends neither on the number of workers nor on where a run was interrupted. Pixels travel as
+uint8; what floating point there is, augmentation included, happens on the device (``augment``).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.data.store import CropStore
+from esiamfc_lib.errors import StudyError
+
+WEIGHTS = ("video", "track", "length")
+
+
+class PairBatch(NamedTuple):
+    """A batch of B pairs, as it comes from the loader.
+
+    Attributes:
+        exemplar: uint8 (B, 3, 127 + 2m, 127 + 2m) RGB, m the dataset's margin.
+        search: uint8 (B, 3, 255, 255) RGB. Both are channels_last in memory.
+        track: int64 (B,) track index of the exemplar.
+        positive: bool (B,); False: the search image shows another video's object.
+        number: int64 (B,) the pair's number, from which its augmentation is drawn.
+    """
+
+    exemplar: torch.Tensor
+    search: torch.Tensor
+    track: torch.Tensor
+    positive: torch.Tensor
+    number: torch.Tensor
+
+    def to(self, device: torch.device | str) -> "PairBatch":
+        """The batch on a device."""
+        return PairBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def uniform(seed: int, numbers: np.ndarray, draws: int) -> np.ndarray:
+    """Random numbers in [0, 1) as a pure function of (seed, number, draw): float64 (n, draws).
+
+    A counter passed through the finaliser of SplitMix64 (Steele, Lea and Flood 2014): for a batch
+    it costs a few microseconds, where one generator a pair would cost more than reading a crop.
+    """
+    with np.errstate(over="ignore"):
+        golden = np.uint64(0x9E3779B97F4A7C15)
+        start = _mix(np.uint64(seed % 2**64) + golden)
+        state = _mix(start ^ _mix(np.asarray(numbers).astype(np.uint64) * golden))
+        state = _mix(state[:, None] + golden * np.arange(1, draws + 1, dtype=np.uint64))
+    return (state >> np.uint64(11)) * 2.0**-53
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set[str], set[str]]:
+    """Divide videos into training and validation: no video is on both sides.
+
+    Args:
+        videos: names, in any order and with repetitions.
+        fraction: share that is kept for validation; at least one video if above 0.
+        seed: of the choice.
+
+    Returns:
+        Names for training and names for validation.
+
+    Raises:
+        StudyError: nothing would be left for training.
+    """
+    names = sorted(set(videos))
+    count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
+    if count >= len(names):
+        raise StudyError(
+            f"{len(names)} videos cannot be divided with validation_fraction = "
+            f"{fraction}: nothing is left for training"
+        )
+    kept = np.random.default_rng([seed, len(names)]).permutation(len(names))[:count]
+    validation = {names[i] for i in kept}
+    return set(names) - validation, validation
+
+
+def split_tracks(
+    store: CropStore, fraction: float, seed: int, members: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide tracks into training and validation, by video: see ``split_videos``.
+
+    The training videos of the whole store are divided, whatever the members: all stages of a study
+    then agree on which videos none of them has learned from. Videos of the ``val`` split, where the
+    store holds them, are always held out.
+
+    Args:
+        store: the crops.
+        fraction, seed: as for ``split_videos``.
+        members: indices of the tracks that take part, for example of one cluster; None = all.
+
+    Returns:
+        Indices of training tracks and of validation tracks, ascending.
+    """
+    tracks = store.tracks
+    chosen = np.arange(len(tracks)) if members is None else np.sort(members)
+    held_out = split_videos(tracks.loc[tracks["split"] == "train", "video"], fraction, seed)[1]
+    kept = (tracks["video"].isin(held_out) | (tracks["split"] == "val")).to_numpy()[chosen]
+    return chosen[~kept], chosen[kept]
+
+
+class PairDataset(Dataset):
+    """The pairs of a set of tracks, in batches.
+
+    Item numbers count through the epochs: pair ``i`` of epoch ``e`` is number ``e * length + i``.
+
+    Args:
+        store: the crops.
+        tracks: indices of the tracks to draw from; None = all. Only these are ever drawn.
+        length: pairs an epoch.
+        seed: of the sampling.
+        frame_range: largest distance of the two frames, in frame numbers.
+        weights: ``video``: uniform over videos, then over the video's tracks (the paper);
+            ``track``: uniform over tracks; ``length``: in proportion to their number of crops.
+        negative_fraction: share of pairs whose search image comes from another video.
+        hard_negatives: take it from a video of the same class where there is one.
+        margin: extra pixels around the exemplar, for stretching it on the device.
+
+    Raises:
+        StudyError: no track, or a parameter out of range.
+    """
+
+    def __init__(
+        self,
+        store: CropStore,
+        tracks: np.ndarray | None = None,
+        *,
+        length: int,
+        seed: int = 0,
+        frame_range: int = 100,
+        weights: str = "video",
+        negative_fraction: float = 0.0,
+        hard_negatives: bool = False,
+        margin: int = 0,
+    ):
+        self.store, self.length, self.seed, self.frame_range = store, length, seed, frame_range
+        self.negative_fraction, self.hard_negatives = negative_fraction, hard_negatives
+        if weights not in WEIGHTS:
+            raise StudyError(f"weights are {', '.join(WEIGHTS)}, not {weights!r}")
+        if length < 1 or frame_range < 1 or not 0 <= negative_fraction <= 1:
+            raise StudyError(
+                f"length = {length} and frame_range = {frame_range} must be at least "
+                f"1, negative_fraction = {negative_fraction} between 0 and 1"
+            )
+        if not 0 <= margin <= (SEARCH_SIZE - EXEMPLAR_SIZE) // 2:
+            raise StudyError(
+                f"margin = {margin}: the crop has "
+                f"{(SEARCH_SIZE - EXEMPLAR_SIZE) // 2} pixels around the exemplar"
+            )
+        index = store.index
+        if tracks is None:
+            tracks = np.arange(len(index.track_id))
+        tracks = np.sort(np.asarray(tracks, dtype=np.int64))
+        if not len(tracks):
+            raise StudyError("no tracks to draw pairs from")
+        self.tracks = tracks
+        self.margin = margin
+        self._offset = index.offset
+        # Frame numbers made to ascend over all tracks, so that one search finds any track's range.
+        track_of = np.repeat(np.arange(len(index.track_id)), np.diff(index.offset))
+        self._stride = int(index.frame.max(initial=0)) + 2 * frame_range + 2
+        self._position = track_of * self._stride + index.frame
+        self._video = index.track_video[tracks]
+        self._name = np.unique(index.track_name[tracks], return_inverse=True)[1]
+        self._cumulative = np.cumsum(self._weights(weights))
+        self._cumulative /= self._cumulative[-1]
+
+    def _weights(self, weights: str) -> np.ndarray:
+        """Probability of each track, up to a factor."""
+        if weights == "length":
+            return np.diff(self._offset)[self.tracks].astype(np.float64)
+        if weights == "track":
+            return np.ones(len(self.tracks))
+        _, place, count = np.unique(self._video, return_inverse=True, return_counts=True)
+        return 1.0 / count[place]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def pairs(self, numbers: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """Which crops the pairs ``numbers`` show.
+
+        Returns:
+            ``track``, ``exemplar`` (row of the crop), ``other`` (track of the search image),
+            ``search`` (row), ``positive``: arrays of len(numbers).
+        """
+        draws = uniform(self.seed, np.asarray(numbers), 5)
+        place = np.searchsorted(self._cumulative, draws[:, 0], side="right")
+        track = self.tracks[place]
+        first, last = self._offset[track], self._offset[track + 1]
+        exemplar = first + (draws[:, 1] * (last - first)).astype(np.int64)
+        here = self._position[exemplar]
+        low = np.maximum(np.searchsorted(self._position, here - self.frame_range), first)
+        high = np.minimum(np.searchsorted(self._position, here + self.frame_range, "right"), last)
+        # Any frame in reach but the exemplar's own; that one only where there is no other.
+        step = (draws[:, 2] * (high - low - 1)).astype(np.int64)
+        search = np.where(high - low > 1, low + step + (low + step >= exemplar), exemplar)
+        positive = draws[:, 3] >= self.negative_fraction
+        other = track.copy()
+        for i in np.flatnonzero(~positive):
+            other[i], search[i], positive[i] = self._negative(
+                place[i], track[i], search[i], draws[i, 4]
+            )
+        return {
+            "track": track,
+            "exemplar": exemplar,
+            "other": other,
+            "search": search,
+            "positive": positive,
+        }
+
+    def _negative(self, place: int, track: int, search: int, draw: float) -> tuple[int, int, bool]:
+        """Track and row of a crop from another video; the positive one where there is no other."""
+        allowed = self._video != self._video[place]
+        if self.hard_negatives and (allowed & (self._name == self._name[place])).any():
+            allowed = allowed & (self._name == self._name[place])
+        choice = self.tracks[allowed]
+        if not len(choice):
+            return track, search, True
+        scaled = draw * len(choice)
+        other = int(choice[int(scaled)])
+        first, last = self._offset[other], self._offset[other + 1]
+        return other, int(first + (scaled % 1) * (last - first)), False
+
+    def __getitem__(self, number: int) -> PairBatch:
+        """One pair, as a batch of one."""
+        return self.__getitems__([number])
+
+    def __getitems__(self, numbers: list[int]) -> PairBatch:
+        """The pairs ``numbers`` as one batch."""
+        exemplars, searches = self.room(len(numbers))
+        track, positive = self.fill(exemplars.numpy(), searches.numpy(), numbers)
+        return batch_of(exemplars, searches, track, positive, numbers)
+
+    def room(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Memory for pixels: uint8 (..., S, S, 3), S the side of exemplar and search image."""
+        sides = EXEMPLAR_SIZE + 2 * self.margin, SEARCH_SIZE
+        return tuple(torch.empty((*shape, side, side, 3), dtype=torch.uint8) for side in sides)
+
+    def fill(
+        self, exemplars: np.ndarray, searches: np.ndarray, numbers: list[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decode the pairs ``numbers`` into memory as of ``room``.
+
+        Returns:
+            int64 (B,) track and bool (B,) positive, as in ``PairBatch``.
+        """
+        pairs, read = self.pairs(numbers), self.store.read_row_into
+        first = (SEARCH_SIZE - exemplars.shape[-2]) // 2
+        cut = slice(first, first + exemplars.shape[-2])
+        whole = np.empty((SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
+        for i in range(len(numbers)):
+            read(whole, pairs["track"][i], pairs["exemplar"][i])
+            exemplars[i] = whole[cut, cut]
+            read(searches[i], pairs["other"][i], pairs["search"][i])
+        return pairs["track"], pairs["positive"]
+
+
+def batch_of(
+    exemplars: torch.Tensor,
+    searches: torch.Tensor,
+    track: np.ndarray,
+    positive: np.ndarray,
+    numbers: list[int],
+) -> PairBatch:
+    """A batch from memory as of ``PairDataset.room`` and what ``fill`` says of it."""
+    return PairBatch(
+        exemplars.permute(0, 3, 1, 2),
+        searches.permute(0, 3, 1, 2),
+        torch.from_numpy(track),
+        torch.from_numpy(positive),
+        torch.tensor(numbers, dtype=torch.int64),
+    )

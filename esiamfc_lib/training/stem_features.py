@@ -1,0 +1,179 @@
+"""The stem's features of all crops, kept on disk: branches and fusion then learn without images.
+
+Stem and crops are the same for every branch of every arm, so that what the stem makes of a crop
+need not be computed for each pair anew. What is left of a step is the branch itself. As no layer is
+padded and the exemplar lies in the middle of its crop, the exemplar's features are a part of the
+crop's. Only for training without augmentation, which would need the pixels.
+
+A crop takes 28 · 28 · channels numbers of two bytes: 400 kB at width 1, 25 kB at width 1/16.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.data.store import CropStore
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import STRIDE, ESiamFC, SiamFC, folded
+from esiamfc_lib.runtime.devices import choose_device
+from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.training.pairs import PairDataset
+
+FEATURES, FACTS = "stem.npy", "stem.json"
+CELLS = 28  # a side of the stem's features of a crop
+FIRST = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2 // STRIDE  # cell at which the exemplar's begin
+EXEMPLAR = slice(FIRST, FIRST + 12)
+
+
+class StemFeatures:
+    """Features of every crop of a store.
+
+    Attributes:
+        values: float16 (crops, 28, 28, channels), read from the disk as needed.
+        digest: SHA-256 of the values.
+    """
+
+    def __init__(self, values: np.ndarray, digest: str):
+        self.values, self.digest = values, digest
+
+
+def write(
+    store: CropStore,
+    model: SiamFC,
+    folder: str | Path,
+    batch_size: int = 16,
+    device: str = "auto",
+) -> StemFeatures:
+    """Compute and keep the features of all crops, in fp32; whole or not at all.
+
+    Args:
+        store: the crops.
+        model: the baseline.
+        folder: gets ``stem.npy`` and, when that is complete, ``stem.json``.
+        batch_size: crops a forward pass. device: as for ``embedding.embed``.
+
+    Raises:
+        StudyError: the disk is full, or a feature does not fit into float16.
+    """
+    folder, sha = Path(folder), hashlib.sha256()
+    shape = (len(store), CELLS, CELLS, model.stem.channels)
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.float16))
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+
+    def stream(file: BinaryIO) -> None:
+        # not through a memory map: there a full disk kills the process
+        np.lib.format.write_array_header_1_0(file, header)
+        for found in _computed(store, model, batch_size, device):
+            data = found.tobytes()
+            file.write(data)
+            sha.update(data)
+
+    try:
+        (folder / FACTS).unlink(missing_ok=True)
+        checkpoints.write_atomically(folder / FEATURES, stream)
+    except OSError as error:
+        raise StudyError(f"{folder}: the stem's features cannot be kept: {error}") from error
+    facts = {
+        "weights": checkpoints.digest(model.stem.state_dict()),
+        "store": store.digest,
+        "shape": list(shape),
+        "digest": sha.hexdigest(),
+    }
+    text = json.dumps(facts, indent=2) + "\n"
+    checkpoints.write_atomically(folder / FACTS, lambda file: file.write(text.encode()))
+    return StemFeatures(np.load(folder / FEATURES, mmap_mode="r"), facts["digest"])
+
+
+def _computed(
+    store: CropStore, model: SiamFC, batch_size: int, device: str
+) -> Iterator[np.ndarray]:
+    """float16 (n, 28, 28, channels) of successive crops."""
+    chosen = choose_device(device)
+    stem = folded(model).stem.to(chosen, memory_format=torch.channels_last)
+    tracks = np.repeat(np.arange(len(store.tracks)), np.diff(store.index.offset))
+    room = np.empty((batch_size, SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
+    starts = range(0, len(store), batch_size)
+    for first in progress(starts, "stem features", total=len(starts), unit="batch"):
+        rows = range(first, min(first + batch_size, len(store)))
+        for i, row in enumerate(rows):
+            store.read_row_into(room[i], int(tracks[row]), row)
+        images = torch.from_numpy(room[: len(rows)]).to(chosen).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            found = stem(images).permute(0, 2, 3, 1).half().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise StudyError(
+                f"crops {first} to {rows[-1]}: the stem's features are too large for float16: "
+                "set embedding.keep_stem to false"
+            )
+        yield found
+
+
+def find(
+    folder: str | Path, store: CropStore, model: SiamFC | ESiamFC, augmentation: str = "none"
+) -> StemFeatures | None:
+    """What ``write`` left in ``folder``; None where it left nothing, or where images are needed.
+
+    Raises:
+        StudyError: the features are of another store or stem, or damaged.
+    """
+    file = Path(folder) / FACTS
+    if not file.is_file() or augmentation != "none":
+        return None
+    again = "run 'esiamfc run --force embedding'"
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        values = np.load(file.with_name(FEATURES), mmap_mode="r", allow_pickle=False)
+        sound = list(values.shape) == facts["shape"] and values.dtype == np.float16
+        stem, crops, digest = facts["weights"], facts["store"], facts["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{file}: the stem's features are damaged ({error}): {again}") from None
+    if not sound:
+        raise StudyError(f"{file}: {FEATURES} beside it has another shape: {again}")
+    if crops != store.digest or stem != checkpoints.digest(model.stem.state_dict()):
+        raise StudyError(f"{file} is of other crops or of another stem: {again}")
+    return StemFeatures(values, digest)
+
+
+class FeaturePairs(PairDataset):
+    """The pairs of ``PairDataset``, given as features of the stem instead of pixels.
+
+    ``PairBatch.exemplar`` is float16 (B, C, 12, 12) then, ``search`` (B, C, 28, 28).
+    """
+
+    def __init__(
+        self, features: StemFeatures, store: CropStore, tracks: np.ndarray | None = None, **options
+    ):
+        super().__init__(store, tracks, **options)
+        self.features = features
+
+    def room(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Memory for features: float16 (..., 12, 12, C) and (..., 28, 28, C)."""
+        c = self.features.values.shape[-1]
+        sides = EXEMPLAR.stop - EXEMPLAR.start, CELLS
+        return tuple(torch.empty((*shape, side, side, c), dtype=torch.float16) for side in sides)
+
+    def fill(
+        self, exemplars: np.ndarray, searches: np.ndarray, numbers: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read the features of the pairs ``numbers``; as ``PairDataset.fill``."""
+        pairs, values = self.pairs(numbers), self.features.values
+        for i in range(len(numbers)):
+            exemplars[i] = values[pairs["exemplar"][i], EXEMPLAR, EXEMPLAR]
+            searches[i] = values[pairs["search"][i]]
+        return pairs["track"], pairs["positive"]
+
+
+def pairs_of(
+    kept: StemFeatures | None, store: CropStore, tracks: np.ndarray | None = None, **options
+) -> PairDataset:
+    """Pairs as features where they are kept, else as pixels; arguments as for ``PairDataset``."""
+    if kept is None:
+        return PairDataset(store, tracks, **options)
+    return FeaturePairs(kept, store, tracks, **options)

@@ -1,0 +1,296 @@
+"""The three trainings of the method: what learns, what is frozen, and the loss of a batch.
+
+Each task owns a whole network and says which of its modules learn. The rest is frozen: always in
+eval mode, without gradient, its parameters and buffers untouched.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, balanced_loss, fuse, response_labels
+
+COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as collapsed
+
+
+class Task(nn.Module):
+    """A network, the part of it that learns, and its loss.
+
+    Args:
+        model: the whole network.
+        learners: those of its modules that learn.
+        radius: positives lie within this many pixels of the centre of the search image.
+        frozen_norms: keep the BatchNorm statistics of the learners as they are; right for a
+            network whose BatchNorm is the identity (converted from folded weights), whose
+            activations batch statistics would rescale.
+    """
+
+    name = ""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        learners: Sequence[nn.Module],
+        radius: float = 16.0,
+        frozen_norms: bool = False,
+    ):
+        super().__init__()
+        self.model = model
+        self.learners = nn.ModuleList(learners)
+        self.radius = radius
+        self.frozen_norms = frozen_norms
+        self.model.requires_grad_(False)
+        self.learners.requires_grad_(True)
+        self.train()
+
+    def train(self, mode: bool = True) -> "Task":
+        """Training mode for the learners only: what is frozen stays in eval mode."""
+        super().train(False)
+        self.learners.train(mode)
+        if self.frozen_norms:
+            for layer in self.learners.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
+
+    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+        """What the frozen part makes of the images: the input of the learning part, no graph."""
+        raise NotImplementedError
+
+    def response(self, *given: Tensor) -> Tensor:
+        """What the learning part makes of ``given``: (N, H, W) logits."""
+        raise NotImplementedError
+
+    def forward(
+        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch.
+
+        Args:
+            given: of ``given()``.
+            tracks: (N,) index of the exemplar's track.
+            positive: (N,) bool; False where the search image shows another object.
+
+        Returns:
+            The loss, and sums over the batch that ``report`` makes the figures of an epoch of.
+        """
+        response = self.response(*given)
+        labels = response_labels(response.shape[-1], self.radius).to(response.device)
+        loss = balanced_loss(response, labels * positive[:, None, None])
+        sums = {
+            "pairs": torch.tensor(float(len(response)), dtype=torch.float64),
+            "loss": loss.detach().double().cpu() * len(response),
+        }
+        return loss, sums
+
+    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+        """Figures of an epoch from the sums over its batches."""
+        return {"loss": float(sums["loss"] / sums["pairs"])}
+
+    def warning(self, figures: dict[str, Any]) -> str:
+        """What is wrong with the figures of an epoch; empty if nothing."""
+        return ""
+
+
+class BaselineTask(Task):
+    """Notebook 02: the whole SiamFC learns."""
+
+    name = "baseline"
+
+    def __init__(self, model: SiamFC, radius: float = 16.0, frozen_norms: bool = False):
+        super().__init__(model, [model], radius, frozen_norms)
+
+    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+        """The images themselves: (N, 3, 127, 127) and (N, 3, 255, 255)."""
+        return exemplar, search
+
+    def response(self, exemplar: Tensor, search: Tensor) -> Tensor:
+        """Images → (N, 17, 17)."""
+        return self.model(exemplar, search)
+
+
+class BranchTask(Task):
+    """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen.
+
+    Args:
+        model: the network to start from.
+        diversity_weight: times the agreement with the start is added to the loss, so that branches
+            of one start drift apart where it costs them nothing: see ``agreement``.
+    """
+
+    name = "branch"
+
+    def __init__(
+        self,
+        model: SiamFC,
+        radius: float = 16.0,
+        frozen_norms: bool = False,
+        diversity_weight: float = 0.0,
+    ):
+        super().__init__(model, [model.branch], radius, frozen_norms)
+        self.diversity_weight = diversity_weight
+        if diversity_weight:
+            # in eval mode and without gradient, like all that is not a learner
+            self.start = copy.deepcopy(model.branch).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+        """Images, or the features that were kept of them → stem features (N, C, 12, 12) and
+        (N, C, 28, 28)."""
+        return _stem(self.model, exemplar), _stem(self.model, search)
+
+    def response(self, z: Tensor, x: Tensor) -> Tensor:
+        """Stem features → (N, 17, 17)."""
+        branch = self.model.branch
+        return branch.response(branch(z), branch(x))
+
+    def forward(
+        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As ``Task.forward``; with a ``diversity_weight`` the sums also hold the agreement."""
+        if not self.diversity_weight:
+            return super().forward(given, tracks, positive)
+        response = self.response(*given)
+        with torch.no_grad():
+            start = self.start.response(*(self.start(part) for part in given))
+        labels = response_labels(response.shape[-1], self.radius).to(response.device)
+        labels = labels * positive[:, None, None]
+        data_loss = balanced_loss(response, labels)
+        alike = agreement(response, start, labels == 0)
+        n = len(response)
+        sums = {
+            "pairs": torch.tensor(float(n), dtype=torch.float64),
+            "loss": data_loss.detach().double().cpu() * n,
+            "agreement": alike.detach().double().cpu() * n,
+        }
+        return data_loss + self.diversity_weight * alike, sums
+
+    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+        """Loss without the diversity term; ``agreement`` where there is one."""
+        figures = super().report(sums)
+        if "agreement" in sums:
+            figures["agreement"] = float(sums["agreement"] / sums["pairs"])
+        return figures
+
+
+def _stem(model: SiamFC | ESiamFC, inputs: Tensor) -> Tensor:
+    """Stem features of images; of inputs with the stem's own number of channels, themselves.
+
+    Images have three channels, every stem has at least eight: see ``networks.channels``.
+    """
+    return inputs if inputs.shape[1] == model.stem.channels else model.stem(inputs)
+
+
+def agreement(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    """Mean over samples of the correlation of two responses on some of their cells.
+
+    What two trackers see away from the target are their distractors: where these differ, the mean
+    of the responses is more certain than either. At the target both have to agree.
+
+    Args:
+        a, b: (N, H, W).
+        where: (N, H, W) bool, the cells that count; at least two in each sample.
+
+    Returns:
+        A scalar between -1 and 1; 0 where a response is constant.
+    """
+    count = where.sum((1, 2), keepdim=True)
+
+    def standard(response: Tensor) -> Tensor:
+        kept = response.float() * where
+        kept = (kept - kept.sum((1, 2), keepdim=True) / count) * where
+        return kept / kept.square().sum((1, 2), keepdim=True).sqrt().clamp(min=1e-12)
+
+    return (standard(a) * standard(b)).sum((1, 2)).mean()
+
+
+class FusionTask(Task):
+    """Notebook 06: the cluster-weight module learns, stem and branches are frozen.
+
+    Args:
+        model: the ensemble.
+        clusters: (number of tracks,) cluster of every track, for the report of which branch each
+            cluster's objects get; empty = all in one.
+        temperature: divides the logits before the softmax.
+        entropy_weight: times the mean entropy of the weights is subtracted from the loss: above 0
+            it rewards weights that are spread, below 0 decided ones.
+    """
+
+    name = "fusion"
+
+    def __init__(
+        self,
+        model: ESiamFC,
+        clusters: Sequence[int] = (),
+        temperature: float = 1.0,
+        entropy_weight: float = 0.0,
+        radius: float = 16.0,
+    ):
+        super().__init__(model, [model.weights], radius)
+        model.weights.temperature = temperature
+        self.entropy_weight = entropy_weight
+        self.clusters = torch.as_tensor(list(clusters), dtype=torch.int64)
+
+    @torch.no_grad()
+    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+        """The exemplar's stem features (N, C, 12, 12) and all responses (N, k, 17, 17)."""
+        z = _stem(self.model, exemplar)
+        return z, self.model.responses(z, _stem(self.model, search))
+
+    def response(self, z: Tensor, responses: Tensor) -> Tensor:
+        """Stem features and responses of the branches → fused response (N, 17, 17)."""
+        return fuse(responses, self.model.weights(z))
+
+    def forward(
+        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As ``Task.forward``; the sums also hold the weights that each cluster's tracks got."""
+        z, responses = given
+        weights = self.model.weights(z)
+        response = fuse(responses, weights)
+        labels = response_labels(response.shape[-1], self.radius).to(response.device)
+        data_loss = balanced_loss(response, labels * positive[:, None, None])
+        entropy = -(weights * weights.clamp(min=1e-12).log()).sum(1).mean()
+        n, shown = len(weights), weights.detach().double().cpu()
+        tracks = tracks.cpu()
+        cluster = self.clusters[tracks] if len(self.clusters) else torch.zeros_like(tracks)
+        groups = int(self.clusters.max()) + 1 if len(self.clusters) else 1
+        member = torch.nn.functional.one_hot(cluster, groups).double().T
+        sums = {
+            "pairs": torch.tensor(float(n), dtype=torch.float64),
+            "loss": data_loss.detach().double().cpu() * n,
+            "entropy": entropy.detach().double().cpu() * n,
+            "weights": member @ shown,
+            "members": member.sum(1),
+        }
+        return data_loss - self.entropy_weight * entropy, sums
+
+    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+        """Loss without the entropy term, entropy in nats, and mean weights.
+
+        ``weights`` is a list with one row a cluster (k numbers; None for a cluster that no pair
+        came from), ``mean_weights`` the mean over all pairs.
+        """
+        rows = [
+            (row / n).tolist() if n > 0 else None
+            for row, n in zip(sums["weights"], sums["members"].tolist(), strict=True)
+        ]
+        return {
+            **super().report(sums),
+            "entropy": float(sums["entropy"] / sums["pairs"]),
+            "weights": rows,
+            "mean_weights": (sums["weights"].sum(0) / sums["pairs"]).tolist(),
+        }
+
+    def warning(self, figures: dict[str, Any]) -> str:
+        """Says so when nearly all weight goes to one branch, whatever the exemplar."""
+        mean = figures["mean_weights"]
+        if len(mean) > 1 and max(mean) > COLLAPSED:
+            return (
+                f"the fusion has collapsed: branch {mean.index(max(mean))} gets "
+                f"{max(mean):.0%} of the weight; raise entropy_weight or temperature"
+            )
+        return ""

@@ -1,0 +1,79 @@
+"""Measured figures in the documentation: ``python -m speed.documents`` rewrites them.
+
+Numbers in prose come from files: between its two marks a document holds what a benchmark's JSON or
+a report's CSV says, and a test compares the two.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from esiamfc_lib.analysis.intervals import signed
+from esiamfc_lib.errors import StudyError
+from speed import full_scale, markdown
+
+
+def differences(rows: list[dict]) -> str:
+    """Rows of ``07_controls_differences.csv`` and ``07_closer.csv`` as a table."""
+    lines = [
+        "| on | ESiamFC minus | starts | AUC | 95 % | for all at once | won, tied, lost | flips |",
+        "|---|---|---:|---:|---|---|---|---|",
+    ]
+    for r in rows:
+        gain, low, high, low_all, high_all = (
+            signed(r[column]) for column in ("difference", "low", "high", "low_all", "high_all")
+        )
+        lines.append(
+            f"| {r['benchmark']} | {r['minus']} | {r['starts']} | {gain} | [{low}, {high}] "
+            f"| [{low_all}, {high_all}] | {r['wins']}, {r['ties']}, {r['losses']} "
+            f"| +{r['flips_won']} −{r['flips_lost']} |"
+        )
+    return "\n".join(lines)
+
+
+BEGIN, END = "<!-- figures: made by python -m speed -->", "<!-- end of figures -->"
+DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
+    "docs/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
+    "docs/training_plan.md": (["reports/bench/training.json"], markdown),
+    "docs/speed.md": (["reports/bench/tracking.json"], markdown),
+    "reports/real/INTERPRETATION.md": (
+        ["reports/real/tables/07_closer.csv", "reports/real/tables/07_controls_differences.csv"],
+        differences,
+    ),
+}
+"""Document -> (files of the rows it shows, how)."""
+
+
+def read(results: list[Path]) -> list[dict]:
+    """The rows of JSON or CSV files."""
+    rows = []
+    for file in results:
+        if file.suffix == ".csv":
+            rows += pd.read_csv(file).to_dict("records")
+        else:
+            rows += json.loads(file.read_text("utf-8"))
+    return rows
+
+
+def rewrite(document: Path, results: list[Path], figures: Callable[[list[dict]], str]) -> None:
+    """Put the figures of some files between the document's two marks.
+
+    Raises:
+        StudyError: a file is missing, or the document lacks the marks.
+    """
+    try:
+        text, rows = document.read_text(encoding="utf-8"), read(results)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"cannot read {document} or what it shows: {error}") from error
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise StudyError(f"{document} lacks the lines {BEGIN} and {END}")
+    document.write_text(f"{before}{BEGIN}\n\n{figures(rows)}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name, (files, figures) in DOCUMENTS.items():
+        rewrite(Path(name), [Path(file) for file in files], figures)

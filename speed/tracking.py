@@ -1,0 +1,312 @@
+"""Trackers, in frames a second, against the plain loop: NCHW, BatchNorm apart, branch by branch.
+
+Speed is measured at width 1 on noise of 640×480, where it does not depend on the weights: the
+ensemble is made of copies of one network. With --on, accuracy is measured beside it, on sequences
+in OTB layout; boxes are kept in --out, so that a second call goes on.
+"""
+
+import os
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import cv2
+import joblib
+import numpy as np
+import torch
+
+from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.deploy.quantise import Quantised, beside, quantised
+from esiamfc_lib.evaluation import runs
+from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.tracking.engine import Engine
+from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.tracking.lockstep import threads, track_many
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble
+from speed import Row, row, seconds
+
+BOX = np.array([280.0, 200, 80, 80])
+ROUNDS = 5
+NEAR = 0.01  # px
+Entry = tuple[SiamFCTracker, str, str]  # tracker, name of its reference, target
+LOCAL = TrackingParameters(local_scales=5)
+ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("torch", "int8"),
+           ("onnxruntime", "fp32"), ("onnxruntime", "int8")]  # fmt: skip
+
+
+class PlainEngine(Engine):
+    """The network as it is trained."""
+
+    def prepared(self, model):
+        return model.eval().requires_grad_(False)
+
+    def exemplar(self, crops):
+        return super().exemplar(crops).contiguous()
+
+
+class PlainTracker(SiamFCTracker):
+    """The loop of the public trackers on that network."""
+
+    def _engine(self, model, *options):
+        return PlainEngine(model)
+
+    def _upsampled(self, responses):
+        side = responses.shape[1] * self.parameters.response_up
+        return np.stack(
+            [cv2.resize(r, (side, side), interpolation=cv2.INTER_CUBIC) for r in responses]
+        )
+
+
+class PlainEnsembleTracker(PlainTracker):
+    """Every branch has its own correlation; the mean comes last."""
+
+    def _remember(self, exemplar, rate=1.0):
+        with torch.inference_mode():
+            self.exemplar = self.engine.model.stem(exemplar)
+
+    def _respond(self, search):
+        return self.engine.model.responses(self.exemplar, self.engine.stem(search)).mean(1)
+
+    def _floor(self):
+        return float(np.mean([float(branch.bias) for branch in self.engine.model.branches]))
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add the options of ``python -m speed tracking``."""
+    add = parser.add_argument
+    add("--width", type=float, default=1.0, help="of the networks (default: 1)")
+    add("--branches", type=int, default=6, metavar="K", help="default: 6")
+    add("--frames", type=int, default=12, metavar="N", help="timed (default: 12)")
+    add("--threads", type=int, nargs="+", default=[1], metavar="N", help="default: 1")
+    add("--on", type=Path, nargs="+", action="append", default=[], metavar="PATH",
+        help="accuracy: sequences in OTB layout, then SiamFC or ESiamFC files, with their int8 "
+        "forms beside them; may be repeated")  # fmt: skip
+    add("--limit", type=int, default=0, metavar="N", help="sequences for accuracy; 0: all")
+    add(
+        "--exact",
+        type=int,
+        default=12,
+        metavar="N",
+        help="frames of each sequence in which boxes are compared with the plain loop's",
+    )
+    add("--no-speed", action="store_true", help="accuracy alone")
+    add("--out", type=Path, default=Path("bench-tracking"), metavar="DIR", help="boxes are kept")
+
+
+def rows(args: Namespace) -> list[Row]:
+    """Speed, then what is outside the network, then accuracy."""
+    single = SiamFC(args.width)
+    ensemble = ESiamFC.assembled([single] * args.branches)
+    frames = np.random.default_rng(0).integers(0, 256, (args.frames + 3, 480, 640, 3), np.uint8)
+    int8 = quantised(single, np.ascontiguousarray(frames[:2, :255, :255]))
+    several = Quantised(int8.weights, int8.crops, int8.count, int8.stem,
+                        int8.branches * args.branches)  # fmt: skip
+    results = []
+    for count in () if args.no_speed else args.threads:
+        with threads(count):
+            trackers = _siamfc(single, int8, count) | _esiamfc(ensemble, several, count)
+            results += _compared(trackers, frames)
+            if count == 1:
+                results += _outside(single, int8, frames)
+    if not args.no_speed:
+        results += _lockstep(single, int8, frames)
+    for root, *files in args.on:
+        for weights in files:
+            results += _exactness(args, root, weights) + _accuracy(args, root, weights)
+    return results
+
+
+def _siamfc(single: SiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
+    found: dict[str, Entry] = {"plain SiamFC": (PlainTracker(single), "", "")}
+    for backend, precision in ENGINES:
+        for local in (False, True) if precision == "int8" else (False,):
+            name = f"SiamFC, {backend} {precision}{', local scales' * local}, {count} thread"
+            tracker = SiamFCTracker(single, LOCAL if local else None, precision=precision,
+                                    backend=backend, int8=int8)  # fmt: skip
+            best = (backend, precision, count) == ("torch", "int8", 1)
+            found[name] = tracker, "plain SiamFC", "33 frames/s, aim 60" * best
+    return found
+
+
+def _esiamfc(ensemble: ESiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
+    found: dict[str, Entry] = {"plain ESiamFC": (PlainEnsembleTracker(ensemble), "", "")}
+    k = ensemble.k
+
+    def add(backend: str, precision: str, m: int, local: bool, target: str = "") -> None:
+        # Uniform runs all branches, whatever untrained cluster weights say.
+        chosen = {"fusion": "uniform"} if m == k else {"fusion": "cluster_weight", "top": m}
+        name = f"ESiamFC k = {k}, {m} run, {backend} {precision}{', local scales' * local}"
+        name += f", {count} thread"
+        loop = LOCAL if local else None
+        tracker = ESiamFCTracker(ensemble, **chosen, parameters=loop, precision=precision,
+                                 backend=backend, int8=int8)  # fmt: skip
+        found[name] = tracker, "plain ESiamFC", target * (count == 1)
+
+    for backend, precision in ENGINES:
+        target = {("torch", "fp32"): "ratio 1.4", ("torch", "int8"): "13 frames/s, ratio 4.5"}
+        add(backend, precision, k, False, target.get((backend, precision), ""))
+    for m in sorted({m for m in (1, 2, 3) if m < k}):
+        add("torch", "int8", m, False, "30 frames/s, ratio 10")
+        add("torch", "int8", m, True, "aim 60 frames/s")
+    add("torch", "int8", k, True)
+    return found
+
+
+def _compared(entries: dict[str, Entry], frames: np.ndarray) -> list[Row]:
+    """Frames a second of trackers that take turns.
+
+    Each tracker's fastest round counts: on a shared machine the other rounds measure its
+    neighbours, and a ratio of two such times says nothing about the code.
+    """
+    best = dict.fromkeys(entries, 0.0)
+    for _ in range(ROUNDS):
+        for name, (tracker, _, _) in entries.items():
+            best[name] = max(best[name], _fps(tracker, frames))
+    return [
+        row(name, best[name], best[plain], "frames/s", target)
+        for name, (_, plain, target) in entries.items()
+        if plain
+    ]
+
+
+def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
+    """Milliseconds of a frame of 640×480 that are not the network's; and of its decoding."""
+    results = []
+    for name, tracker in (
+        ("int8", SiamFCTracker(single, precision="int8", int8=int8)),
+        ("int8, local scales", SiamFCTracker(single, LOCAL, precision="int8", int8=int8)),
+    ):
+        spent, total = [], []
+        respond = tracker.respond
+
+        def timed(crops, respond=respond, spent=spent):
+            start = time.perf_counter()
+            responses = respond(crops)
+            spent[-1] += time.perf_counter() - start
+            return responses
+
+        tracker.respond = timed
+        tracker.init(frames[0], BOX)
+        for frame in frames[1:]:
+            spent.append(0.0)
+            start = time.perf_counter()
+            tracker.update(frame)
+            total.append(time.perf_counter() - start)
+        rest = 1e3 * float(np.median(np.subtract(total, spent)[2:]))
+        title = f"outside the network at 640×480, {name}; reference: 3 ms"
+        results.append(row(title, rest, 3.0, "ms", "3 ms", less_is_better=True))
+    smooth = cv2.resize(frames[0][:48, :64], (640, 480), interpolation=cv2.INTER_CUBIC)
+    jpeg = geometry.encode_jpeg(smooth)
+    decoding = 1e3 * seconds(lambda: geometry.decode_image(jpeg))
+    tracker = SiamFCTracker(single, precision="int8", int8=int8)
+    update = 1e3 / max(_fps(tracker, frames) for _ in range(ROUNDS))
+    title = "a frame with decoding, SiamFC int8; reference: without"
+    results.append(row(title, update + decoding, update, "ms", "", less_is_better=True))
+    return results
+
+
+def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
+    """Whole sequences, decoding included: in lock-step against one process a core."""
+    cores = len(os.sched_getaffinity(0))
+    smooth = [cv2.GaussianBlur(frame, (0, 0), 4) for frame in frames]
+    with tempfile.TemporaryDirectory() as name:
+        files = [Path(name) / f"{i:04d}.jpg" for i in range(len(smooth))]
+        for file, frame in zip(files, smooth, strict=True):
+            geometry.write_image(file, frame)
+        one = Sequence("noise", tuple(files * 2), np.tile(BOX, (2 * len(files), 1)))
+        sequences = [one] * (4 * cores)
+        # Two, as one whose weights are packed cannot be sent to a process.
+        tracker, fresh = (SiamFCTracker(single, precision="int8", int8=int8) for _ in range(2))
+        total = sum(len(sequence) for sequence in sequences)
+        with joblib.Parallel(n_jobs=cores) as parallel:
+            parallel(joblib.delayed(_alone)(tracker, one) for _ in range(cores))  # starts them
+            apart, together = [], []
+            jobs = [joblib.delayed(_alone)(tracker, each) for each in sequences]
+            for _ in range(ROUNDS):
+                apart.append(seconds(lambda: parallel(jobs), 1, 0))
+                together.append(seconds(lambda: track_many(fresh, sequences), 1, 0))
+    title = f"track_many, SiamFC int8, {cores} cores; reference: one process a core"
+    return [row(title, total / min(together), total / min(apart), "frames/s", "ratio 1")]
+
+
+def _alone(tracker: SiamFCTracker, sequence: Sequence) -> np.ndarray:
+    with threads(1):
+        return tracker.track_sequence(sequence)[0]
+
+
+def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
+    """Share of the boxes in fp32, all branches, that are those of the plain loop."""
+    sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
+    if is_ensemble(weights):
+        model = checkpoints.load_esiamfc(weights)
+        pair = PlainEnsembleTracker(model), ESiamFCTracker(model, "uniform")
+    else:
+        model = checkpoints.load_siamfc(weights)
+        pair = PlainTracker(model), SiamFCTracker(model)
+    near = []
+    with threads(1):
+        for sequence in sequences:
+            n = min(args.exact, len(sequence))
+            short = Sequence(sequence.name, sequence.frames[:n], sequence.boxes[:n])
+            plain, ours = (tracker.track_sequence(short)[0] for tracker in pair)
+            near += list(np.abs(plain - ours).max(axis=1) <= NEAR)
+    title = f"boxes within {NEAR} px of the plain loop's, {weights.stem} fp32, all branches"
+    title += f", {len(sequences)} sequences × {args.exact} frames"
+    return [row(title, float(np.mean(near)), 1.0, "share", "all")]
+
+
+def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
+    """Mean success AUC, and mean IoU with the boxes in fp32, of a weights file."""
+    sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
+    kind = "built-in" if benchmarks.is_own("otb2015", root) else "OTB"
+    results = []
+    for name, spec in _specs(weights).items():
+        out = args.out / f"{root.name}-{spec.name}"
+        with threads(1):
+            scores = runs.evaluate([spec], "otb2015", root, out, limit=args.limit)
+        boxes = {s.name: scoring.read_boxes(out, spec.name, s, "otb2015") for s in sequences}
+        auc = float(scores["success"].mean())
+        if name == "fp32":
+            exact, exact_auc = boxes, auc
+        agreement = np.mean([geometry.iou(boxes[n], exact[n]).mean() for n in exact])
+        where = f"{spec.name} on {len(sequences)} {kind} sequences"
+        target = "within .01" if "top" in name or "local" in name else "within .005"
+        results += [
+            row(f"success AUC, {where}; reference: fp32", auc, exact_auc, "AUC", target),
+            row(f"IoU with the fp32 boxes, {where}", float(agreement), 1.0, "IoU"),
+        ]
+    return results
+
+
+def _specs(weights: Path) -> dict[str, TrackerSpec]:
+    """What is compared for a weights file: fp32 first."""
+    ensemble = is_ensemble(weights)
+    changes: dict[str, dict] = {"fp32": {}, "bf16": {"precision": "bf16"}}
+    if beside(weights).is_file():
+        changes["int8"] = {"precision": "int8"}
+        changes["int8 local scales"] = changes["int8"] | {"tracking": LOCAL}
+        for m in (1, 2) if ensemble else ():
+            changes[f"int8 top {m}"] = changes["int8"] | {"top": m}
+            changes[f"int8 top {m} local scales"] = changes["int8 local scales"] | {"top": m}
+    kind = "ensemble" if ensemble else "siamfc"
+    return {
+        name: TrackerSpec(name=f"{weights.stem} {name}", kind=kind, weights=str(weights), **change)
+        for name, change in changes.items()
+    }
+
+
+def _fps(tracker: SiamFCTracker, frames: np.ndarray) -> float:
+    """Frames a second by the median frame, after two to warm up."""
+    tracker.init(frames[0], BOX)
+    taken = []
+    for frame in frames[1:]:
+        start = time.perf_counter()
+        tracker.update(frame)
+        taken.append(time.perf_counter() - start)
+    return float(1 / np.median(taken[2:]))
