@@ -13,12 +13,12 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from esiamfc_lib.clustering.assignment import size_bounds
-from esiamfc_lib.clustering.centroids import Samples, distances, gram
+from esiamfc_lib.clustering.centroids import Centroids, distances, gram
 from esiamfc_lib.clustering.embedding import screen
 from esiamfc_lib.clustering.pikmeans import PIKMeans
-from esiamfc_lib.clustering.size_control import PublishedControl, run
+from esiamfc_lib.clustering.size_control import PublishedControl, iterate
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.runtime.bars import progress
 from speed import Row, row, seconds
 
 K = 6
@@ -149,7 +149,7 @@ def constrained(x: np.ndarray, init: np.ndarray, n_init: int = 1):
 
 def loss_of(x: np.ndarray, labels: np.ndarray) -> float:
     """Our loss of anybody's labels."""
-    samples = Samples(x)
+    samples = Centroids(x)
     samples.start(np.stack([x[labels == j].mean(axis=0, dtype=np.float64) for j in range(K)]))
     return float((distances(samples.products())[np.arange(len(x)), labels] ** 2).sum())
 
@@ -244,11 +244,11 @@ def gram_rows(x: np.ndarray, n_runs: int) -> list[Row]:
 
 def gram_iteration(x: np.ndarray, matrix: np.ndarray) -> Row:
     """One iteration of a run on the Gram matrix, the first one, which sums all rows, included."""
-    samples, taken = Samples(x, matrix), []
+    samples, taken = Centroids(x, matrix), []
     for _ in range(5):
         samples.start_at(np.arange(K))
         start = time.perf_counter()
-        done = run(samples, PublishedControl(0.005, 0.005, K), 2 * ITERATIONS)
+        done = iterate(samples, PublishedControl(0.005, 0.005, K), 2 * ITERATIONS)
         taken.append((time.perf_counter() - start) / len(done.history["loss"]))
     return row(
         f"one iteration on the Gram matrix, {len(x)} samples, vs scikit-learn k-means",

@@ -18,10 +18,10 @@ from statistics import median
 import cv2
 import numpy as np
 
-from esiamfc_lib.curation.curate import curate
-from esiamfc_lib.data.geometry import encode_jpeg
+from esiamfc_lib.curation.pipeline import curate
+from esiamfc_lib.data.images import encode_jpeg
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.training.loader import PairLoader
+from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.pairs import PairDataset
 from speed import Row, row, two_step
 
@@ -223,7 +223,7 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
 LARGE_RUN = """
 import json, re, sys, time
 from pathlib import Path
-from esiamfc_lib.curation import curate
+from esiamfc_lib.curation import pipeline
 from esiamfc_lib.parallel import spread
 def peak(_):
     return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])

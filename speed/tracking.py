@@ -17,16 +17,18 @@ import numpy as np
 import torch
 
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.data import benchmarks, geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.deploy.quantise import Quantised, beside, quantised
 from esiamfc_lib.evaluation import runs
 from esiamfc_lib.evaluation import scores as scoring
-from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.networks import published
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.runtime.parallel import threads
 from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
-from esiamfc_lib.tracking.lockstep import threads, track_many
+from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble
 from speed import Row, row, seconds
@@ -202,8 +204,8 @@ def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
         title = f"outside the network at 640×480, {name}; reference: 3 ms"
         results.append(row(title, rest, 3.0, "ms", "3 ms", less_is_better=True))
     smooth = cv2.resize(frames[0][:48, :64], (640, 480), interpolation=cv2.INTER_CUBIC)
-    jpeg = geometry.encode_jpeg(smooth)
-    decoding = 1e3 * seconds(lambda: geometry.decode_image(jpeg))
+    jpeg = images.encode_jpeg(smooth)
+    decoding = 1e3 * seconds(lambda: images.decode_image(jpeg))
     tracker = SiamFCTracker(single, precision="int8", int8=int8)
     update = 1e3 / max(_fps(tracker, frames) for _ in range(ROUNDS))
     title = "a frame with decoding, SiamFC int8; reference: without"
@@ -218,7 +220,7 @@ def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         files = [Path(name) / f"{i:04d}.jpg" for i in range(len(smooth))]
         for file, frame in zip(files, smooth, strict=True):
-            geometry.write_image(file, frame)
+            images.write_image(file, frame)
         one = Sequence("noise", tuple(files * 2), np.tile(BOX, (2 * len(files), 1)))
         sequences = [one] * (4 * cores)
         # Two, as one whose weights are packed cannot be sent to a process.
@@ -242,12 +244,12 @@ def _alone(tracker: SiamFCTracker, sequence: Sequence) -> np.ndarray:
 
 def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
     """Share of the boxes in fp32, all branches, that are those of the plain loop."""
-    sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
+    sequences, _ = benchmarks.read_benchmark("otb2015", root, args.limit)
     if is_ensemble(weights):
-        model = checkpoints.load_esiamfc(weights)
+        model = published.load_esiamfc(weights)
         pair = PlainEnsembleTracker(model), ESiamFCTracker(model, "uniform")
     else:
-        model = checkpoints.load_siamfc(weights)
+        model = published.load_siamfc(weights)
         pair = PlainTracker(model), SiamFCTracker(model)
     near = []
     with threads(1):
@@ -263,7 +265,7 @@ def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
 
 def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
     """Mean success AUC, and mean IoU with the boxes in fp32, of a weights file."""
-    sequences, _ = benchmarks.sequences("otb2015", root, args.limit)
+    sequences, _ = benchmarks.read_benchmark("otb2015", root, args.limit)
     kind = "built-in" if benchmarks.is_own("otb2015", root) else "OTB"
     results = []
     for name, spec in _specs(weights).items():

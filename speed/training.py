@@ -17,15 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from esiamfc_lib.config import BaselineParameters
-from esiamfc_lib.curation.curate import curate
+from esiamfc_lib.curation.pipeline import curate
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, balanced_loss, response_labels
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.loss import balanced_loss, response_labels
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
-from esiamfc_lib.synthetic.build import build
-from esiamfc_lib.training.loader import PairLoader
-from esiamfc_lib.training.loop import Run, fit, fit_together, given_of_all, inputs_of, loader
+from esiamfc_lib.synthetic.dataset import build
+from esiamfc_lib.training.loading import PairLoader
+from esiamfc_lib.training.loop import Training, fit, fit_together, given_of_all, inputs_of, loader
 from esiamfc_lib.training.pairs import PairBatch, PairDataset
-from esiamfc_lib.training.stem_features import pairs_of, write
+from esiamfc_lib.training.stem_features import keep_stem_features, pairs_of
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, Task
 from speed import Row, row
 
@@ -168,7 +170,7 @@ def kept_row(args: Namespace, store: CropStore, folder: Path) -> Row:
     included on both sides; keeping the features is paid once for all branches and not counted."""
     device = choose_device(args.device)
     precision = choose_precision("auto", device)[0]
-    kept = write(store, SiamFC(args.width).eval(), folder, device=args.device)
+    kept = keep_stem_features(store, SiamFC(args.width).eval(), folder, device=args.device)
     size, batches = args.batch, 8
 
     def epoch(kept) -> Callable[[], None]:
@@ -184,7 +186,7 @@ def kept_row(args: Namespace, store: CropStore, folder: Path) -> Row:
     )  # fmt: skip
 
 
-class TimedRun(Run):
+class TimedRun(Training):
     """Notes when each step begins and how long it takes, in the loop itself: both figures come
     from the same seconds, whatever else the machine does."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from esiamfc_lib.data.geometry import write_image
+from esiamfc_lib.data.images import write_image
 
 
 def frame(width=96, height=72, seed=0):

@@ -6,9 +6,9 @@ from itertools import pairwise
 import nbformat
 import pytest
 
-from esiamfc_lib.chain.fingerprint import library_modules
 from esiamfc_lib.chain.profiles import COMMON, load_profile
 from esiamfc_lib.config import STAGES, project_root
+from esiamfc_lib.runtime.code import library_modules
 
 LONGEST = 15
 """Lines that a code cell may have; a picture or a call, with prose around it."""

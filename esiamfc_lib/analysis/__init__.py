@@ -1,1 +1,52 @@
-"""analysis."""
+"""What the scores say: intervals, control arms, specialists, published numbers.
+
+In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (of differences),
+``arm_comparison`` (control arms), ``selection`` (a choice on held-out videos), ``specialists``
+(what the branches have learned), ``published_numbers`` (the table beside others' results).
+"""
+
+from esiamfc_lib.analysis.arm_comparison import (
+    FUSIONS,
+    arm_differences,
+    compare_arms,
+    means,
+    oracle_differences,
+)
+from esiamfc_lib.analysis.frontier import chosen_top
+from esiamfc_lib.analysis.intervals import hierarchical_differences, paired_differences, sentence
+from esiamfc_lib.analysis.published_numbers import published_table
+from esiamfc_lib.analysis.selection import selected_tracking
+from esiamfc_lib.analysis.specialists import (
+    composition,
+    disagreement,
+    diversity,
+    kind_matrix,
+    nearest_clusters,
+    own_kind,
+    relation,
+    response_maps,
+    routing,
+)
+
+__all__ = [
+    "FUSIONS",
+    "arm_differences",
+    "chosen_top",
+    "compare_arms",
+    "composition",
+    "disagreement",
+    "diversity",
+    "hierarchical_differences",
+    "kind_matrix",
+    "means",
+    "nearest_clusters",
+    "oracle_differences",
+    "own_kind",
+    "paired_differences",
+    "published_table",
+    "relation",
+    "response_maps",
+    "routing",
+    "selected_tracking",
+    "sentence",
+]

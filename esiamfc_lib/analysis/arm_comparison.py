@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from esiamfc_lib.analysis import intervals
-from esiamfc_lib.chain.arms import FOLDER, MAIN, read_manifest
+from esiamfc_lib.artefacts import FOLDER, MAIN, read_manifest
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
-from esiamfc_lib.tracking.spec import TITLES, TrackerSpec, specs
+from esiamfc_lib.tracking.spec import TITLES, TrackerSpec, tracker_specs
 
 ENSEMBLE = TITLES["cluster_weight"]
 """Name of the tracker that all others are compared with."""
@@ -66,7 +66,7 @@ def trackers(
         folder, prefix = run / FOLDER / name, f"{name} "
         if facts["clusters"] == 1:
             branch = folder / "branches/0/branch.safetensors"
-            found += specs(["siamfc"], siamfc=branch, prefix=prefix, **options)
+            found += tracker_specs(["siamfc"], siamfc=branch, prefix=prefix, **options)
             continue
         chance = facts["membership"] == CHECKPOINTS and not facts["repeats"]
         beside = ["oracle"] if "oracle" in fusions and chance else []
@@ -76,7 +76,7 @@ def trackers(
 
 
 def _of_arm(folder: Path, prefix: str, names: list[str], run: Path, options: Mapping):
-    return specs(
+    return tracker_specs(
         names,
         siamfc=run / "baseline/siamfc.safetensors",
         esiamfc=folder / "fusion/esiamfc.safetensors",
@@ -86,7 +86,7 @@ def _of_arm(folder: Path, prefix: str, names: list[str], run: Path, options: Map
     )
 
 
-def evaluate(
+def compare_arms(
     run: Path,
     benchmark: str,
     root: str | Path,
@@ -117,7 +117,7 @@ def evaluate(
     """
     validation = benchmark == segments.VALIDATION
     chosen = trackers(run, fusions, of_arms, validation, arms, **options)
-    scores = segments.evaluate_multistart(
+    scores = segments.evaluate_segments(
         chosen, benchmark, root, out, workers=workers, limit=limit, **(plan or {})
     )
     return labelled(scores, read_manifest(run))
@@ -159,7 +159,7 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
     return result[single | result["seed"].isin(common)].reset_index(drop=True)
 
 
-def differences(
+def arm_differences(
     scores: pd.DataFrame,
     ensemble: str = ENSEMBLE,
     leave_out: Sequence[str] = (),
@@ -196,7 +196,7 @@ def oracle_differences(scores: pd.DataFrame, **options) -> pd.DataFrame:
     oracles = scores[scores["tracker"].str.endswith("Oracle")]
     if oracles["tracker"].nunique() < 2:
         return pd.DataFrame()
-    return differences(oracles, ensemble="Oracle", **options)
+    return arm_differences(oracles, ensemble="Oracle", **options)
 
 
 def _turned(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
-from esiamfc_lib.tracking.lockstep import threads
+from esiamfc_lib.runtime.parallel import threads
 from esiamfc_lib.tracking.spec import TrackerSpec
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from esiamfc_lib.analysis.matched_runs import UNITS, Pairs, check_complete, paired
+from esiamfc_lib.analysis.matched_runs import UNITS, MatchedRuns, check_complete, paired
 from esiamfc_lib.errors import StudyError
 
 TIE = 0.005  # a difference in AUC that rounding alone makes
@@ -195,7 +195,7 @@ def _others(part: pd.DataFrame, reference: str) -> Iterator[str]:
 
 
 def _replicates(
-    pairs: list[Pairs], levels: tuple[str, ...], draws: int, random: np.random.Generator
+    pairs: list[MatchedRuns], levels: tuple[str, ...], draws: int, random: np.random.Generator
 ) -> list[tuple[np.ndarray, float]]:
     """For each tracker the drawn means (draws,) and the degrees of freedom of their spread."""
     if not pairs:
@@ -236,7 +236,7 @@ def _equal(n: int) -> np.ndarray:
 
 
 def _intervals(
-    pairs: list[Pairs],
+    pairs: list[MatchedRuns],
     replicates: list[tuple[np.ndarray, float]],
     confidence: float,
     random: np.random.Generator,
@@ -275,7 +275,7 @@ def _largest(replicates: list[np.ndarray], confidence: float, random) -> float:
     return float(np.quantile(np.abs(normal).max(axis=1), confidence))
 
 
-def _counts(pair: Pairs) -> dict:
+def _counts(pair: MatchedRuns) -> dict:
     """Median, wins, flips, spreads, and numbers of units."""
     runs = pair.runs
     cells = pair.cells

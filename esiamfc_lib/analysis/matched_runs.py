@@ -17,7 +17,7 @@ UNITS = {
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MatchedRuns:
     """Differences of one tracker to the reference.
 
     Attributes:
@@ -51,7 +51,7 @@ class Pairs:
         return tuple(sorted(self.runs["seed"].unique()))
 
 
-def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pairs:
+def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> MatchedRuns:
     """Match the runs of two trackers."""
     keys = [name for level in ("sequence", "start") for name in UNITS[level] if name in part]
     sides = []
@@ -81,7 +81,7 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pai
         place = ", ".join(f"{key} {first[key]}" for key in keys)
         raise StudyError(f"{lacking} lacks the run of {place}: finish it, or leave it out for all")
     starts = [name for name in UNITS["start"] if name in runs]
-    return Pairs(
+    return MatchedRuns(
         tracker,
         pd.DataFrame(
             {
@@ -97,7 +97,7 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Pai
     )
 
 
-def check_complete(pairs: list[Pairs], benchmark: str) -> None:
+def check_complete(pairs: list[MatchedRuns], benchmark: str) -> None:
     """Every seed of every tracker has the same runs: a gap would tilt the mean."""
     wanted: set = set()
     for pair in pairs:

@@ -79,7 +79,7 @@ class PaperTable:
         (folder / f"{name}.md").write_text(self.markdown(), encoding="utf-8")
 
 
-def build(
+def published_table(
     scores: pd.DataFrame,
     totals: dict[str, int],
     own: Collection[str] = (),

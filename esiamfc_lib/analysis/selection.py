@@ -21,13 +21,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from esiamfc_lib.analysis import intervals
-from esiamfc_lib.chain.fingerprint import text_digest
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
-from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime import files
+from esiamfc_lib.runtime.files import text_digest
 from esiamfc_lib.tracking.spec import TrackerSpec
 
 PUBLISHED = "published"
@@ -69,13 +69,15 @@ def select(
     """
     if len(trackers) < 2:
         raise StudyError("a choice needs two trackers at least; the first is the one that stays")
-    sequences, out = segments.read(segments.VALIDATION, vid_root, limit), Path(out)
+    sequences, out = segments.read_segments(segments.VALIDATION, vid_root, limit), Path(out)
     plan["seed"] = seed
-    scores = segments.track(trackers, sequences, segments.VALIDATION, out, workers=workers, **plan)
+    scores = segments.track_segments(
+        trackers, sequences, segments.VALIDATION, out, workers=workers, **plan
+    )
     result = decided(scores, trackers[0].name, seed, plan)
     chosen = next(spec for spec in trackers if spec.name == result["chosen"])
     result["weights"] = Path(chosen.weights).name
-    result["weights_digest"] = checkpoints.file_digest(chosen.weights)
+    result["weights_digest"] = files.file_digest(chosen.weights)
     return _written(result, out)
 
 
@@ -113,16 +115,21 @@ def tune(
     """
     space, out = SPACE if space is None else space, Path(out)
     ranges = _distributions(space)
-    sequences = segments.read(segments.VALIDATION, vid_root, limit)
+    sequences = segments.read_segments(segments.VALIDATION, vid_root, limit)
     plan["seed"] = seed
     study = _study(out, _facts(tracker, sequences, plan, space))
 
     def scored(name: str, changes: dict[str, float]) -> pd.DataFrame:
-        tracking = tracker.tracking.model_dump() | changes
+        selected_tracking = tracker.tracking.model_dump() | changes
         spec = tracker.model_copy(
-            update={"name": name, "tracking": TrackingParameters.validated(tracking, where=name)}
+            update={
+                "name": name,
+                "tracking": TrackingParameters.validated(selected_tracking, where=name),
+            }
         )
-        return segments.track([spec], sequences, segments.VALIDATION, out, workers=workers, **plan)
+        return segments.track_segments(
+            [spec], sequences, segments.VALIDATION, out, workers=workers, **plan
+        )
 
     scores = {PUBLISHED: scored(PUBLISHED, {})}
     _add_published(study, tracker, ranges, _mean(scores[PUBLISHED]))
@@ -142,7 +149,7 @@ def tune(
             scores[name] = scored(name, changes[name])  # of an earlier call: from disk
 
     table = pd.concat([scores[name] for name in (PUBLISHED, *changes)], ignore_index=True)
-    segments.write(out, table)
+    segments.write_segments(out, table)
     result = decided(table, PUBLISHED, seed, plan)
     for row in result["candidates"]:
         row["parameters"] = changes.get(row["tracker"], {})
@@ -187,7 +194,7 @@ def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict
     }
 
 
-def tracking(path: str | Path) -> dict:
+def selected_tracking(path: str | Path) -> dict:
     """The tracking parameters that a ``selection.json`` has chosen, as notebook 07 takes them.
 
     Raises:
@@ -268,7 +275,7 @@ def _facts(tracker: TrackerSpec, sequences: list[Sequence], plan: dict, space: d
     """Digest of everything that a score of the study depends on."""
     facts = {
         "tracker": tracker.identity(),
-        "data": [benchmarks.fingerprint(sequence) for sequence in sequences],
+        "data": [benchmarks.sequence_digest(sequence) for sequence in sequences],
         "plan": plan,
         "space": space,
     }
@@ -277,7 +284,5 @@ def _facts(tracker: TrackerSpec, sequences: list[Sequence], plan: dict, space: d
 
 def _written(result: dict, out: Path) -> dict:
     text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    checkpoints.write_atomically(
-        out / "selection.json", lambda file: file.write(text.encode("utf-8"))
-    )
+    files.write_atomically(out / "selection.json", text)
     return json.loads(text)

@@ -16,13 +16,15 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import scores as scoring
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, balanced_loss, response_labels
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.loss import balanced_loss, response_labels
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.training.augmentation import augment
-from esiamfc_lib.training.loader import PairLoader
+from esiamfc_lib.training.loading import PairLoader
 
 
 @torch.inference_mode()
@@ -310,11 +312,11 @@ def nearest_clusters(
     """
     found = {}
     for sequence in sequences:
-        image, box = geometry.read_image(sequence.frames[0]), sequence.boxes[0]
+        image, box = images.read_image(sequence.frames[0]), sequence.boxes[0]
         side = geometry.context_side(box[2], box[3])
         cut = geometry.crop(image, geometry.center(box), side, geometry.EXEMPLAR_SIZE)
-        images = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None].float()
-        feature = baseline.features(images).flatten().numpy()
+        exemplar = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None].float()
+        feature = baseline.features(exemplar).flatten().numpy()
         # -log((x·c + 1) / 2) is smallest where x·c is largest
         found[sequence.name] = int(np.argmax(centres @ feature))
     return found

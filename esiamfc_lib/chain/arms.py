@@ -20,12 +20,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from esiamfc_lib.artefacts import FOLDER, MAIN, MANIFEST
 from esiamfc_lib.config import STAGES, StageParameters, TransferParameters
 from esiamfc_lib.errors import StudyError
-
-FOLDER, MANIFEST = "arms", "arms/arms.json"
-MAIN = "main"
-"""Name of the study itself among its arms, in the manifest."""
 
 CHANGEABLE = ("clustering", "branches", "fusion")
 """Stages that an arm may change; the data, the baseline and its embedding are those of all."""
@@ -185,22 +182,6 @@ def write_manifest(
     text = json.dumps(facts, indent=2) + "\n"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         file.write_text(text, encoding="utf-8")
-
-
-def read_manifest(run: Path) -> dict[str, dict[str, Any]]:
-    """What ``write_manifest`` wrote: name -> facts, the study itself first; empty without arms.
-
-    Raises:
-        StudyError: the file is damaged.
-    """
-    file = run / MANIFEST
-    if not file.is_file():
-        return {}
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): dict(values) for name, values in facts.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise StudyError(f"{file} is damaged ({error}): run the chain again") from None
 
 
 def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:

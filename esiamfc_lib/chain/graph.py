@@ -11,23 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.chain.arms import FOLDER, MANIFEST
+from esiamfc_lib.artefacts import (
+    BASELINE,
+    BRANCH,
+    CENTRES,
+    DATASET,
+    FEATURES,
+    FOLDER,
+    FUSION,
+    MANIFEST,
+    MEMBERSHIP,
+    SCORES,
+    STEM,
+    STORE,
+)
 from esiamfc_lib.chain.fingerprint import changed, differences, file_digest, fingerprint
 from esiamfc_lib.chain.profiles import Profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.config import STAGES, StageParameters, project_root, resolve
 from esiamfc_lib.errors import StudyError
-
-DATASET = "dataset/dataset.json"
-STORE = "dataset/store/manifest.json"
-BASELINE = "baseline/siamfc.safetensors"
-FEATURES = "embedding/features.npz"
-STEM = "embedding/stem.json"
-MEMBERSHIP = "clustering/membership.csv"
-CENTRES = "clustering/centres.npz"
-BRANCH = "branches/{}/branch.safetensors"
-FUSION = "fusion/esiamfc.safetensors"
-SCORES = "results/scores.csv"
+from esiamfc_lib.runtime.code import matters
 
 OUTPUTS = {
     "dataset": (DATASET, STORE),
@@ -50,10 +53,6 @@ INPUTS = {
     "results": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH, FUSION),
 }
 """What each stage reads of the others' outputs."""
-
-COSMETIC = ("config", "errors", "progress", "reports", "figures")
-"""First parts of the names of modules that cannot change a checkpoint: the values of ``config``
-are compared as parameters, the others only show."""
 
 FREE = frozenset(
     [
@@ -246,7 +245,7 @@ def _content(stage: Stage) -> str:
     return json.dumps([stage.kind, parameters, stage.needs])
 
 
-def find(stages: dict[str, Stage], wanted: str) -> list[str]:
+def find_stages(stages: dict[str, Stage], wanted: str) -> list[str]:
     """Stages that ``wanted`` means: a name, a notebook, its number, one branch, or an arm.
 
     ``clustering`` and ``04`` mean the notebook in all arms, ``clustering@random`` in one of them,
@@ -312,13 +311,13 @@ def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether files left by a run with fingerprint ``old`` are of no use to one with ``new``.
 
     True when the library's code, a parameter or an input has changed, but for what cannot matter
-    to a checkpoint (``COSMETIC``, ``FREE``, and ``dataset.json``, which only says where data lie).
+    to a checkpoint (``code.ONLY_SHOWN``, ``FREE``, and
+    ``dataset.json``, which only says where data lie).
     The code of the notebook is not looked at: drawing another picture must not train anew, and
     what the notebook hands to the library is compared there.
     """
-    modules = (name.split(".")[1] for name in changed(old["modules"], new["modules"]))
     return (
-        any(name.split("_")[0] not in COSMETIC for name in modules)
+        any(matters(name) for name in changed(old["modules"], new["modules"]))
         or any(name not in FREE for name in changed(old["parameters"], new["parameters"]))
         or any(name != DATASET for name in changed(old["inputs"], new["inputs"]))
     )

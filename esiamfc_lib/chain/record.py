@@ -11,27 +11,12 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from esiamfc_lib.config import project_root
-
-PACKAGES = (
-    "esiamfc",
-    "torch",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "umap-learn",
-    "pandas",
-    "opencv-python-headless",
-    "lmdb",
-    "got10k",
-    "lightning-fabric",
-    "papermill",
-    "doit",
-)
+from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.packages import versions
 
 
 @dataclass
@@ -75,16 +60,6 @@ def read_record(folder: Path) -> Record | None:
         return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` in one step, so that a killed writer leaves the old content."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def report_files(reports: Path) -> dict[str, int]:
     """Files of the report folder, from the project's folder -> time of writing, nanoseconds."""
     root = project_root()
@@ -107,18 +82,6 @@ def environment(project: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that results can depend on."""
-    return {name: version for name in PACKAGES if (version := _version(name))}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _output(*command: str) -> str:

@@ -22,10 +22,11 @@ from doit.cmd_base import TaskLoader2
 from doit.reporter import ZeroReporter
 from doit.task import Task
 
+from esiamfc_lib.artefacts import STORE
 from esiamfc_lib.chain.arms import link, write_manifest
 from esiamfc_lib.chain.display import Display, duration
 from esiamfc_lib.chain.fingerprint import code_cells, file_digest
-from esiamfc_lib.chain.graph import STORE, Stage, ancestry, find, graph, reasons, stale
+from esiamfc_lib.chain.graph import Stage, ancestry, find_stages, graph, reasons, stale
 from esiamfc_lib.chain.kernels import Kernels, end_leftover, ending
 from esiamfc_lib.chain.profiles import Profile, check_profile
 from esiamfc_lib.chain.record import Record, environment, read_record, report_files
@@ -41,7 +42,7 @@ KERNEL_ENVIRONMENT = {
 
 
 @dataclass
-class Study:
+class Chain:
     """One call of the chain.
 
     Attributes:
@@ -64,7 +65,7 @@ class Study:
     def __post_init__(self):
         self.stages = graph(self.profile)
         self.selected = self._select()
-        self.forced = {name for wanted in self.force for name in find(self.stages, wanted)}
+        self.forced = {name for wanted in self.force for name in find_stages(self.stages, wanted)}
         self.ran: list[str] = []
         self.failures: list[str] = []
         self.kernels = Kernels()
@@ -73,12 +74,12 @@ class Study:
 
     def _select(self) -> list[str]:
         if self.without:
-            out = {name for wanted in self.without for name in find(self.stages, wanted)}
+            out = {name for wanted in self.without for name in find_stages(self.stages, wanted)}
             return [name for name in self.stages if name not in out]
         if self.only:
-            return find(self.stages, self.only)
+            return find_stages(self.stages, self.only)
         if self.until:
-            return ancestry(self.stages, find(self.stages, self.until))
+            return ancestry(self.stages, find_stages(self.stages, self.until))
         return list(self.stages)
 
     def plan(self) -> list[tuple[str, str]]:

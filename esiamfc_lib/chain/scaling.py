@@ -22,8 +22,8 @@ from typing import TextIO
 
 from esiamfc_lib.analysis import arm_comparison
 from esiamfc_lib.chain.profiles import Profile, load_profile
-from esiamfc_lib.chain.runner import Study
-from esiamfc_lib.curation import prepare
+from esiamfc_lib.chain.runner import Chain
+from esiamfc_lib.data import roots
 from esiamfc_lib.errors import StudyError
 
 BUDGET = "equal_budget"
@@ -180,7 +180,7 @@ def run(
         chosen = profile(grid, videos, separation, out, base)
         stream.write(f"{chosen.run.name}\n")
         # notebook 07 would run every tracker once over the whole benchmarks
-        if Study(chosen, stream, jobs=jobs, without=("results",)).run():
+        if Chain(chosen, stream, jobs=jobs, without=("results",)).run():
             done = False
             continue
         (chosen.run / "scaling" / CLOSER).unlink(missing_ok=True)  # of networks that may be gone
@@ -194,8 +194,8 @@ def run(
 def _track(chosen: Profile, file: str, plan: dict, workers: int, **trackers) -> None:
     """Scores of a point's trackers, in ``file`` of its folder ``scaling``."""
     folder, results = chosen.run / "scaling", chosen.stages["results"]
-    root = prepare.load_roots(chosen.run).benchmark(BENCHMARK)
-    scores = arm_comparison.evaluate(
+    root = roots.load_roots(chosen.run).benchmark(BENCHMARK)
+    scores = arm_comparison.compare_arms(
         chosen.run,
         BENCHMARK,
         root,

@@ -8,9 +8,10 @@ import pandas as pd
 
 from esiamfc_lib import reports
 from esiamfc_lib.analysis import arm_comparison, intervals
-from esiamfc_lib.chain.arms import FOLDER, MAIN, branch_pairs, read_manifest
+from esiamfc_lib.artefacts import FOLDER, MAIN, read_manifest
+from esiamfc_lib.chain.arms import branch_pairs
 from esiamfc_lib.chain.scaling import BUDGET, CLOSER, CONTROLS, SCORES, Grid, folder, profile
-from esiamfc_lib.clustering import partition
+from esiamfc_lib.clustering import membership
 from esiamfc_lib.clustering.comparison import family_agreement
 from esiamfc_lib.config import StageParameters
 from esiamfc_lib.data.store import CropStore
@@ -106,7 +107,7 @@ def against_controls(grid: Grid, out: Path) -> pd.DataFrame:
         compared = pd.read_csv(place / CLOSER) if (place / CLOSER).is_file() else scores
         kept = compared[compared["tracker"].isin([arm_comparison.ENSEMBLE, *titles])]
         oracles = scores[scores["tracker"].isin(["Oracle", "seeds Oracle"])]
-        gains = [arm_comparison.differences(kept), arm_comparison.oracle_differences(oracles)]
+        gains = [arm_comparison.arm_differences(kept), arm_comparison.oracle_differences(oracles)]
         parts.append(pd.concat(gains).assign(videos=videos, separation=separation))
     table = pd.concat(parts, ignore_index=True)
     return table[["videos", "separation", *(c for c in table if c not in ("videos", "separation"))]]
@@ -146,9 +147,9 @@ def partitions(grid: Grid, out: Path) -> pd.DataFrame:
             if facts["clusters"] == 1 or facts["membership"] == "all":  # no split
                 continue
             place = (run if name == MAIN else run / FOLDER / name) / "clustering"
-            if not (place / partition.TABLE).is_file():  # of a larger grid, still to come
+            if not (place / membership.TABLE).is_file():  # of a larger grid, still to come
                 continue
-            own = partition.load(place)
+            own = membership.load_partition(place)
             families = tracks[own.table["track"]].to_numpy()
             found = family_agreement({own.method: own.labels[None]}, families)
             point = {"videos": videos, "separation": separation}

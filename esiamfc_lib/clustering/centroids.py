@@ -95,7 +95,7 @@ def gram(x):
     return to_numpy(matrix) if namespace(like) is np else matrix
 
 
-class Samples:
+class Centroids:
     """Samples and the current centres of one run.
 
     Args:

@@ -31,7 +31,7 @@ from esiamfc_lib.clustering.assignment import rebalance, size_bounds
 from esiamfc_lib.clustering.centroids import check_unit_rows, gram
 from esiamfc_lib.clustering.pikmeans import PIKMeans
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.progress import Progress
+from esiamfc_lib.runtime.bars import Progress
 
 METHODS = {
     "k-means": {"kp": 0.0, "ki": 0.0, "stop": "labels", "max_iter": 70},
@@ -65,7 +65,7 @@ class ConstrainedKMeans(PIKMeans):
         return EqualSizes(n, self.n_clusters)
 
 
-class Study:
+class Comparison:
     """Video features with their Gram matrix, ready for many clusterings.
 
     Args:
@@ -129,7 +129,7 @@ class Study:
                         {
                             "method": method,
                             "run": seed,
-                            **summary(fitted),
+                            **run_summary(fitted),
                             "seconds": time.perf_counter() - start,
                         }
                     )
@@ -210,11 +210,13 @@ class Study:
         with Progress(cases, desc="gains", unit="run") as bar:
             for method, kp, ki, seed in bar:
                 fitted = self.fit(method, k, seed, kp=kp, ki=ki)
-                rows.append({"method": method, "kp": kp, "ki": ki, "run": seed, **summary(fitted)})
+                rows.append(
+                    {"method": method, "kp": kp, "ki": ki, "run": seed, **run_summary(fitted)}
+                )
         return pd.DataFrame(rows)
 
 
-def summary(fitted: PIKMeans) -> dict:
+def run_summary(fitted: PIKMeans) -> dict:
     """What the tables say of one run."""
     smallest, largest = int(fitted.sizes_.min()), int(fitted.sizes_.max())
     return {

@@ -12,23 +12,22 @@ from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
 
 from esiamfc_lib.clustering.centroids import check_unit_rows
-from esiamfc_lib.curation.curate import spread
-from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.data.exemplars import evenly_spaced, exemplar
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.checkpoints import write_atomically
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, folded
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC, folded
+from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
-from esiamfc_lib.runtime.progress import Progress
+from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.parallel import spread
 
 FORMAT = 1
-MARGIN = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2  # around the exemplar in a crop
 JOB_TRACKS = 8  # tracks that a worker gets at a time
 
 
@@ -218,12 +217,6 @@ def _embed_tracks(
     return results
 
 
-def exemplar(store: CropStore, track: int, i: int) -> np.ndarray:
-    """The i-th exemplar of a track, the middle of its crop: uint8 (127, 127, 3) RGB."""
-    middle = slice(MARGIN, MARGIN + EXEMPLAR_SIZE)
-    return store.read(track, i)[middle, middle]
-
-
 def frame_features(
     exemplars: Iterable[np.ndarray], model: torch.nn.Module, batch_size: int, bf16: bool = False
 ) -> Iterator[np.ndarray]:
@@ -241,11 +234,6 @@ def frame_features(
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             features = model.features(images).float().flatten(1)
         yield from torch.nn.functional.normalize(features, dim=1).cpu().numpy()
-
-
-def evenly_spaced(n: int, count: int) -> np.ndarray:
-    """At most ``count`` positions among ``n``, evenly spaced, both ends included."""
-    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int))
 
 
 def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +281,7 @@ def nearest_agreement(
     return float(nearest[counted].mean()), float(chance.mean())
 
 
-def fusion_weights(
+def track_weights(
     store: CropStore, tracks: Iterable[int], model: ESiamFC, batch_size: int = 64
 ) -> np.ndarray:
     """(n, k) float32: the weights that an ensemble gives its branches, for one exemplar a track.
@@ -309,22 +297,6 @@ def fusion_weights(
         with torch.inference_mode():
             rows.append(model.weights(model.stem(images)).numpy())
     return np.concatenate(rows)
-
-
-def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.ndarray:
-    """(n, side, side, 3) uint8 RGB: the exemplar in the middle of each of ``tracks`` (ids).
-
-    Raises:
-        StudyError: a track that the store does not hold.
-    """
-    index = {track: i for i, track in enumerate(store.tracks["track"])}
-    pictures = []
-    for track in tracks:
-        if track not in index:
-            raise StudyError(f"{store.path} has no track {track!r}")
-        picture = exemplar(store, index[track], len(store.frames(index[track])) // 2)
-        pictures.append(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))
-    return np.stack(pictures)
 
 
 def _plain(column: pd.Series) -> np.ndarray:

@@ -20,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from esiamfc_lib.clustering.centroids import (
     UNIT_TOLERANCE,
+    Centroids,
     ClusteringError,
-    Samples,
     check_unit_rows,
     distances,
     gram,
@@ -29,7 +29,7 @@ from esiamfc_lib.clustering.centroids import (
     row_norms,
     to_numpy,
 )
-from esiamfc_lib.clustering.size_control import EASING, BalancedControl, PublishedControl, run
+from esiamfc_lib.clustering.size_control import EASING, BalancedControl, PublishedControl, iterate
 
 GRAM_RUNS = 5  # from this many runs on the Gram matrix is worth its price
 
@@ -116,12 +116,12 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         runs = 1 if not isinstance(self.init, str) else self.n_init
         if gram_matrix is None and runs >= GRAM_RUNS and n <= x.shape[1]:
             gram_matrix = gram(x)
-        samples = Samples(x, gram_matrix)
+        samples = Centroids(x, gram_matrix)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         best, self.runs_ = None, []
         for i in range(runs):
             self._start(samples, np.random.default_rng([seed, i]))
-            one = run(samples, self._control(n), self.max_iter)
+            one = iterate(samples, self._control(n), self.max_iter)
             self.runs_.append(one.loss)
             if best is None or one.loss < best.loss:
                 best = one
@@ -151,7 +151,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     def _distances(self, X) -> np.ndarray:
         check_is_fitted(self)
-        samples = Samples(self._validated(X, reset=False))
+        samples = Centroids(self._validated(X, reset=False))
         samples.start(self.cluster_centers_)
         return to_numpy(distances(samples.products()))
 
@@ -207,7 +207,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         norms[norms == 0] = 1.0  # a row of zeros is equally far from everything and stays
         return x / xp.asarray(norms[:, None], dtype=x.dtype, device=x.device)
 
-    def _start(self, samples: Samples, rng: np.random.Generator) -> None:
+    def _start(self, samples: Centroids, rng: np.random.Generator) -> None:
         """Begin a run at its first centres."""
         n, k = samples.n, self.n_clusters
         if isinstance(self.init, str):
@@ -251,7 +251,7 @@ def stratified(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
     return np.floor((np.arange(k) + rng.random(k)) * n / k).astype(int)
 
 
-def plus_plus(samples: Samples, k: int, rng: np.random.Generator) -> np.ndarray:
+def plus_plus(samples: Centroids, k: int, rng: np.random.Generator) -> np.ndarray:
     """(k,) rows chosen one after another, with odds in proportion to the squared distance from
     those chosen before (k-means++)."""
     rows = [int(rng.integers(samples.n))]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from esiamfc_lib.clustering.assignment import excess, prices, rebalance, size_bounds
-from esiamfc_lib.clustering.centroids import Samples, distances, namespace, to_numpy
+from esiamfc_lib.clustering.centroids import Centroids, distances, namespace, to_numpy
 
 EASING = 20  # moves of the centres for which a balanced run eases in, at most
 FLOOD = 0.05  # share of all samples by which the imbalance may grow in a step while easing in
@@ -31,7 +31,7 @@ PATIENCE = 10  # iterations without a smaller loss after which a balanced run is
 
 
 @dataclass(frozen=True)
-class Run:
+class ClusteringRun:
     """One run from one initialisation.
 
     Attributes:
@@ -187,7 +187,9 @@ class BalancedControl:
         self._before = error
 
 
-def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter: int) -> Run:
+def iterate(
+    samples: Centroids, control: PublishedControl | BalancedControl, max_iter: int
+) -> ClusteringRun:
     """Assign the samples and move the centres in turn, from where ``samples`` was started.
 
     The run converges when no label changes. A balanced run whose loss stops falling while labels go
@@ -228,7 +230,7 @@ def run(samples: Samples, control: PublishedControl | BalancedControl, max_iter:
     else:
         reason = f"max_iter={max_iter} reached while {changes} labels changed"
     labels, value, loss = best
-    return Run(
+    return ClusteringRun(
         to_numpy(labels).astype(np.int64),
         value,
         loss,

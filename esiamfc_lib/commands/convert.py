@@ -10,6 +10,7 @@ from pathlib import Path
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
+from esiamfc_lib.runtime import files
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def main(args: Namespace) -> int:
     if args.source.suffix == ".safetensors":
         model, about = checkpoints.load(args.source)
     else:
-        model, about = published.read(args.source), {}
+        model, about = published.read_published(args.source), {}
     lines = [
         f"{args.source}: {type(model).__name__}, width {model.width:g}, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters"
@@ -44,7 +45,7 @@ def main(args: Namespace) -> int:
             args.out,
             model,
             source=args.source.name,
-            source_digest=checkpoints.file_digest(args.source),
+            source_digest=files.file_digest(args.source),
             **kept,
         )
         lines.append(f"{args.out}: digest {digest}")

@@ -12,13 +12,14 @@ import yaml
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks
+from esiamfc_lib.deploy.engines import BACKENDS
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.figures import scores as figures_tracking
 from esiamfc_lib.tracking import variants as ablation
-from esiamfc_lib.tracking.engine import BACKENDS, PRECISIONS
-from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble, specs, variants
+from esiamfc_lib.tracking.engine import PRECISIONS
+from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble, tracker_specs, variants
 
 FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight", "branches", "oracle")
 
@@ -154,10 +155,10 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
         if path in singles:
             found += [
                 spec.model_copy(update={"name": path.stem})
-                for spec in specs(["siamfc"], siamfc=path, **options)
+                for spec in tracker_specs(["siamfc"], siamfc=path, **options)
             ]
         else:
-            found += specs(
+            found += tracker_specs(
                 args.fusion,
                 siamfc=singles[0] if singles else "",
                 esiamfc=path,
@@ -177,7 +178,7 @@ def main(args: Namespace) -> int:
     if args.workers < 1:
         raise StudyError(f"--workers {args.workers}: at least one process is needed")
     trackers = _variants(args) if args.ablation else chosen(args)
-    trackers += specs(["identity"]) if args.identity else []
+    trackers += tracker_specs(["identity"]) if args.identity else []
     if not trackers:
         raise StudyError("nothing to evaluate: give --weights FILE or --identity")
     if args.starts:
@@ -197,9 +198,9 @@ def main(args: Namespace) -> int:
     summary = pd.read_csv(args.out / "summary.csv")
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
     if args.ablation:
-        table = ablation.table(summary, scores)
+        table = ablation.variant_table(summary, scores)
         table.to_csv(args.out / "ablation.csv", index=False, lineterminator="\n")
-    sequences, missing = benchmarks.sequences(args.benchmark, args.root, args.limit)
+    sequences, missing = benchmarks.read_benchmark(args.benchmark, args.root, args.limit)
     if missing:
         names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         sys.stdout.write(f"{len(missing)} sequences of {args.benchmark} are not there: {names}\n")
@@ -216,7 +217,7 @@ def main(args: Namespace) -> int:
 
 def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     """Run the segments; every tracker minus the first one."""
-    scores = segments.evaluate_multistart(
+    scores = segments.evaluate_segments(
         trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit,
         seed=args.seed, **plan(args),
     )  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.deploy import quantise
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.networks import published
+from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.tracking.spec import is_ensemble
 
 
@@ -29,7 +29,7 @@ def main(args: Namespace) -> int:
     if args.crops < 1:
         raise StudyError(f"--crops {args.crops}: at least one is needed")
     ensemble = is_ensemble(args.weights)
-    load = checkpoints.load_esiamfc if ensemble else checkpoints.load_siamfc
+    load = published.load_esiamfc if ensemble else published.load_siamfc
     model = load(args.weights)
     crops = quantise.training_crops(CropStore(args.store), args.crops)
     parts = 1 + (model.k if ensemble else 1)

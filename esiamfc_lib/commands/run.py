@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from esiamfc_lib.chain.profiles import check_profile, load_profile
-from esiamfc_lib.chain.runner import Study
+from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
 
 
@@ -44,7 +44,7 @@ def main(args: Namespace) -> int:
     if args.jobs < 1:
         raise StudyError(f"-n {args.jobs}: at least one job is needed")
     profile = load_profile(args.profile, args.set)
-    study = Study(profile, sys.stdout, args.only, args.until, tuple(args.force), args.jobs)
+    study = Chain(profile, sys.stdout, args.only, args.until, tuple(args.force), args.jobs)
     if args.dry_run:
         check_profile(profile)
         lines = study.plan()

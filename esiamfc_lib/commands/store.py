@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         StudyError: as the functions of ``curation`` and ``store_tools``.
     """
-    from esiamfc_lib.curation import curate, store_check
+    from esiamfc_lib.curation import pipeline, store_check
 
     if args.action == "verify":
         faults = store_check.verify(args.store, args.decode)
@@ -73,14 +73,14 @@ def main(args: argparse.Namespace) -> int:
     elif args.action == "merge":
         result = store_check.merge(args.stores, args.out)
     elif args.action == "estimate":
-        result = curate.estimate(
+        result = pipeline.estimate(
             args.vid_root,
             splits=tuple(args.splits),
             jpeg_quality=args.jpeg_quality,
             workers=args.workers,
         )
     else:
-        result = curate.curate(
+        result = pipeline.curate(
             args.vid_root,
             args.store,
             splits=tuple(args.splits),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.tracking import video
 
 
@@ -34,8 +34,8 @@ def main(args: Namespace) -> int:
         box = [float(value) for value in args.box.split(",")]
     except ValueError:
         raise StudyError(f"--box {args.box}: four numbers X,Y,W,H are expected") from None
-    source = video.open_source(args.source)
-    frames = video.track(trackers[0].build(), source, box, args.out)
+    source = video.open_video(args.source)
+    frames = video.track_video(trackers[0].build(), source, box, args.out)
     count = 0
     try:
         for _ in progress(frames, "track", total=source.total or None, unit="frame"):

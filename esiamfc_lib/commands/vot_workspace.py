@@ -16,10 +16,10 @@ from pathlib import Path
 import yaml
 
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
-from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.data import benchmarks, images
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.checkpoints import write_atomically
-from esiamfc_lib.tracking.spec import TrackerSpec, specs
+from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 STACKS = {
     "vot2013": "vot2013", "vot2014": "vot2014", "vot2015/rgb": "vot2015",
@@ -50,14 +50,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> int:
     """Write the workspace and say how to run it."""
-    trackers = chosen(args) + (specs(["identity"]) if args.identity else [])
+    trackers = chosen(args) + (tracker_specs(["identity"]) if args.identity else [])
     if not trackers:
         raise StudyError("a workspace without a tracker: give --weights FILE or --identity")
     if any(spec.kind == "oracle" for spec in trackers):
         raise StudyError("the oracle needs the ground truth; the toolkit does not give it")
     if args.workspace.exists():
         raise StudyError(f"{args.workspace} is already there")
-    sequences, missing = benchmarks.sequences(STACKS[args.stack], args.root)
+    sequences, missing = benchmarks.read_benchmark(STACKS[args.stack], args.root)
     names = write(args.workspace.resolve(), args.stack, sequences, trackers)
     sys.stdout.write(
         f"{len(sequences)} sequences ({len(missing)} listed ones are missing), trackers: "
@@ -131,11 +131,11 @@ def _link(folder: Path, sequence: benchmarks.VOTSequence) -> None:
         (folder / file.name).symlink_to(file)
     if not (folder / "anchor.value").exists():
         _write(folder / "anchor.value", "".join(f"{value}\n" for value in anchors(len(sequence))))
-    width, height = geometry.read_size(sequence.frames[0])
+    width, height = images.read_size(sequence.frames[0])
     facts = {"channels.color": "color/%08d.jpg", "format": "default", "fps": 30, "width": width,
              "height": height, "length": len(sequence)}  # fmt: skip
     _write(folder / "sequence", "".join(f"{name}={value}\n" for name, value in facts.items()))
 
 
 def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, text)

@@ -18,15 +18,14 @@ from esiamfc_lib.data.geometry import (
     center,
     context_side,
     crop,
-    decode_image,
-    encode_jpeg,
     four_channels,
     mean_colour,
     search_side,
 )
-from esiamfc_lib.data.store_index import digest_of
+from esiamfc_lib.data.images import decode_image, encode_jpeg
 from esiamfc_lib.data.vid import Object, Problem, box_fault, parse_annotation
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import digest_of
 
 
 class FrameFiles(NamedTuple):

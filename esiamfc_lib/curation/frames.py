@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from esiamfc_lib.curation.crops import Chunk, FrameFiles, video_content
-from esiamfc_lib.data.store_index import digest_of
 from esiamfc_lib.data.vid import VID
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import digest_of
 
 CHUNK_FRAMES = 16
 Name = tuple[str, str]  # split, video

@@ -14,11 +14,12 @@ from esiamfc_lib.curation.store_manifest import (
     write_json,
     write_problems,
 )
-from esiamfc_lib.data.geometry import SEARCH_SIZE, decode_image
+from esiamfc_lib.data.geometry import SEARCH_SIZE
+from esiamfc_lib.data.images import decode_image
 from esiamfc_lib.data.store import CropStore, read_records
 from esiamfc_lib.data.store_index import join
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.progress import Progress
+from esiamfc_lib.runtime.bars import Progress
 
 
 def info(path: str | Path) -> dict:

@@ -11,8 +11,9 @@ import lmdb
 import numpy as np
 
 from esiamfc_lib.data.store import FORMAT, shard_files, store_digest
-from esiamfc_lib.data.store_index import Index, digest_of
+from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 
 class DiskFullError(StudyError):
@@ -68,7 +69,7 @@ def lock(path: Path):
     return file
 
 
-def differences(old: dict, new: dict) -> list[str]:
+def parameter_differences(old: dict, new: dict) -> list[str]:
     """Which parameters differ, in words."""
     return [
         f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
@@ -94,14 +95,12 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a kill leaves the old one or the new one.
+    """``write_atomically`` for the files of a store.
 
     Raises:
-        DiskFullError: it cannot be written.
+        DiskFullError: the file cannot be written.
     """
-    temporary = path.with_name(path.name + ".part")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        write_atomically(path, content)
     except OSError as error:
         raise DiskFullError(f"cannot write {path}: {error.strerror}") from error

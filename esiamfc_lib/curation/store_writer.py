@@ -15,9 +15,9 @@ import numpy as np
 from esiamfc_lib.curation.crops import Cut
 from esiamfc_lib.curation.store_manifest import (
     DiskFullError,
-    differences,
     lock,
     manifest_of,
+    parameter_differences,
     write_bytes,
     write_json,
 )
@@ -29,10 +29,11 @@ from esiamfc_lib.data.store import (
     record_key,
     shard_files,
 )
-from esiamfc_lib.data.store_index import Index, digest_of, join
+from esiamfc_lib.data.store_index import Index, join
 from esiamfc_lib.data.vid import Object, Problem, gather_tracks
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.progress import progress
+from esiamfc_lib.runtime.bars import progress
+from esiamfc_lib.runtime.files import digest_of
 
 MAP_SIZE = 1 << 40  # address space, not disk: the file grows as it is written
 SHARD_BYTES = 4 << 30  # beyond this a new shard is begun
@@ -105,7 +106,9 @@ class StoreWriter:
             for record in read_records(file)
         ]
         known = {f"{record.split[0]}/{record.video[0]}": record.content[0] for record, _ in records}
-        difference = differences(read_json(manifest).get("parameters", {}), self._parameters)
+        difference = parameter_differences(
+            read_json(manifest).get("parameters", {}), self._parameters
+        )
         difference += self._source_differences(read_json(source), known)
         if difference and not force:
             raise StudyError(

@@ -1,1 +1,36 @@
-"""data."""
+"""Reading what is there: videos, benchmarks, and the store of crops.
+
+In reading order: ``geometry`` (boxes and crops: the one place where conventions meet), ``images``
+(decoding, encoding), ``sequence`` (frames with boxes), ``vid`` (ILSVRC2015-VID), ``benchmarks``
+(OTB, VOT, GOT-10k and others), ``roots`` (where they lie), ``store`` with ``store_index`` (the
+LMDB store that notebook 01 makes), ``exemplars`` (the middle of its crops).
+
+Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` in pixels.
+"""
+
+from esiamfc_lib.data.benchmarks import is_own, read_benchmark, total
+from esiamfc_lib.data.exemplars import evenly_spaced, exemplar, thumbnails
+from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.data.images import read_image
+from esiamfc_lib.data.roots import Roots, load_roots
+from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.data.store import CropStore
+from esiamfc_lib.data.vid import VID, validation_sequences
+
+__all__ = [
+    "CropStore",
+    "EXEMPLAR_SIZE",
+    "Roots",
+    "SEARCH_SIZE",
+    "Sequence",
+    "VID",
+    "evenly_spaced",
+    "exemplar",
+    "is_own",
+    "load_roots",
+    "read_benchmark",
+    "read_image",
+    "thumbnails",
+    "total",
+    "validation_sequences",
+]

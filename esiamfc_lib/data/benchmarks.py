@@ -285,7 +285,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def sequences(benchmark: str, root: str | Path, limit: int = 0) -> tuple[list[Sequence], list[str]]:
+def read_benchmark(benchmark: str, root: str | Path, limit: int = 0) -> tuple[list[Sequence], list[str]]:
     """Read the sequences of a benchmark that are present.
 
     Args:
@@ -381,7 +381,7 @@ def _read(reader, index: int, benchmark: str) -> Sequence:
     return kind(name, tuple(frames), boxes, attributes=attributes, **extra)
 
 
-def fingerprint(sequence: Sequence) -> str:
+def sequence_digest(sequence: Sequence) -> str:
     """Digest of a sequence's data: names and sizes of its frames, all ground truth.
 
     The sizes of JPEG files stand for their pixels; reading every frame of a large benchmark would

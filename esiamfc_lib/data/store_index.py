@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import digest_of
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,6 @@ def text_bytes(texts: np.ndarray) -> bytes:
     return "\0".join(texts.tolist()).encode("utf-8", "surrogateescape")
 
 
-def digest_of(parts) -> str:
-    """Hexadecimal digest (128 bit) of a series of byte strings."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def join(parts: list[Index], shards: list[int]) -> Index:
@@ -124,7 +118,7 @@ def join(parts: list[Index], shards: list[int]) -> Index:
     singles = [
         (single, shard)
         for part, shard in zip(parts, shards, strict=True)
-        for single in ([part] if len(part.video) == 1 else split_videos(part))
+        for single in ([part] if len(part.video) == 1 else by_video(part))
     ]
     singles.sort(key=lambda pair: (pair[0].split[0], pair[0].video[0]))
     names = [str(single.video[0]) for single, _ in singles]
@@ -149,7 +143,7 @@ def join(parts: list[Index], shards: list[int]) -> Index:
     )
 
 
-def split_videos(index: Index) -> list[Index]:
+def by_video(index: Index) -> list[Index]:
     """The records that an index of several videos is made of."""
     firsts = np.searchsorted(index.track_video, np.arange(len(index.video) + 1))
     records = []

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from esiamfc_lib.deploy.quantise import Int8Layer, Quantised
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import cpu_flags
 from esiamfc_lib.tracking.engine import Engine
 

@@ -24,8 +24,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.checkpoints import write_atomically
-from esiamfc_lib.networks.siamfc import EXEMPLAR_SIZE, SEARCH_SIZE, ESiamFC, SiamFC, folded
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import EXEMPLAR_SIZE, SEARCH_SIZE, SiamFC, folded
+from esiamfc_lib.runtime.files import write_atomically
 
 OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.14
 TOLERANCE = 1e-4  # of the response's range
@@ -114,7 +115,7 @@ def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> Exported:
     model = folded(model).cpu().float()
     files = Path(folder) / "exemplar.onnx", Path(folder) / "search.onnx"
     for path, data in zip(files, (_exemplar(model), _search(model)), strict=True):
-        write_atomically(path, lambda file, data=data: file.write(data))
+        write_atomically(path, data)
     error = difference(model, *files)
     if error > TOLERANCE:
         raise StudyError(

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, branches_of, folded
+from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
+from esiamfc_lib.networks.siamfc import SiamFC, folded
+from esiamfc_lib.runtime import files
 
 if TYPE_CHECKING:
     from esiamfc_lib.data.store import CropStore
@@ -83,7 +85,7 @@ class Quantised:
         header |= {"count": self.count, "branches": len(self.branches), "digest": self.digest}
         text = json.dumps(header, sort_keys=True)
         data = safetensors_bytes(self._tensors(), metadata={HEADER: text})
-        checkpoints.write_atomically(path, lambda file: file.write(data))
+        files.write_atomically(path, data)
 
     @classmethod
     def load(cls, path: str | Path, model: SiamFC | ESiamFC) -> "Quantised":

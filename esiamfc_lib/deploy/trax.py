@@ -16,10 +16,10 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import torch
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.benchmarks import from_file, to_file
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.tracking.siamfc import SequenceTracker
+from esiamfc_lib.tracking.base import SequenceTracker
 from esiamfc_lib.tracking.spec import TrackerSpec
 
 PREFIX = "@@TRAX:"
@@ -46,9 +46,9 @@ def serve(tracker: SequenceTracker, requests: TextIO, replies: TextIO) -> None:
         if kind == "initialize":
             region = np.array([float(number) for number in arguments[1].split(",")])
             box = from_file(geometry.polygon_to_box(region), "vot")
-            tracker.init(geometry.read_image(_path(arguments[0])), box)
+            tracker.init(images.read_image(_path(arguments[0])), box)
         elif kind == "frame":
-            box = tracker.update(geometry.read_image(_path(arguments[0])))
+            box = tracker.update(images.read_image(_path(arguments[0])))
         else:
             raise StudyError(f"unknown TraX request {kind!r}")
         _reply(replies, "state", ",".join(f"{value:.4f}" for value in to_file(box, "vot")))
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     """Serve the tracker that a JSON file describes; faults go to the standard error."""
     torch.set_num_threads(1)  # the same boxes however many runs are side by side
     try:
-        spec = TrackerSpec.model_validate_json(geometry.read_bytes(arguments[0]))
+        spec = TrackerSpec.model_validate_json(images.read_bytes(arguments[0]))
         serve(spec.build(), sys.stdin, sys.stdout)
     except StudyError as error:
         sys.stderr.write(f"esiamfc_lib.deploy.trax: {error}\n")

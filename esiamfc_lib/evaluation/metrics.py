@@ -19,13 +19,16 @@ no truth     frames whose ground truth is NaN are left out everywhere
 ===========  =========================================================================
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from got10k.utils.metrics import center_error, rect_iou
 
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.tracking.base import SequenceTracker
 
 IOU_THRESHOLDS = np.linspace(0, 1, 21)
 PIXEL_THRESHOLDS = np.arange(51)
@@ -203,3 +206,11 @@ def supervised_score(
         frames=len(overlaps),
         length=len(record),
     )
+
+
+def mean_auc(tracker: SequenceTracker, sequences: Iterable[Sequence]) -> float:
+    """Mean success of a tracker, here and now: for the choice of an epoch while training."""
+    successes = [
+        score(tracker.track_sequence(sequence)[0], sequence.boxes).success for sequence in sequences
+    ]
+    return float(np.mean(successes))

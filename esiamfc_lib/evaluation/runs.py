@@ -17,22 +17,22 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.chain.fingerprint import text_digest
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.evaluation import metrics, supervised
 from esiamfc_lib.evaluation import scores as scoring
-from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.runtime.parallel import backend
-from esiamfc_lib.runtime.progress import Progress
-from esiamfc_lib.tracking.lockstep import iterate_many, threads
-from esiamfc_lib.tracking.siamfc import SequenceTracker
-from esiamfc_lib.tracking.spec import TrackerSpec, code_digest, specs
+from esiamfc_lib.evaluation import supervised
+from esiamfc_lib.networks import published
+from esiamfc_lib.runtime import files
+from esiamfc_lib.runtime.bars import Progress
+from esiamfc_lib.runtime.code import code_digest
+from esiamfc_lib.runtime.files import text_digest
+from esiamfc_lib.runtime.parallel import backend, threads
+from esiamfc_lib.tracking.base import SequenceTracker
+from esiamfc_lib.tracking.lockstep import iterate_many
+from esiamfc_lib.tracking.spec import TrackerSpec
 
 LOCKSTEP_SLOTS = 64  # sequences at once: their frames ahead have to fit into memory
-
-__all__ = ["TrackerSpec", "evaluate", "mean_auc", "run", "specs"]
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         trackers: their names must differ.
-        benchmark, root, limit: as for ``benchmarks.sequences``.
+        benchmark, root, limit: as for ``benchmarks.read_benchmark``.
         out: folder of the results; one folder serves one benchmark.
         workers: processes, one thread each, so that the boxes do not depend on their number.
         scheduler: address of a Dask scheduler whose workers do the tracking instead; they must see
@@ -66,18 +66,18 @@ def evaluate(
         StudyError: two trackers of one name, a missing file, an unreadable sequence, no scheduler.
     """
     trackers, out = list(trackers), Path(out)
-    sequences, missing = benchmarks.sequences(benchmark, root, limit)
-    run(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
+    sequences, missing = benchmarks.read_benchmark(benchmark, root, limit)
+    track_benchmark(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
     total = benchmarks.total(
         benchmark, len(sequences), missing, built_in=benchmarks.is_own(benchmark, root)
     )
     names = [spec.name for spec in trackers]
-    scores = scoring.table(out, names, sequences, benchmark)
-    scoring.write(out, scores, total, missing)
+    scores = scoring.score_table(out, names, sequences, benchmark)
+    scoring.write_scores(out, scores, total, missing)
     return scores
 
 
-def run(
+def track_benchmark(
     trackers: list[TrackerSpec],
     sequences: list[Sequence],
     benchmark: str,
@@ -94,16 +94,20 @@ def run(
     doers = [spec for spec in trackers if spec.kind != "oracle"]
     chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
 
-    data = {sequence.name: benchmarks.fingerprint(sequence) for sequence in sequences}
+    data = {sequence.name: benchmarks.sequence_digest(sequence) for sequence in sequences}
     jobs, at_once, frames, kept = [], [], 0, 0
     for spec in doers:
-        identity = spec.identity() | {"supervised": benchmark.startswith("vot")}
+        identity = spec.identity()
+        if benchmark.startswith("vot"):
+            identity["supervised"] = code_digest(supervised.__name__)
         together = _in_lockstep(spec, benchmark, lockstep)
         if together:  # rounding may depend on the batch: these are results of their own
-            identity["lockstep"] = code_digest(("lockstep", "batched"))
+            identity["lockstep"] = code_digest(iterate_many.__module__)
         text, key = spec.model_dump_json(), text_digest(json.dumps(identity, sort_keys=True))
         for sequence in sequences:
-            result = Result(out, spec.name, sequence.name, identity | {"data": data[sequence.name]})
+            result = StoredBoxes(
+                out, spec.name, sequence.name, identity | {"data": data[sequence.name]}
+            )
             frames += len(sequence)
             if result.valid():
                 kept += len(sequence)
@@ -122,7 +126,7 @@ def run(
             _choose(out, oracle, chosen_from[oracle.name], sequence, benchmark)
 
 
-class Result:
+class StoredBoxes:
     """The files of one tracker on one sequence."""
 
     def __init__(self, out: Path, tracker: str, sequence: str, facts: dict):
@@ -139,7 +143,7 @@ class Result:
             proof = json.loads(self.proof.read_text(encoding="utf-8"))
         except json.JSONDecodeError:
             return False
-        return proof == {"key": self.key, "boxes": checkpoints.file_digest(self.boxes)}
+        return proof == {"key": self.key, "boxes": files.file_digest(self.boxes)}
 
     def write(self, text: str, seconds: np.ndarray) -> None:
         """Boxes, times, and last the proof, each file whole or not at all."""
@@ -148,15 +152,6 @@ class Result:
         _write(self.times, times)
         proof = {"key": self.key, "boxes": text_digest(text)}
         _write(self.proof, json.dumps(proof) + "\n")
-
-
-def mean_auc(tracker: SequenceTracker, sequences: Iterable[Sequence]) -> float:
-    """Mean success of a tracker, here and now: for the choice of an epoch while training."""
-    successes = [
-        metrics.score(tracker.track_sequence(sequence)[0], sequence.boxes).success
-        for sequence in sequences
-    ]
-    return float(np.mean(successes))
 
 
 def _tracked(jobs: list[tuple], workers: int, scheduler: str):
@@ -197,7 +192,7 @@ def _track(
     with threads(1):
         tracker = _built(spec, key)
         if isinstance(sequence, benchmarks.VOTSequence):
-            record, seconds = supervised.track(tracker, sequence)
+            record, seconds = supervised.track_supervised(tracker, sequence)
         else:
             boxes, seconds = tracker.track_sequence(sequence)
             record = benchmarks.to_file(boxes, benchmark)
@@ -216,7 +211,7 @@ def _built(spec: str, key: str) -> SequenceTracker:
 def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
     """Names of the ensemble's branches; those that nobody asked for join ``doers``."""
     names = []
-    for i in range(checkpoints.load_esiamfc(oracle.weights).k):
+    for i in range(published.load_esiamfc(oracle.weights).k):
         branch = oracle.model_copy(
             update={"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
         )
@@ -232,7 +227,7 @@ def _choose(
     out: Path, oracle: TrackerSpec, names: list[str], sequence: Sequence, benchmark: str
 ) -> None:
     """The oracle's result: a copy of the best branch's; the first of equals."""
-    scores = scoring.table(out, names, [sequence], benchmark)
+    scores = scoring.score_table(out, names, [sequence], benchmark)
     order = ["failures", "accuracy"] if benchmark.startswith("vot") else ["success"]
     ranked = scores.sort_values(order, ascending=[o == "failures" for o in order], kind="stable")
     best = scoring.boxes_file(out, ranked["tracker"].iloc[0], sequence.name)
@@ -240,4 +235,4 @@ def _choose(
 
 
 def _write(path: Path, text: str) -> None:
-    checkpoints.write_atomically(path, lambda file: file.write(text.encode()))
+    files.write_atomically(path, text)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.data import benchmarks, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
-from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime import files
 
 COLUMNS = (
     "tracker", "benchmark", "sequence", "success", "precision", "normalised_precision", "frames",
@@ -62,14 +62,14 @@ def to_text(record) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_record(path: Path) -> list[np.ndarray | int]:
+def read_supervised(path: Path) -> list[np.ndarray | int]:
     """A result file: for each frame a box (4,) in the file's coordinates, or a VOT mark.
 
     Raises:
         StudyError: no such file, or a line that is neither.
     """
     record = []
-    for number, line in enumerate(geometry.read_bytes(path).decode().split(), 1):
+    for number, line in enumerate(images.read_bytes(path).decode().split(), 1):
         try:
             values = [float(value) for value in line.split(",")]
         except ValueError:
@@ -87,7 +87,7 @@ def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> n
         StudyError: the result is missing, damaged, or of another length.
     """
     path = boxes_file(out, tracker, sequence.name)
-    record = read_record(path)
+    record = read_supervised(path)
     if len(record) != len(sequence):
         raise StudyError(f"{path} has {len(record)} lines for {len(sequence)} frames")
     rows = [np.full(4, np.nan) if np.ndim(entry) == 0 else entry for entry in record]
@@ -98,18 +98,18 @@ def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> n
     return boxes
 
 
-def score(
+def score_sequence(
     out: Path, tracker: str, sequence: Sequence, benchmark: str
 ) -> metrics.Scores | metrics.SupervisedScores | None:
     """Scores of one result by the benchmark's protocol; None without truth (GOT-10k test)."""
     if isinstance(sequence, benchmarks.VOTSequence):
-        record = read_record(boxes_file(out, tracker, sequence.name))
-        bound = geometry.read_size(sequence.frames[0])
+        record = read_supervised(boxes_file(out, tracker, sequence.name))
+        bound = images.read_size(sequence.frames[0])
         return metrics.supervised_score(record, sequence.regions, bound)
     if np.isnan(sequence.boxes[1:]).all():
         return None
     got10k = benchmark.startswith("got10k")
-    bound = geometry.read_size(sequence.frames[0]) if got10k else None
+    bound = images.read_size(sequence.frames[0]) if got10k else None
     boxes = read_boxes(out, tracker, sequence, benchmark)
     return metrics.score(
         benchmarks.to_file(boxes, benchmark),
@@ -119,7 +119,7 @@ def score(
     )
 
 
-def table(
+def score_table(
     out: Path, trackers: list[str], sequences: list[Sequence], benchmark: str
 ) -> pd.DataFrame:
     """One row for each tracker and sequence, with ``COLUMNS``.
@@ -139,7 +139,7 @@ def table(
                 "attributes": " ".join(name.replace(" ", "_") for name in sequence.attributes),
                 "family": sequence.family,
             }
-            scores = score(out, tracker, sequence, benchmark)
+            scores = score_sequence(out, tracker, sequence, benchmark)
             if isinstance(scores, metrics.SupervisedScores):
                 row |= {
                     "accuracy": scores.accuracy,
@@ -207,7 +207,7 @@ def curves(
     """Success and precision curves, mean over sequences (not for VOT and the GOT-10k test set)."""
     result = {}
     for tracker in trackers:
-        scores = [score(out, tracker, sequence, benchmark) for sequence in sequences]
+        scores = [score_sequence(out, tracker, sequence, benchmark) for sequence in sequences]
         scores = [one for one in scores if isinstance(one, metrics.Scores)]
         if not scores:
             raise StudyError(f"{benchmark} has no success curves: its protocol has no such score")
@@ -232,7 +232,7 @@ def speeds(out: Path, scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:
+def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:
     """Write the tables: all of them but the ``fps`` of ``scores.csv`` are the same in every run.
 
     ``scores.csv``: tracker, benchmark, sequence, success, precision, frames, fps, then the rest;
@@ -255,7 +255,7 @@ def write(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> No
     }
     for name, text in texts.items():
         data = text.encode()
-        checkpoints.write_atomically(Path(out) / name, lambda file, data=data: file.write(data))
+        files.write_atomically(Path(out) / name, data)
 
 
 def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -> Path:
@@ -275,7 +275,7 @@ def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -
             for kind, file in files.items():
                 # A fixed date, so that the same boxes make the same archive.
                 name = f"{sequence.name}/{sequence.name}_{kind}.txt"
-                archive.writestr(zipfile.ZipInfo(name), geometry.read_bytes(file))
+                archive.writestr(zipfile.ZipInfo(name), images.read_bytes(file))
     return path
 
 

@@ -24,7 +24,7 @@ from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics, runs
 from esiamfc_lib.evaluation import scores as scoring
-from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec
 
 VALIDATION = "vid-val"  # the held-out tracks of a VID root, beside the names of ``benchmarks``
@@ -121,22 +121,22 @@ def perturbed(
     return geometry.box_around(geometry.center(box) + offset * box[2:], box[2:] * factor)
 
 
-def read(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequence]:
+def read_segments(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequence]:
     """Sequences to cut: a benchmark's, or for ``vid-val`` the validation tracks of a VID root.
 
     Raises:
-        StudyError: as ``benchmarks.sequences`` and ``vid.validation_sequences``.
+        StudyError: as ``benchmarks.read_benchmark`` and ``vid.validation_sequences``.
     """
     if benchmark == VALIDATION:
         found = vid.validation_sequences(root, limit)
     else:
-        found = benchmarks.sequences(benchmark, root, limit)[0]
+        found = benchmarks.read_benchmark(benchmark, root, limit)[0]
     if not found:
         raise StudyError(f"{benchmark}: no sequence under {root}")
     return found
 
 
-def evaluate_multistart(
+def evaluate_segments(
     trackers: Iterable[TrackerSpec],
     benchmark: str,
     root: str | Path,
@@ -161,11 +161,11 @@ def evaluate_multistart(
     Raises:
         StudyError: as ``evaluation.evaluate``; no sequence with enough ground truth.
     """
-    sequences = read(benchmark, root, limit)
-    return track(trackers, sequences, benchmark, out, workers, scheduler, **plan)
+    sequences = read_segments(benchmark, root, limit)
+    return track_segments(trackers, sequences, benchmark, out, workers, scheduler, **plan)
 
 
-def track(
+def track_segments(
     trackers: Iterable[TrackerSpec],
     sequences: Iterable[Sequence],
     benchmark: str,
@@ -180,19 +180,21 @@ def track(
     if not cut:
         raise StudyError(f"{benchmark}: no sequence has the ground truth that a segment needs")
     # Not the benchmark's own name: these runs are one-pass whatever its protocol is.
-    runs.run(trackers, cut, _protocol(benchmark), out, workers, scheduler)
-    scores = table(out, [spec.name for spec in trackers], cut, benchmark)
-    write(out, scores)
+    runs.track_benchmark(trackers, cut, _protocol(benchmark), out, workers, scheduler)
+    scores = segment_table(out, [spec.name for spec in trackers], cut, benchmark)
+    write_segments(out, scores)
     return scores
 
 
-def write(out: Path, scores: pd.DataFrame) -> None:
+def write_segments(out: Path, scores: pd.DataFrame) -> None:
     """``multistart.csv`` in ``out``: the same bytes in every run."""
     text = scores.to_csv(index=False, lineterminator="\n").encode()
-    checkpoints.write_atomically(out / "multistart.csv", lambda file: file.write(text))
+    files.write_atomically(out / "multistart.csv", text)
 
 
-def table(out: Path, trackers: list[str], cut: list[Segment], benchmark: str) -> pd.DataFrame:
+def segment_table(
+    out: Path, trackers: list[str], cut: list[Segment], benchmark: str
+) -> pd.DataFrame:
     """Scores of the segments from the boxes on disk.
 
     Returns:

@@ -7,15 +7,15 @@ import time
 
 import numpy as np
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import images
 from esiamfc_lib.data.benchmarks import VOTSequence, to_file
 from esiamfc_lib.evaluation.metrics import FAILED, INITIALISED, SKIPPED, region_overlap
-from esiamfc_lib.tracking.siamfc import SequenceTracker
+from esiamfc_lib.tracking.base import SequenceTracker
 
 SKIP_AFTER_FAILURE = 5  # frames from the failure to the new start
 
 
-def track(
+def track_supervised(
     tracker: SequenceTracker, sequence: VOTSequence
 ) -> tuple[list[np.ndarray | int], np.ndarray]:
     """Run a tracker; where its box no longer touches the target, start it again 5 frames later.
@@ -35,7 +35,7 @@ def track(
         if i < start_at:
             record.append(SKIPPED)
             continue
-        image = geometry.read_image(frame)
+        image = images.read_image(frame)
         began = time.perf_counter()
         if i == start_at:
             tracker.init(image, sequence.boxes[i])

@@ -1,1 +1,68 @@
-"""figures."""
+"""Figures: data in, a matplotlib figure out; nothing is computed, read or written here.
+
+``style`` (look of all figures), then by stage: ``data``, ``training``, ``maps``, ``clusters``,
+``scores``, ``specialists``, ``scaling``.
+"""
+
+from esiamfc_lib.figures.clusters import (
+    cluster_sizes,
+    controls,
+    elbow,
+    histories,
+    run_agreement,
+    sensitivity,
+    stability,
+)
+from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
+from esiamfc_lib.figures.maps import gallery, map_with_thumbnails, screening, write_page
+from esiamfc_lib.figures.scores import (
+    accuracy_robustness,
+    attribute_bars,
+    frame_strip,
+    frontier,
+    response_strip,
+    sequence_heatmap,
+    success_precision,
+)
+from esiamfc_lib.figures.specialists import (
+    branch_responses,
+    correlations,
+    distance_relation,
+    forest,
+    kinds,
+)
+from esiamfc_lib.figures.style import image_grid
+from esiamfc_lib.figures.training import fusion_weights, learning_curves, training_pairs
+
+__all__ = [
+    "accuracy_robustness",
+    "attribute_bars",
+    "branch_responses",
+    "cluster_sizes",
+    "controls",
+    "correlations",
+    "crop_geometry",
+    "dataset_statistics",
+    "distance_relation",
+    "elbow",
+    "forest",
+    "frame_strip",
+    "frontier",
+    "fusion_weights",
+    "gallery",
+    "histories",
+    "image_grid",
+    "kinds",
+    "learning_curves",
+    "map_with_thumbnails",
+    "response_strip",
+    "run_agreement",
+    "screening",
+    "sensitivity",
+    "sequence_heatmap",
+    "stability",
+    "success_precision",
+    "training_pairs",
+    "video_sheet",
+    "write_page",
+]

@@ -8,7 +8,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from esiamfc_lib.figures.style import style
@@ -19,113 +18,6 @@ def cluster_colours(k: int) -> list[tuple[float, float, float]]:
     return sns.color_palette("colorblind" if k <= 10 else "husl", k)
 
 
-def screening(
-    agreement: np.ndarray, kept: np.ndarray, exemplars: np.ndarray, heading: str = ""
-) -> Figure:
-    """One track's frames with their agreement; those that screening drops are framed in red.
-
-    Args:
-        agreement: (m,) mean cosine with the track's other frames. kept: (m,) bool.
-        exemplars: (m, s, s, 3) uint8 RGB.
-    """
-    columns = min(10, len(kept))
-    rows = -(-len(kept) // columns)
-    with style(grid=False):
-        figure, axes = plt.subplots(
-            rows,
-            columns,
-            figsize=(0.95 * columns, 1.15 * rows),
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, image, value, keep in zip(axes.flat, exemplars, agreement, kept, strict=False):
-            axis.imshow(image)
-            axis.set_title(
-                f"{value:.2f}",
-                fontsize=7,
-                pad=2,
-                color="black" if keep else "crimson",
-                weight="normal" if keep else "bold",
-            )
-            if not keep:
-                axis.add_patch(
-                    plt.Rectangle(
-                        (0, 0),
-                        1,
-                        1,
-                        transform=axis.transAxes,
-                        fill=False,
-                        edgecolor="crimson",
-                        linewidth=4,
-                        clip_on=False,
-                    )
-                )
-        figure.suptitle(heading)
-    return figure
-
-
-def map_with_thumbnails(
-    coordinates: np.ndarray,
-    images: np.ndarray,
-    groups: Sequence,
-    heading: str = "",
-    axis_names: tuple[str, str] = ("", ""),
-    limit: int = 120,
-    label: str = "cluster",
-) -> Figure:
-    """A map with the exemplars on it, framed in the colour of their group.
-
-    Args:
-        coordinates: (n, 2). images: (n, s, s, 3) uint8 RGB. groups: n clusters or family names.
-        axis_names: with them ticks are drawn; a UMAP has none, as its axes mean nothing.
-        limit: exemplars drawn, spread over the map; the others are points.
-    """
-    groups = np.asarray(groups)
-    names = sorted(set(groups.tolist()))
-    colours = dict(zip(names, cluster_colours(len(names)), strict=True))
-    with style(grid=False):
-        figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
-        for name in names:
-            own = coordinates[groups == name]
-            title = f"{label} {name} ({len(own)})" if label else f"{name} ({len(own)})"
-            axis.scatter(*own.T, s=14, color=colours[name], alpha=0.8, linewidths=0, label=title)
-        zoom = 24 / images.shape[1]
-        for i in spread_out(coordinates, limit):
-            box = AnnotationBbox(
-                OffsetImage(images[i], zoom=zoom),
-                coordinates[i],
-                pad=0.12,
-                bboxprops={"edgecolor": colours[groups[i]], "linewidth": 2.2},
-            )
-            box.set_zorder(3)
-            axis.add_artist(box)
-        axis.set(title=heading, xlabel=axis_names[0], ylabel=axis_names[1])
-        axis.margins(0.06)
-        if not any(axis_names):
-            axis.set(xticks=[], yticks=[])
-        axis.set_aspect("equal", adjustable="datalim")
-        sns.despine(figure, left=not any(axis_names), bottom=not any(axis_names))
-        if len(names) > 1:
-            figure.legend(loc="outside right center")
-    return figure
-
-
-def spread_out(coordinates: np.ndarray, count: int) -> list[int]:
-    """``count`` points that cover the map: each the farthest from those chosen before."""
-    if count <= 0 or len(coordinates) == 0:
-        return []
-    unit = (coordinates - coordinates.mean(axis=0)) / np.maximum(coordinates.std(axis=0), 1e-12)
-    chosen = [int((unit**2).sum(axis=1).argmin())]
-    distance = ((unit - unit[chosen[0]]) ** 2).sum(axis=1)
-    while len(chosen) < min(count, len(unit)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((unit - unit[chosen[-1]]) ** 2).sum(axis=1))
-        distance[chosen] = -1
-    return chosen
-
-
 def _logarithmic(axis: Axis) -> None:
     """A logarithmic axis with ticks at 1, 2, 5, 10 ..., written as plain numbers."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
@@ -134,7 +26,7 @@ def _logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def sizes(by_method: Mapping[str, np.ndarray]) -> Figure:
+def cluster_sizes(by_method: Mapping[str, np.ndarray]) -> Figure:
     """Tracks in every cluster, largest first, one panel a method.
 
     Args:
@@ -237,45 +129,7 @@ def controls(single: pd.DataFrame, methods: Sequence[str]) -> Figure:
     return figure
 
 
-def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
-    """Every cluster's most central and most doubtful tracks.
-
-    A track is the more doubtful, the less its own centre is nearer than the next one.
-
-    Args:
-        images: (n, s, s, 3) uint8 RGB, in the order of ``table``.
-        table: of a ``Partition``.
-    """
-    k = int(table["cluster"].max()) + 1
-    colours = cluster_colours(k)
-    with style(grid=False):
-        figure = plt.figure(figsize=(1.0 * 2 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
-        halves = figure.subfigures(1, 2, wspace=0.04)
-        for half, title in zip(halves, ("most central", "most doubtful"), strict=True):
-            axes = half.subplots(k, count, squeeze=False)
-            half.suptitle(title)
-            for cluster in range(k):
-                own = table[table["cluster"] == cluster]
-                order = (
-                    own["distance"]
-                    if half is halves[0]
-                    else own["second_distance"] - own["distance"]
-                ).sort_values(kind="stable")
-                for axis in axes[cluster]:
-                    axis.set(xticks=[], yticks=[])
-                    axis.spines[:].set_visible(False)
-                rows = table.index.get_indexer(order.index[:count])
-                for axis, row in zip(axes[cluster], rows, strict=False):
-                    axis.imshow(images[row])
-                    if half is halves[1]:
-                        axis.set_xlabel(f"→ {table['second'].iloc[row]}", fontsize=7, labelpad=1)
-                axes[cluster, 0].set_ylabel(
-                    f"cluster {cluster}", color=colours[cluster], weight="bold", fontsize=8
-                )
-    return figure
-
-
-def agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
+def run_agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
     """Heat maps of the agreement between runs.
 
     Args:

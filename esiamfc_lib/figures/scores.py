@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
@@ -183,7 +183,7 @@ def frame_strip(
     chosen = np.unique(np.linspace(0, len(sequence) - 1, count).round().astype(int))
     look = looks(list(boxes))
     with style(grid=False):
-        image = geometry.read_image(sequence.frames[0])
+        image = images.read_image(sequence.frames[0])
         height = 1.9 * image.shape[0] / image.shape[1]
         figure, axes = plt.subplots(
             1,
@@ -193,7 +193,7 @@ def frame_strip(
             layout="constrained",
         )
         for axis, i in zip(axes.flat, chosen, strict=True):
-            image = geometry.read_image(sequence.frames[i])
+            image = images.read_image(sequence.frames[i])
             axis.imshow(image)
             draw_box(axis, sequence.boxes[i], color=TRUTH, linewidth=1.6)
             for name, tracked in boxes.items():

@@ -95,11 +95,11 @@ def correlations(matrix: np.ndarray) -> Figure:
     return figure
 
 
-def relation(table: pd.DataFrame, found: dict[str, float], gain: str) -> Figure:
+def distance_relation(table: pd.DataFrame, found: dict[str, float], gain: str) -> Figure:
     """Gain against disagreement, a point a sequence.
 
     Args:
-        table, found: of ``specialists.relation``.
+        table, found: of ``specialists.distance_relation``.
         gain: what the vertical axis shows, for example ``ESiamFC − SiamFC``.
     """
     with style():

@@ -1,1 +1,37 @@
-"""networks."""
+"""The networks: SiamFC (Bertinetto et al. 2016) and the ensemble, and their files.
+
+In reading order: ``siamfc`` (stem, branch, SiamFC), ``correlation`` (the response), ``loss``
+(labels and balanced loss), ``esiamfc`` (branches, cluster weights, fusion), ``checkpoints``
+(model files), ``published`` (networks of others, read into ours).
+
+Images are float32 RGB, 0 to 255, (N, 3, H, W).
+"""
+
+from esiamfc_lib.networks.checkpoints import digest, save
+from esiamfc_lib.networks.correlation import cross_correlation
+from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
+from esiamfc_lib.networks.loss import balanced_loss, response_labels
+from esiamfc_lib.networks.published import (
+    calibrate_norms,
+    has_identity_norms,
+    load_esiamfc,
+    load_siamfc,
+)
+from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, layer_table
+
+__all__ = [
+    "STRIDE",
+    "ESiamFC",
+    "SiamFC",
+    "balanced_loss",
+    "calibrate_norms",
+    "cross_correlation",
+    "digest",
+    "fuse",
+    "has_identity_norms",
+    "layer_table",
+    "load_esiamfc",
+    "load_siamfc",
+    "response_labels",
+    "save",
+]

@@ -7,10 +7,9 @@ needs to go on (see ``training``). Nothing here can run code on loading.
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,36 +17,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.runtime.files import existing, write_atomically
 
 FORMAT = 1
 HEADER = "esiamfc"
-
-
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
-
-    Args:
-        path: its folder is made if need be.
-        write: called with the open binary file.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with _existing(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -77,7 +52,7 @@ def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
     # One key: safetensors keeps several in no fixed order, and the bytes would differ.
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))
     data = safetensors_bytes(state, metadata={HEADER: text})
-    write_atomically(path, lambda file: file.write(data))
+    write_atomically(path, data)
     return header["digest"]
 
 
@@ -109,24 +84,6 @@ def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
         model.weights.temperature = about["temperature"]
     load_into(model, state, str(path))
     return model.eval(), about
-
-
-def load_siamfc(path: str | Path) -> SiamFC:
-    """Read a SiamFC, from a model file or from a published one (see ``conversion.read``).
-
-    Raises:
-        StudyError: the file cannot be read, or holds an ensemble.
-    """
-    return _load_as(SiamFC, path)
-
-
-def load_esiamfc(path: str | Path) -> ESiamFC:
-    """Read an ESiamFC, from a model file or from one of the reference implementation.
-
-    Raises:
-        StudyError: the file cannot be read, or holds a single tracker.
-    """
-    return _load_as(ESiamFC, path)
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
@@ -173,7 +130,7 @@ def read_torch(path: str | Path) -> Any:
         StudyError: no such file, damaged, or holds more than tensors and plain values.
     """
     try:
-        return torch.load(_existing(path), map_location="cpu", weights_only=True)
+        return torch.load(existing(path), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, OSError, KeyError, _UNPICKLING) as error:
         raise StudyError(
             f"{path} cannot be read as a PyTorch file of plain tensors: "
@@ -195,15 +152,9 @@ def _network(model: SiamFC | ESiamFC) -> dict[str, Any]:
     return {"network": "siamfc", "width": model.width}
 
 
-def _existing(path: str | Path) -> Path:
-    if not Path(path).is_file():
-        raise StudyError(f"no such file: {path}")
-    return Path(path)
-
-
 def _opened(path: str | Path):
     try:
-        return safe_open(_existing(path), framework="pt")
+        return safe_open(existing(path), framework="pt")
     except SafetensorError as error:
         raise StudyError(f"{path} is not a safetensors file: {error}") from None
 
@@ -216,13 +167,3 @@ def _header(path: str | Path, file) -> dict[str, Any]:
     if about["format"] != FORMAT:
         raise StudyError(f"{path} has format {about['format']}, this version reads {FORMAT}")
     return about
-
-
-def _load_as(kind: type, path: str | Path):
-    from esiamfc_lib.networks import published  # it builds on this module
-
-    ours = Path(path).suffix == ".safetensors"
-    model = load(path)[0] if ours else published.read(path)
-    if not isinstance(model, kind):
-        raise StudyError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
-    return model

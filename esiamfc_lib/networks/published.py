@@ -30,8 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.checkpoints import load_into, read_torch
-from esiamfc_lib.networks.siamfc import RESPONSE_SCALE, ESiamFC, SiamFC
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import RESPONSE_SCALE, SiamFC
 
 PUBLISHED_BIAS = -2.148  # of the network of 2016-08-17, whose folded export does not hold it
 NORM_EPS = 1e-5  # of our BatchNorm layers
@@ -61,7 +63,7 @@ OURS = {
 Layers = dict[str, Tensor]  # "conv1.weight", "bn1.running_mean", ..., "bias": the common tongue
 
 
-def read(path: str | Path) -> SiamFC | ESiamFC:
+def read_published(path: str | Path) -> SiamFC | ESiamFC:
     """Read a published network; the kind of file is told by its name and its tensors' names.
 
     Raises:
@@ -291,3 +293,29 @@ def _reference_ensemble(state: Mapping[str, Tensor], where: str) -> ESiamFC:
     if weights:
         load_into(model.weights, weights, f"{where}, cluster weights")
     return model.eval()
+
+
+def load_siamfc(path: str | Path) -> SiamFC:
+    """Read a SiamFC, from a model file or from a published one (see ``read``).
+
+    Raises:
+        StudyError: the file cannot be read, or holds an ensemble.
+    """
+    return _load_as(SiamFC, path)
+
+
+def load_esiamfc(path: str | Path) -> ESiamFC:
+    """Read an ESiamFC, from a model file or from one of the reference implementation.
+
+    Raises:
+        StudyError: the file cannot be read, or holds a single tracker.
+    """
+    return _load_as(ESiamFC, path)
+
+
+def _load_as(kind: type, path: str | Path):
+    ours = Path(path).suffix == ".safetensors"
+    model = checkpoints.load(path)[0] if ours else read_published(path)
+    if not isinstance(model, kind):
+        raise StudyError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+    return model

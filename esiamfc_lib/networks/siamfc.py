@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.correlation import cross_correlation
 
 EXEMPLAR_SIZE = 127
 SEARCH_SIZE = 255
@@ -56,60 +56,6 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(layer, nn.Linear):
             # The first weights are nearly uniform: the ensemble starts as the plain average.
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
-
-
-def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
-    """Slide the exemplar's features over the search region's, sample by sample.
-
-    All products between a cell of the exemplar and a cell of the search region come from one
-    batched matrix product; the response is the sum along the shifted diagonals. That is faster
-    than a convolution with one group per sample, forward and backward, and runs in float32
-    whatever the precision of the network: the response sums thousands of terms.
-
-    Args:
-        z: (N, C, h, w) exemplar features, or (1, C, h, w): one exemplar for all.
-        x: (N, C, H, W) search features.
-
-    Returns:
-        (N, H - h + 1, W - w + 1) float32.
-    """
-    n, c, height, width = x.shape
-    h, w = z.shape[-2:]
-    rows, columns = height - h + 1, width - w + 1
-    with torch.autocast(x.device.type, enabled=False):
-        kernel = z.float().permute(0, 2, 3, 1).reshape(len(z), h * w, c)
-        cells = x.float().permute(0, 2, 3, 1).reshape(n, height * width, c)
-        products = (kernel @ cells.transpose(1, 2)).contiguous()  # (N, h*w, H*W)
-        per_sample, per_cell = h * w * height * width, height * width
-        diagonals = products.as_strided(
-            (n, h, w, rows, columns), (per_sample, w * per_cell + width, per_cell + 1, width, 1)
-        )
-        return diagonals.sum((1, 2))
-
-
-def correlation(z: Tensor, x: Tensor) -> Tensor:
-    """As ``cross_correlation``, for inference: bf16 search features stay bf16.
-
-    All cells of all search regions times the exemplar are then one product of matrices, whose sums
-    over channels are made in float32 and rounded to bf16; their sum along the diagonals is float32.
-
-    Args:
-        z: (1, C, h, w) exemplar features.
-        x: (N, C, H, W) search features, channels last where they are bf16.
-    """
-    if x.dtype == torch.float32:
-        return cross_correlation(z, x)
-    (n, c, height, width), (h, w) = x.shape, z.shape[-2:]
-    rows, columns = height - h + 1, width - w + 1
-    kernel = z.to(x.dtype).permute(0, 2, 3, 1).reshape(h * w, c)
-    cells = x.permute(0, 2, 3, 1).reshape(n * height * width, c)
-    products = (cells @ kernel.T).float()  # (N*H*W, h*w)
-    cell = h * w
-    diagonals = products.as_strided(
-        (n, rows, columns, h, w),
-        (height * width * cell, width * cell, cell, width * cell + w, cell + 1),
-    )
-    return diagonals.sum((3, 4))
 
 
 class FirstConv(nn.Conv2d):
@@ -223,133 +169,6 @@ class SiamFC(nn.Module):
         return self.response(self.features(exemplar), self.features(search))
 
 
-class ClusterWeights(nn.Module):
-    """The fusion: how much each branch counts, from the exemplar alone.
-
-    7.38 million parameters at width 1 and k = 6.
-    """
-
-    def __init__(self, k: int, width: float = 1.0):
-        super().__init__()
-        sizes = [channels(n, width) for n in (256, 384, 512, 1024)]
-        self.layers = nn.Sequential(
-            *_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
-            *_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
-            nn.Conv2d(sizes[2], sizes[3], 3),
-            nn.ReLU(inplace=True),
-        )  # → 1×1
-        self.linear = nn.Linear(sizes[3], k, bias=False)
-        self.temperature = 1.0
-
-    def logits(self, stem_features: Tensor) -> Tensor:
-        """(N, 256·width, 12, 12) stem features of the exemplar → (N, k)."""
-        return self.linear(self.layers(stem_features).mean((2, 3))).float()
-
-    def forward(self, stem_features: Tensor) -> Tensor:
-        """(N, 256·width, 12, 12) stem features of the exemplar → (N, k) weights that sum to 1."""
-        return torch.softmax(self.logits(stem_features) / self.temperature, dim=1)
-
-
-class ESiamFC(nn.Module):
-    """The ensemble: one stem, k branches, and the module that weighs them.
-
-    Args:
-        k: number of branches.
-        width: factor on the number of channels.
-        seed: of the initial weights.
-    """
-
-    def __init__(self, k: int, width: float = 1.0, seed: int = 0):
-        super().__init__()
-        self.k, self.width = k, width
-        self.stem = Stem(width)
-        self.branches = nn.ModuleList(Branch(width) for _ in range(k))
-        self.weights = ClusterWeights(k, width)
-        initialise(self, torch.Generator().manual_seed(seed))
-
-    @classmethod
-    def assembled(cls, base_trackers: list[SiamFC], seed: int = 0) -> "ESiamFC":
-        """An ensemble of copies of the base trackers; its cluster weights are new.
-
-        Raises:
-            StudyError: the base trackers do not share one stem.
-        """
-        model = cls(len(base_trackers), base_trackers[0].width, seed)
-        stem = base_trackers[0].stem.state_dict()
-        for j, tracker in enumerate(base_trackers):
-            own = tracker.stem.state_dict()
-            if not all(torch.equal(stem[name], own[name]) for name in stem):
-                raise StudyError(
-                    f"base trackers 0 and {j} have different stems: all branches of "
-                    "an ensemble must come from one baseline"
-                )
-            model.branches[j].load_state_dict(tracker.branch.state_dict())
-        model.stem.load_state_dict(stem)
-        return model
-
-    def base_tracker(self, j: int) -> SiamFC:
-        """Branch ``j`` on the shared stem, as a SiamFC of its own (copies)."""
-        model = SiamFC(self.width)
-        model.stem.load_state_dict(self.stem.state_dict())
-        model.branch.load_state_dict(self.branches[j].state_dict())
-        return model.train(self.training)
-
-    def responses(self, z: Tensor, x: Tensor) -> Tensor:
-        """Response of every branch: (N, k, 17, 17).
-
-        ``z`` and ``x`` are the stem's features of exemplar (N or 1, C, 12, 12) and search region
-        (N, C, 28, 28).
-        """
-        return torch.stack([branch.response(branch(z), branch(x)) for branch in self.branches], 1)
-
-    def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
-        """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → fused response (N, 17, 17)."""
-        z = self.stem(exemplar)
-        return fuse(self.responses(z, self.stem(search)), self.weights(z))
-
-
-def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:
-    """All branches of a network; a SiamFC has one."""
-    return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
-
-
-def fuse(responses: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of the branches: (N, k, H, W) and (N or 1, k) → (N, H, W)."""
-    return (responses * weights[:, :, None, None]).sum(1)
-
-
-def response_labels(size: int, radius: float = 16.0, stride: int = STRIDE) -> Tensor:
-    """Where the response should be positive: (size, size) float32 of 0 and 1.
-
-    A cell is positive when its distance from the centre is at most ``radius`` pixels of the search
-    image, that is ``stride * |u - c| <= radius`` (Bertinetto et al. 2016, equation 4).
-    """
-    offset = stride * (torch.arange(size) - (size - 1) / 2)
-    distance = torch.hypot(offset[:, None], offset[None, :])
-    return (distance <= radius).float()
-
-
-def balanced_loss(responses: Tensor, labels: Tensor) -> Tensor:
-    """Logistic loss in which positives and negatives of a sample count for one half each.
-
-    Args:
-        responses: (N, H, W) logits.
-        labels: (H, W) or (N, H, W) of 0 and 1. A sample without positives (a pair of two different
-            objects) or without negatives weighs all its cells equally.
-
-    Returns:
-        The mean over cells of each sample, then over samples: a scalar.
-    """
-    labels = labels.expand_as(responses)
-    positives = labels.sum((1, 2), keepdim=True)
-    negatives = labels[0].numel() - positives
-    both = (positives > 0) & (negatives > 0)
-    share = torch.where(both, 0.5, 1.0)
-    weights = share * (labels / positives.clamp(min=1) + (1 - labels) / negatives.clamp(min=1))
-    losses = F.binary_cross_entropy_with_logits(responses.float(), labels, reduction="none")
-    return (weights * losses).sum((1, 2)).mean()
-
-
 def folded(model: nn.Module) -> nn.Module:
     """A copy in eval mode with every BatchNorm folded into the convolution before it (exact)."""
     model = copy.deepcopy(model).eval()
@@ -361,7 +180,7 @@ def folded(model: nn.Module) -> nn.Module:
     return model
 
 
-def summary(model: SiamFC) -> pd.DataFrame:
+def layer_table(model: SiamFC) -> pd.DataFrame:
     """One row a convolution: its size, its output for exemplar and search region, parameters.
 
     Parameters of the BatchNorm that follows count with their convolution.

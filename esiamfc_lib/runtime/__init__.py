@@ -1,1 +1,17 @@
-"""runtime."""
+"""How work runs on this machine: files, code digests, progress bars, processes, devices.
+
+Nothing here knows the method. In reading order: ``files`` (written whole or not at all, digests),
+``code`` (which modules a result depends on), ``packages`` (versions), ``bars`` (progress),
+``parallel`` (processes, Dask, threads), ``devices`` (CPU, GPU, precision).
+"""
+
+from esiamfc_lib.runtime.bars import Progress, progress
+from esiamfc_lib.runtime.files import file_digest
+from esiamfc_lib.runtime.packages import versions
+
+__all__ = [
+    "Progress",
+    "file_digest",
+    "progress",
+    "versions",
+]

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 
+import cv2
 import joblib
+import torch
+from threadpoolctl import threadpool_limits
 
 from esiamfc_lib.errors import StudyError
 
@@ -61,3 +64,21 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def threads(count: int):
+    """PyTorch, OpenCV and numpy with so many threads, here and in threads that call what this
+    gives.
+
+    All three: the threads of any one of them wait busily and slow down whoever shares their core.
+    """
+    before, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield lambda: torch.set_num_threads(count)
+    finally:
+        torch.set_num_threads(before)
+        cv2.setNumThreads(of_opencv)

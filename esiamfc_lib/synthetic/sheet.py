@@ -5,7 +5,7 @@ from collections.abc import Sequence as Ordered
 import cv2
 import numpy as np
 
-from esiamfc_lib.data.geometry import read_image
+from esiamfc_lib.data.images import read_image
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.synthetic.objects import CANVAS, FAMILIES, Instance, Kind
 from esiamfc_lib.synthetic.textures import BACKGROUNDS, mix
@@ -60,7 +60,7 @@ def contact_sheet(sequences: Ordered[Sequence], columns: int = 6, width: int = 2
     """Sequences over time: evenly spaced frames with the target's box, one row a sequence.
 
     Args:
-        sequences: at least one, see ``benchmarks.sequences`` and ``vid.validation_sequences``.
+        sequences: at least one, see ``benchmarks.read_benchmark`` and ``vid.validation_sequences``.
         columns: frames of each.
         width: of a tile, pixels; its height follows from the frames.
 

@@ -7,7 +7,7 @@ import numpy as np
 from got10k.trackers import Tracker
 from PIL import Image
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 
@@ -66,7 +66,7 @@ class SequenceTracker(Tracker):
         """
         boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
         for i, frame in enumerate(sequence.frames):
-            image = geometry.read_image(frame)
+            image = images.read_image(frame)
             start = time.perf_counter()
             if i == 0:
                 self.init(image, sequence.boxes[0])

@@ -11,7 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, correlation
+from esiamfc_lib.networks.correlation import correlation
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
 FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight")

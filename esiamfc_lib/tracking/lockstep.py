@@ -11,17 +11,15 @@ import copy
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from time import perf_counter
 
-import cv2
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.parallel import threads
 from esiamfc_lib.tracking.batched import BatchedNetwork
 from esiamfc_lib.tracking.siamfc import SiamFCTracker, Steps
 
@@ -152,7 +150,7 @@ class _Run:
     def _decode_ahead(self) -> None:
         while len(self.decoded) < AHEAD and self.submitted < len(self.sequence):
             frame = self.sequence.frames[self.submitted]
-            self.decoded.append(self.decoders.submit(geometry.read_image, frame))
+            self.decoded.append(self.decoders.submit(images.read_image, frame))
             self.submitted += 1
 
 
@@ -169,21 +167,3 @@ def _advance_together(runs: list[_Run], network: BatchedNetwork, pool: ThreadPoo
         following = pool.map(_Run.go_on, runs, responses)
         asked = [(run, crops) for run, crops in zip(runs, following, strict=True)
                  if crops is not None]  # fmt: skip
-
-
-@contextmanager
-def threads(count: int):
-    """PyTorch, OpenCV and numpy with so many threads, here and in threads that call what this
-    gives.
-
-    All three: the threads of any one of them wait busily and slow down whoever shares their core.
-    """
-    before, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(count)
-    cv2.setNumThreads(count)
-    try:
-        with threadpool_limits(count, user_api="blas"):
-            yield lambda: torch.set_num_threads(count)
-    finally:
-        torch.set_num_threads(before)
-        cv2.setNumThreads(of_opencv)

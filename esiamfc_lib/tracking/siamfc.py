@@ -25,14 +25,13 @@ from torch import Tensor
 
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import geometry
+from esiamfc_lib.deploy import engines
 from esiamfc_lib.deploy.quantise import Quantised
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, correlation
-from esiamfc_lib.tracking import engine
-from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker, checked_box, rgb
+from esiamfc_lib.networks.correlation import correlation
+from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
+from esiamfc_lib.tracking.base import SequenceTracker, checked_box, rgb
 from esiamfc_lib.tracking.engine import Engine
-
-__all__ = ["IdentityTracker", "SequenceTracker", "SiamFCTracker"]
 
 Steps = Generator[np.ndarray, np.ndarray, np.ndarray]
 SIZE_RANGE = (0.2, 5.0)  # the search region may shrink and grow this much from its first size
@@ -82,7 +81,7 @@ class SiamFCTracker(SequenceTracker):
         self.penalties = np.where(steps == 0, 1.0, p.scale_penalty)
 
     def _engine(self, model: torch.nn.Module, *options) -> Engine:
-        return engine.make(model, *options)
+        return engines.make(model, *options)
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
         """Learn the target from a frame and its box.

@@ -1,7 +1,5 @@
 """Trackers as JSON: their names, how worker processes build them, what their boxes depend on."""
 
-import ast
-import functools
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,27 +10,17 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from esiamfc_lib.chain.fingerprint import text_digest
 from esiamfc_lib.config import Fraction, NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.deploy.engines import choose
 from esiamfc_lib.deploy.quantise import Quantised, beside
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
+from esiamfc_lib.runtime import files
+from esiamfc_lib.runtime.code import code_digest
 from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker
-from esiamfc_lib.tracking.engine import choose
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
-
-# Modules that a tracker's boxes depend on.
-CODE = (
-    *("geometry", "networks", "engine", "sequence_tracker", "tracking", "ensemble"),
-    *("metrics", "supervised"),
-)
-ENGINE_CODE = {
-    ("torch", "int8"): ("engine_int8",),
-    ("onnxruntime", "fp32"): ("engine_onnx", "export"),
-    ("onnxruntime", "int8"): ("engine_onnx", "export"),
-}
 
 
 class TrackerSpec(Parameters):
@@ -72,7 +60,7 @@ class TrackerSpec(Parameters):
         options = {"parameters": self.tracking, "name": self.name}
         options |= {"device": device, "backend": backend, "precision": precision}
         siamfc = self.kind == "siamfc"
-        load = checkpoints.load_siamfc if siamfc else checkpoints.load_esiamfc
+        load = published.load_siamfc if siamfc else published.load_esiamfc
         model = load(self.weights)
         if precision == "int8":
             options["int8"] = Quantised.load(self._int8_file(), model)
@@ -83,39 +71,37 @@ class TrackerSpec(Parameters):
             return BranchTracker(model, self.branch, **options)
         if self.fusion == "nearest_centroid":
             options["centroids"] = _centroids(self.centroids)
-            options["embedder"] = checkpoints.load_siamfc(self.baseline)
+            options["embedder"] = published.load_siamfc(self.baseline)
         options |= {"top": self.top, "threshold": self.threshold}
         return ESiamFCTracker(model, self.fusion, **options)
 
     def identity(self) -> dict:
         """What its boxes depend on, but for the data: no names, no paths, digests of files."""
-        facts = {"kind": self.kind, "code": code_digest(CODE)}
+        facts = {"kind": self.kind, "code": code_digest(type(self).__module__)}
         if self.kind == "identity":
             return facts
         device, backend, precision, _ = self.engine()
-        engine_code = ENGINE_CODE.get((backend, precision), ())
         facts |= {
-            "weights": checkpoints.file_digest(self.weights),
+            "weights": files.file_digest(self.weights),
             "tracking": self.tracking.model_dump(),
             "backend": backend,
             "precision": precision,
-            "engine_code": code_digest(engine_code),
             "device": device.partition(":")[0],
             "libraries": [torch.__version__, cv2.__version__, np.__version__],
         }
         if precision == "int8":
-            facts["int8"] = checkpoints.file_digest(self._int8_file())
+            facts["int8"] = files.file_digest(self._int8_file())
         if backend == "onnxruntime":
             facts["libraries"].append(version("onnxruntime"))
         if self.variant:
-            facts |= {"variant": self.variant, "variant_code": code_digest(("ablation",))}
+            facts["variant"] = self.variant
         if self.kind == "branch":
             facts["branch"] = self.branch
         if self.kind == "ensemble":
             facts |= {"fusion": self.fusion, "top": self.top, "threshold": self.threshold}
             if self.fusion == "nearest_centroid":
-                facts["baseline"] = checkpoints.file_digest(self.baseline)
-                facts["centroids"] = checkpoints.file_digest(self.centroids)
+                facts["baseline"] = files.file_digest(self.baseline)
+                facts["centroids"] = files.file_digest(self.centroids)
         return facts
 
     def engine(self) -> tuple[str, str, str, str]:
@@ -141,7 +127,7 @@ TITLES = {
 }
 
 
-def specs(
+def tracker_specs(
     trackers: Iterable[str],
     siamfc: str | Path = "",
     esiamfc: str | Path = "",
@@ -177,7 +163,7 @@ def specs(
         elif name == "branches":
             found += [
                 {"name": f"{prefix}Branch {i}", "kind": "branch", "weights": esiamfc, "branch": i}
-                for i in range(checkpoints.load_esiamfc(esiamfc).k)
+                for i in range(published.load_esiamfc(esiamfc).k)
             ]
         elif name == "oracle":
             found.append({"name": f"{prefix}Oracle", "kind": "oracle", "weights": esiamfc})
@@ -216,7 +202,7 @@ def is_ensemble(path: str | Path) -> bool:
     """
     if Path(path).suffix == ".safetensors":
         return checkpoints.header(path)["network"] == "esiamfc"
-    return hasattr(published.read(path), "branches")
+    return hasattr(published.read_published(path), "branches")
 
 
 def _centroids(path: str) -> np.ndarray:
@@ -225,10 +211,3 @@ def _centroids(path: str) -> np.ndarray:
             return file["centres"]
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"centroids file {path!r} cannot be read: {error}") from None
-
-
-@functools.cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Of the code as it is run: comments and layout do not count."""
-    sources = [Path(__file__).with_name(f"{module}.py").read_text("utf-8") for module in modules]
-    return text_digest("".join(ast.dump(ast.parse(source)) for source in sources))

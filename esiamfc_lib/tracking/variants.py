@@ -86,7 +86,7 @@ def parameters(variant: str, tracking: TrackingParameters) -> TrackingParameters
     return tracking.model_copy(update=VARIANTS[variant][2])
 
 
-def table(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def variant_table(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """One row a variant: its scores, and how far from the loop as it is built.
 
     Columns: variant, change, success, precision, success_gain, precision_gain, better, worse

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import images
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.tracking.siamfc import SequenceTracker
+from esiamfc_lib.tracking.base import SequenceTracker
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
 BOX_COLOUR = (255, 176, 0)  # RGB
@@ -33,7 +33,7 @@ class Source:
     fps: float = 25.0
 
 
-def open_source(name: str) -> Source:
+def open_video(name: str) -> Source:
     """A video file, a folder of images (in the order of their names), or a camera's number.
 
     Raises:
@@ -44,7 +44,7 @@ def open_source(name: str) -> Source:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGES)
         if not files:
             raise StudyError(f"no image (jpg, png, bmp) in {folder}")
-        return Source((geometry.read_image(file) for file in files), len(files))
+        return Source((images.read_image(file) for file in files), len(files))
     camera = name.isdigit()
     if not camera and not folder.is_file():
         raise StudyError(f"no video, folder or camera {name!r}")
@@ -55,7 +55,7 @@ def open_source(name: str) -> Source:
     return Source(_captured(capture), total, capture.get(cv2.CAP_PROP_FPS) or 25.0)
 
 
-def track(
+def track_video(
     tracker: SequenceTracker, source: Source, box: np.ndarray, out: Path
 ) -> Iterator[np.ndarray]:
     """Follow the object; ``out/boxes.txt`` and ``out/tracked.mp4`` grow with every frame.

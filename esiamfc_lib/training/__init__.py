@@ -1,1 +1,37 @@
-"""training."""
+"""Notebooks 02, 05 and 06: one training loop for the baseline, the branches and the fusion.
+
+In reading order: ``pairs`` (sampling), ``held_out`` (which videos validate), ``augmentation``,
+``loading`` (batches), ``tasks`` (what is frozen and what learns), ``loop`` (steps, epochs,
+resume), ``run_folder`` (its files), ``log`` (history), ``stem_features`` (a frozen stem computed
+once).
+"""
+
+from esiamfc_lib.training.augmentation import AUGMENTATIONS, augment
+from esiamfc_lib.training.averaging import averaged
+from esiamfc_lib.training.held_out import split_tracks
+from esiamfc_lib.training.loading import PairLoader
+from esiamfc_lib.training.log import history_table
+from esiamfc_lib.training.loop import evaluate_loss, fit, loader, margin
+from esiamfc_lib.training.pairs import PairDataset
+from esiamfc_lib.training.stem_features import find_stem_features, keep_stem_features, pairs_of
+from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask
+
+__all__ = [
+    "AUGMENTATIONS",
+    "BaselineTask",
+    "BranchTask",
+    "FusionTask",
+    "PairDataset",
+    "PairLoader",
+    "augment",
+    "averaged",
+    "evaluate_loss",
+    "find_stem_features",
+    "fit",
+    "history_table",
+    "keep_stem_features",
+    "loader",
+    "margin",
+    "pairs_of",
+    "split_tracks",
+]

@@ -29,28 +29,13 @@ from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime import devices
-from esiamfc_lib.runtime.progress import Progress
+from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.training.augmentation import AUGMENTATIONS, Augmentation, augment
-from esiamfc_lib.training.loader import PairLoader
+from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.log import TrainingLog
 from esiamfc_lib.training.pairs import PairBatch, PairDataset
 from esiamfc_lib.training.run_folder import Position, RunFolder
-from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, Task
-
-__all__ = [
-    "BaselineTask",
-    "BranchTask",
-    "FusionTask",
-    "Result",
-    "Run",
-    "evaluate_loss",
-    "exponential",
-    "fit",
-    "fit_together",
-    "loader",
-    "margin",
-    "stepwise",
-]
+from esiamfc_lib.training.tasks import Task
 
 # What may differ between a run and its continuation without changing its result.
 FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_seconds"}
@@ -91,7 +76,7 @@ SCHEDULES = {"exponential": exponential, "step": stepwise}
 
 
 @dataclass(frozen=True)
-class Result:
+class Trained:
     """What a training gave.
 
     Attributes:
@@ -118,7 +103,7 @@ def fit(
     train: PairLoader,
     folder: str | Path,
     **options: Any,
-) -> Result:
+) -> Trained:
     """Train a task.
 
     Args:
@@ -131,10 +116,10 @@ def fit(
     Raises:
         StudyError: the loss is not finite; or the folder holds a run with other parameters.
     """
-    return fit_together([Run(task, parameters, train, folder, **options)])[0]
+    return fit_together([Training(task, parameters, train, folder, **options)])[0]
 
 
-def fit_together(runs: "Sequence[Run]") -> list[Result]:
+def fit_together(runs: "Sequence[Training]") -> list[Trained]:
     """Train several branches of one baseline side by side, their stem computed once for all.
 
     Each run keeps its own pairs, optimiser, folder and checkpoints, and ends as it would alone.
@@ -180,7 +165,7 @@ def given_of_all(task: Task, images: list[tuple[Tensor, Tensor]]) -> list[tuple[
     return list(zip(*(part.split(sizes) for part in given), strict=True))
 
 
-class Run:
+class Training:
     """One training in one folder.
 
     Args:
@@ -243,7 +228,7 @@ class Run:
 
     # The course of a training, from top to bottom.
 
-    def steps(self) -> Generator[tuple[Tensor, Tensor], tuple[Tensor, ...], Result]:
+    def steps(self) -> Generator[tuple[Tensor, Tensor], tuple[Tensor, ...], Trained]:
         """Yield the images of each batch, take what the frozen part makes of them, and learn."""
         found = self.files.load_state(self.task.learners, self.optimizer) if self.resume else None
         self.at = found or Position()
@@ -340,10 +325,10 @@ class Run:
         self.at.best = entry
         self.files.save_best(self.task.model, entry)
 
-    def _result(self, resumed: bool) -> Result:
+    def _result(self, resumed: bool) -> Trained:
         self.fabric.barrier()
         model, _ = checkpoints.load(self.files.best)
-        return Result(
+        return Trained(
             model, self.at.best, self.at.history, self.files.best, resumed, self.precision
         )
 

@@ -61,56 +61,6 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set[str], set[str]]:
-    """Divide videos into training and validation: no video is on both sides.
-
-    Args:
-        videos: names, in any order and with repetitions.
-        fraction: share that is kept for validation; at least one video if above 0.
-        seed: of the choice.
-
-    Returns:
-        Names for training and names for validation.
-
-    Raises:
-        StudyError: nothing would be left for training.
-    """
-    names = sorted(set(videos))
-    count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
-    if count >= len(names):
-        raise StudyError(
-            f"{len(names)} videos cannot be divided with validation_fraction = "
-            f"{fraction}: nothing is left for training"
-        )
-    kept = np.random.default_rng([seed, len(names)]).permutation(len(names))[:count]
-    validation = {names[i] for i in kept}
-    return set(names) - validation, validation
-
-
-def split_tracks(
-    store: CropStore, fraction: float, seed: int, members: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divide tracks into training and validation, by video: see ``split_videos``.
-
-    The training videos of the whole store are divided, whatever the members: all stages of a study
-    then agree on which videos none of them has learned from. Videos of the ``val`` split, where the
-    store holds them, are always held out.
-
-    Args:
-        store: the crops.
-        fraction, seed: as for ``split_videos``.
-        members: indices of the tracks that take part, for example of one cluster; None = all.
-
-    Returns:
-        Indices of training tracks and of validation tracks, ascending.
-    """
-    tracks = store.tracks
-    chosen = np.arange(len(tracks)) if members is None else np.sort(members)
-    held_out = split_videos(tracks.loc[tracks["split"] == "train", "video"], fraction, seed)[1]
-    kept = (tracks["video"].isin(held_out) | (tracks["split"] == "val")).to_numpy()[chosen]
-    return chosen[~kept], chosen[kept]
-
-
 class PairDataset(Dataset):
     """The pairs of a set of tracks, in batches.
 

@@ -21,9 +21,11 @@ from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.networks.siamfc import STRIDE, ESiamFC, SiamFC, folded
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, folded
+from esiamfc_lib.runtime import files
+from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.devices import choose_device
-from esiamfc_lib.runtime.progress import progress
 from esiamfc_lib.training.pairs import PairDataset
 
 FEATURES, FACTS = "stem.npy", "stem.json"
@@ -44,7 +46,7 @@ class StemFeatures:
         self.values, self.digest = values, digest
 
 
-def write(
+def keep_stem_features(
     store: CropStore,
     model: SiamFC,
     folder: str | Path,
@@ -77,7 +79,7 @@ def write(
 
     try:
         (folder / FACTS).unlink(missing_ok=True)
-        checkpoints.write_atomically(folder / FEATURES, stream)
+        files.write_atomically(folder / FEATURES, stream)
     except OSError as error:
         raise StudyError(f"{folder}: the stem's features cannot be kept: {error}") from error
     facts = {
@@ -87,7 +89,7 @@ def write(
         "digest": sha.hexdigest(),
     }
     text = json.dumps(facts, indent=2) + "\n"
-    checkpoints.write_atomically(folder / FACTS, lambda file: file.write(text.encode()))
+    files.write_atomically(folder / FACTS, text)
     return StemFeatures(np.load(folder / FEATURES, mmap_mode="r"), facts["digest"])
 
 
@@ -115,7 +117,7 @@ def _computed(
         yield found
 
 
-def find(
+def find_stem_features(
     folder: str | Path, store: CropStore, model: SiamFC | ESiamFC, augmentation: str = "none"
 ) -> StemFeatures | None:
     """What ``write`` left in ``folder``; None where it left nothing, or where images are needed.

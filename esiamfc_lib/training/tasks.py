@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esiamfc_lib.networks.siamfc import ESiamFC, SiamFC, balanced_loss, fuse, response_labels
+from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
+from esiamfc_lib.networks.loss import balanced_loss, response_labels
+from esiamfc_lib.networks.siamfc import SiamFC
 
 COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as collapsed
 

@@ -1,0 +1,140 @@
+"""The split of the tracks into clusters, as a table and its files."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from esiamfc_lib.clustering.centroids import Centroids, distances
+from esiamfc_lib.clustering.pikmeans import PIKMeans
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import write_atomically
+
+TABLE, CENTRES = "membership.csv", "centres.npz"
+
+
+MEMBERSHIPS = ("nearest", "nearest+second", "all")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Tracks, their clusters, and the clusters' centres.
+
+    Attributes:
+        table: one row a track: ``track``, ``cluster``; ``second``: the nearest of the other
+            clusters; ``distance`` and ``second_distance`` to their centres.
+        centres: (k, d) float32, the plain means of the clusters' features.
+        method: how the clusters were made.
+        estimator: the fitted estimator, with its history; None where there is none (a random
+            partition, or one that was loaded).
+    """
+
+    table: pd.DataFrame
+    centres: np.ndarray
+    method: str
+    estimator: PIKMeans | None = None
+
+    @property
+    def k(self) -> int:
+        """Number of clusters."""
+        return len(self.centres)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) cluster of every track."""
+        return self.table["cluster"].to_numpy()
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(k,) tracks in every cluster."""
+        return np.bincount(self.labels, minlength=self.k)
+
+    def members(self, cluster: int, membership: str = "nearest") -> list[str]:
+        """Tracks that train a cluster's branch.
+
+        Args:
+            membership: ``"nearest"``: the cluster's own; ``"nearest+second"``: also those for which
+                it is the second choice; ``"all"``: every track, a control without specialisation.
+
+        Raises:
+            StudyError: no such cluster or membership.
+        """
+        if not 0 <= cluster < self.k:
+            raise StudyError(f"cluster_id = {cluster}: there are clusters 0 to {self.k - 1}")
+        if membership not in MEMBERSHIPS:
+            raise StudyError(
+                f"membership = {membership!r}: must be one of {', '.join(MEMBERSHIPS)}"
+            )
+        if membership == "all":
+            return self.table["track"].tolist()
+        chosen = self.table["cluster"] == cluster
+        if membership == "nearest+second":
+            chosen |= self.table["second"] == cluster
+        return self.table.loc[chosen, "track"].tolist()
+
+
+def memberships(
+    tracks: Sequence[str], features: np.ndarray, labels: np.ndarray, centres: np.ndarray
+) -> pd.DataFrame:
+    """The table of a :class:`Partition`: every track's cluster and the nearest other one.
+
+    Where there is no other one, the second choice is the only cluster.
+    """
+    samples = Centroids(features)
+    samples.start(centres)
+    table = distances(samples.products())
+    rows = np.arange(len(labels))
+    others = table.copy()
+    if len(centres) > 1:
+        others[rows, labels] = np.inf
+    second = others.argmin(axis=1)
+    return pd.DataFrame(
+        {
+            "track": tracks,
+            "cluster": labels,
+            "second": second,
+            "distance": table[rows, labels].round(6),
+            "second_distance": table[rows, second].round(6),
+        }
+    )
+
+
+def save_partition(result: Partition, folder: str | Path) -> None:
+    """Write ``membership.csv`` and ``centres.npz`` into ``folder``."""
+    folder = Path(folder)
+    text = result.table.to_csv(index=False, lineterminator="\n")
+    write_atomically(folder / TABLE, text)
+    write_atomically(
+        folder / CENTRES, lambda file: np.savez(file, centres=result.centres, method=result.method)
+    )
+
+
+def load_partition(folder: str | Path) -> Partition:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        StudyError: nothing there, or damaged.
+    """
+    folder = Path(folder)
+    try:
+        table = pd.read_csv(io.BytesIO((folder / TABLE).read_bytes()), dtype={"track": str})
+        with np.load(folder / CENTRES, allow_pickle=False) as file:
+            result = Partition(
+                table[["track", "cluster", "second", "distance", "second_distance"]],
+                file["centres"],
+                str(file["method"]),
+            )
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"no partition in {folder} ({Path(error.filename).name} is missing): run "
+            "notebook 04 first"
+        ) from None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise StudyError(f"{folder}: damaged partition: {error}") from error
+    if len(table) and not table["cluster"].between(0, result.k - 1).all():
+        raise StudyError(f"{folder / TABLE} names clusters that {CENTRES} does not have")
+    return result

@@ -1,0 +1,87 @@
+"""Where the data of a profile lies: the built-in data set, or the user's own roots.
+
+Notebook 01 writes the answer to ``dataset.json``; the later stages read it there, so that a root
+is named once.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from esiamfc_lib.config import DatasetParameters, resolve
+from esiamfc_lib.data.roots import Roots
+from esiamfc_lib.errors import StudyError
+
+SYNTHETIC = (
+    "seed",
+    "train_videos",
+    "val_videos",
+    "video_frames",
+    "otb_sequences",
+    "vot_sequences",
+    "got10k_sequences",
+    "test_frames",
+    "families",
+    "separation",
+    "hues",
+    "conflict",
+)
+
+
+def prepare(parameters: DatasetParameters) -> Roots:
+    """Make the built-in data set, or check the user's roots, and write ``dataset.json``.
+
+    The built-in data goes to ``raw/synthetic-<digest of its parameters>`` beside the profile's
+    folder: profiles that agree share it, and it is never rewritten.
+
+    Raises:
+        StudyError: a root is missing or is not in the layout it should have.
+    """
+    roots = _synthetic(parameters) if parameters.source == "synthetic" else _given(parameters)
+    text = json.dumps(roots.model_dump(), indent=2) + "\n"
+    (parameters.folder / "dataset.json").write_text(text, encoding="utf-8")
+    return roots
+
+
+def _synthetic(p: DatasetParameters) -> Roots:
+    from esiamfc_lib.synthetic import dataset
+
+    choice = {name: getattr(p, name) for name in SYNTHETIC}
+    choice |= {"width": p.frame_width, "height": p.frame_height}
+    facts = json.dumps(choice | {"version": dataset.VERSION}, sort_keys=True)
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:10]
+    root = p.run.parent / "raw" / f"synthetic-{digest}"
+    dataset.build(root, **choice, workers=p.workers)
+    base = _portable(root)
+    return Roots(
+        source="synthetic",
+        vid=f"{base}/ILSVRC2015",
+        otb=f"{base}/OTB",
+        vot=f"{base}/VOT",
+        got10k=f"{base}/GOT-10k",
+        more=p.more_roots,
+    )
+
+
+def _given(p: DatasetParameters) -> Roots:
+    if not p.vid_root:
+        raise StudyError("dataset.source is 'vid' but dataset.vid_root is empty")
+    roots = Roots(
+        source="vid", vid=p.vid_root, otb=p.otb_root, vot=p.vot_root, got10k=p.got10k_root,
+        more=p.more_roots,
+    )  # fmt: skip
+    for kind in ("vid", "otb", "vot", "got10k"):
+        if getattr(roots, kind):
+            roots.path(kind)
+    for name in roots.more:
+        roots.benchmark(name)
+    for part in ("Data/VID", "Annotations/VID"):
+        if not (roots.path("vid") / part).is_dir():
+            raise StudyError(f"dataset.vid_root: {roots.path('vid')} has no folder {part}")
+    return roots
+
+
+def _portable(path: Path) -> str:
+    """``path`` from the project's folder where it lies inside, so that a study can be moved."""
+    root = resolve(".")
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

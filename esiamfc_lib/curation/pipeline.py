@@ -1,0 +1,214 @@
+"""Curation: every track of ILSVRC2015-VID as 255×255 crops in the crop store, in one pass.
+
+Frames are decoded, cut and encoded in many processes (``cutting``) and written by one
+(``store_writer``). It can be interrupted at any moment and started again.
+"""
+
+import csv
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from esiamfc_lib.curation.archive import ArchiveSource
+from esiamfc_lib.curation.crops import cut
+from esiamfc_lib.curation.frames import FolderSource
+from esiamfc_lib.curation.store_manifest import DiskFullError, write_problems
+from esiamfc_lib.curation.store_writer import SHARD_BYTES, StoreWriter
+from esiamfc_lib.data.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
+from esiamfc_lib.data.store_index import Index
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.bars import Progress
+from esiamfc_lib.runtime.parallel import spread
+
+
+def curate(
+    vid_root: str | Path,
+    store_path: str | Path,
+    *,
+    splits: tuple[str, ...] = ("train",),
+    jpeg_quality: int = 95,
+    workers: int = 1,
+    scheduler: str = "",
+    max_bad_fraction: float = 0.05,
+    part: tuple[int, int] = (0, 1),
+    force: bool = False,
+    families: str | Path | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> dict:
+    """Fill a crop store, or continue one that was interrupted.
+
+    Args:
+        vid_root: a folder in VID layout, or a tar archive of one (plain or compressed).
+        store_path: folder of the store. ``problems.csv`` in it lists what was left out.
+        splits: ``train``, ``val`` or both.
+        jpeg_quality: of the crops, 1 to 100.
+        workers: processes.
+        scheduler: address of a Dask scheduler, whose workers then do the cutting; they must see
+            ``vid_root`` under the same path.
+        max_bad_fraction: give up when more than this share of the frames is bad.
+        part: (i, n): only every n-th video from the i-th on, for machines that share the work;
+            join the stores with ``store_tools.merge``.
+        force: where the store was made with other parameters or from another source, start again.
+        families: table with columns ``video, track_id, family`` of known labels (built-in data).
+        shard_bytes: size at which a new shard is begun.
+
+    Returns:
+        The manifest: ``videos, tracks, crops, bytes, frames, bad_frames, digest`` ...
+
+    Raises:
+        StudyError: no VID layout, a folder that cannot be listed, different parameters or source,
+            too many bad frames, or a full disk. What was finished by then stays in the store.
+    """
+    root, store = Path(vid_root), Path(store_path)
+    source = open_source(root, splits, part)
+    parameters = {
+        "splits": sorted(splits),
+        "jpeg_quality": jpeg_quality,
+        "context": CONTEXT,
+        "exemplar_size": EXEMPLAR_SIZE,
+        "search_size": SEARCH_SIZE,
+    }
+    labels = read_families(families) if families else {}
+    with closing(
+        StoreWriter(
+            store, parameters, source.signatures, source.content, labels, force, shard_bytes
+        )
+    ) as writer:
+        _fill(writer, source, jpeg_quality, workers, scheduler, max_bad_fraction)
+        write_problems(store / "problems.csv", writer.records)
+        _check_bad(writer, max_bad_fraction, 0)
+        frames, bad = count_bad(writer.records)
+        return writer.complete(
+            {
+                "frames": frames,
+                "bad_frames": bad,
+                "problems": sum(len(r.problem) for r in writer.records),
+            }
+        )
+
+
+def open_source(root: Path, splits: tuple[str, ...], part: tuple[int, int]):
+    """A folder or an archive, whichever ``root`` is."""
+    if root.is_dir() or not root.exists():
+        return FolderSource(root, splits, part)
+    if part != (0, 1):
+        raise StudyError(f"{root}: an archive is one stream and cannot be divided into parts")
+    return ArchiveSource(root, splits)
+
+
+def read_families(path: str | Path) -> dict[tuple[str, int], str]:
+    """Known labels by (video, track_id), from a table ``video, track_id, family``."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return {
+                (row["video"], int(row["track_id"])): row["family"]
+                for row in csv.DictReader(file)
+                if row["track_id"]
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise StudyError(f"{path}: no table with video, track_id, family ({error})") from error
+
+
+def _fill(
+    writer: StoreWriter,
+    source,
+    jpeg_quality: int,
+    workers: int,
+    scheduler: str,
+    max_bad_fraction: float,
+) -> None:
+    """Cut and write every video that the store does not have yet."""
+    folder = isinstance(source, FolderSource)
+    at = sum(int(r.n_frames[0]) for r in writer.records) if folder else 0
+    results = spread(
+        partial(cut, jpeg_quality=jpeg_quality), source.chunks(writer.finished), workers, scheduler
+    )
+    started, crops, problems, checked = time.monotonic(), 0, 0, 0
+    with Progress(
+        total=source.total, initial=at, desc="curation", unit=source.unit, unit_scale=not folder
+    ) as bar:
+        for result in results:
+            try:
+                writer.add(result)
+            except DiskFullError as error:
+                raise still_needed(error, writer.records, bar.n, source.total) from error
+            crops, problems = crops + len(result.crops), problems + len(result.problems)
+            bar.set_postfix_str(
+                f"{crops / (time.monotonic() - started):.0f} crops/s, {problems} problems",
+                refresh=False,
+            )
+            bar.update(len(result.digests) if folder else source.position - bar.n)
+            if folder and result.last and problems > checked:
+                _check_bad(writer, max_bad_fraction, source.total)
+                checked = problems
+
+
+def count_bad(records: list[Index]) -> tuple[int, int]:
+    """Frames looked at, and frames of which something was left out."""
+    frames = sum(int(record.n_frames[0]) for record in records)
+    bad = sum(len(set(record.problem[:, 1]) - {"-1"}) for record in records)
+    return frames, bad
+
+
+def _check_bad(writer: StoreWriter, max_bad_fraction: float, total: int) -> None:
+    """Give up as soon as the bad frames are too many for the whole source."""
+    frames, bad = count_bad(writer.records)
+    if bad > max_bad_fraction * max(total, frames):
+        table = write_problems(writer.path / "problems.csv", writer.records)
+        raise StudyError(
+            f"{bad} of the first {frames} frames are bad, more than max_bad_fraction "
+            f"= {max_bad_fraction} of all allows: see {table}"
+        )
+
+
+def still_needed(error: DiskFullError, records: list[Index], at: int, total: int) -> StudyError:
+    """The full disk, with the space that the rest will take at the rate so far."""
+    written = sum(int(record.n_bytes.sum()) for record in records)
+    if not at or not written:
+        return error
+    rest = written * (total - at) / at
+    return DiskFullError(
+        f"{error}: about {rest / 1e9:.3g} GB more are needed; the {len(records)} "
+        "videos finished so far are kept, start again when there is space"
+    )
+
+
+def estimate(
+    vid_root: str | Path,
+    *,
+    splits: tuple[str, ...] = ("train",),
+    jpeg_quality: int = 95,
+    workers: int = 1,
+    sample_videos: int = 12,
+    sample_frames: int = 8,
+) -> dict:
+    """What curation will take, from a few frames of a few videos, without writing anything.
+
+    Args:
+        vid_root: a folder in VID layout.
+        splits, jpeg_quality, workers: as for ``curate``.
+        sample_videos: videos tried, evenly over the list.
+        sample_frames: frames tried of each.
+
+    Returns:
+        ``videos, frames, crops, gigabytes, hours, seconds_per_crop`` (of one process).
+    """
+    source = FolderSource(Path(vid_root), splits)
+    step = max(len(source.names) // sample_videos, 1)
+    skip = set(source.names) - set(source.names[::step][:sample_videos])
+    start = time.perf_counter()
+    cuts = [cut(chunk, jpeg_quality) for chunk in source.chunks(skip, sample_frames)]
+    taken = time.perf_counter() - start
+    frames = sum(len(c.digests) for c in cuts)
+    crops = sum(len(c.crops) for c in cuts)
+    size = sum(len(crop.jpeg) for c in cuts for crop in c.crops)
+    share = source.total / max(frames, 1)
+    return {
+        "videos": len(source.names),
+        "frames": source.total,
+        "crops": round(crops * share),
+        "gigabytes": size * share / 1e9,
+        "hours": taken * share / workers / 3600,
+        "seconds_per_crop": taken / max(crops, 1),
+    }

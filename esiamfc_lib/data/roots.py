@@ -1,0 +1,68 @@
+"""Where the data of a study lie: training videos and benchmarks (``dataset.json``)."""
+
+import hashlib
+import json
+from pathlib import Path
+from pydantic import Field
+from esiamfc_lib.config import DatasetParameters, Parameters, resolve
+from esiamfc_lib.errors import StudyError
+
+
+class Roots(Parameters):
+    """Folders of the data sets; an empty string means: not there.
+
+    Relative paths count from the project's folder.
+    """
+
+    source: str = Field("synthetic", description="synthetic or vid")
+    vid: str = Field("", description="holds Data/VID and Annotations/VID")
+    otb: str = Field("", description="OTB layout")
+    vot: str = Field("", description="VOT layout")
+    got10k: str = Field("", description="GOT-10k layout")
+    more: dict[str, str] = Field({}, description="further benchmarks by name")
+
+    def path(self, kind: str) -> Path:
+        """Absolute folder of ``kind`` (``vid``, ``otb``, ``vot``, ``got10k``).
+
+        Raises:
+            StudyError: the profile names no such folder, or it does not exist.
+        """
+        given = getattr(self, kind)
+        if not given:
+            raise StudyError(f"no {kind} data in this profile: set dataset.{kind}_root")
+        folder = resolve(given)
+        if not folder.is_dir():
+            raise StudyError(f"dataset.{kind}_root: no folder {folder}")
+        return folder
+
+    def benchmark(self, name: str) -> Path:
+        """Absolute folder of a benchmark: ``otb2015``, ``vot2018``, ``got10k-val``, ``uav123`` ...
+
+        Raises:
+            StudyError: the profile names no such folder, or it does not exist.
+        """
+        layout = next((kind for kind in ("otb", "vot", "got10k") if name.startswith(kind)), "")
+        if layout:
+            return self.path(layout)
+        if name not in self.more:
+            raise StudyError(f"no folder for benchmark {name}: add it to dataset.more_roots")
+        folder = resolve(self.more[name])
+        if not folder.is_dir():
+            raise StudyError(f"dataset.more_roots: no folder {folder} for benchmark {name}")
+        return folder
+
+    @property
+    def families(self) -> Path | None:
+        """The table of known family labels, which only the built-in data has."""
+        return self.path("vid").parent / "families.csv" if self.source == "synthetic" else None
+
+
+def load_roots(run: Path) -> Roots:
+    """The roots that notebook 01 wrote into the profile's folder ``run``."""
+    file = run / DatasetParameters.stage / "dataset.json"
+    if not file.is_file():
+        raise StudyError(f"{file} is missing: run notebook 01 of this profile first")
+    try:
+        return Roots.validated(json.loads(file.read_text(encoding="utf-8")), where=str(file))
+    except json.JSONDecodeError as error:
+        raise StudyError(f"{file} is not valid JSON ({error}): run notebook 01 again") from None

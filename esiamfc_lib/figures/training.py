@@ -1,0 +1,116 @@
+"""Figures of the trainings: pairs, learning curves, fusion weights."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from esiamfc_lib.figures.style import style
+
+
+def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarray) -> Figure:
+    """Exemplars above their search regions, with the positive cells of the label outlined.
+
+    Args:
+        exemplars: uint8 (n, 127, 127, 3) RGB.
+        searches: uint8 (n, S, S, 3) RGB.
+        labels: (r, r), 1 inside the positive radius; the cell (i, j) of the response belongs to
+            the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``.
+    """
+    count, side, cells = len(exemplars), searches.shape[1], labels.shape[0]
+    corner = (side - 1) / 2 - 8 * (cells - 1) / 2
+    extent = (corner - 4, corner + 8 * cells - 4, corner + 8 * cells - 4, corner - 4)
+    with style(grid=False):
+        figure, axes = plt.subplots(
+            2, count, figsize=(1.5 * count, 3), squeeze=False, layout="constrained"
+        )
+        for column in range(count):
+            axes[0, column].imshow(exemplars[column])
+            axes[1, column].imshow(searches[column])
+            axes[1, column].imshow(
+                np.where(labels > 0, 1.0, np.nan), extent=extent, alpha=0.45, cmap="autumn"
+            )
+            axes[1, column].set(xlim=(0, side), ylim=(side, 0))
+        for axis in axes.flat:
+            axis.axis("off")
+        axes[0, 0].set_title("exemplar", loc="left")
+        axes[1, 0].set_title("search region, positive cells", loc="left")
+    return figure
+
+
+def learning_curves(
+    history: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
+) -> Figure:
+    """Training and validation loss by epoch; the tracking score beside them where there is one.
+
+    Args:
+        history: of ``training_log.history_table``.
+        still: score of a tracker that never moves, to compare the tracking score with.
+        baseline_loss: validation loss before the training.
+    """
+    scored = bool(history["auc"].notna().any())
+    with style():
+        figure, axes = plt.subplots(
+            1, 1 + scored, figsize=(4.5 * (1 + scored), 3), squeeze=False, layout="constrained"
+        )
+        losses = axes[0, 0]
+        losses.plot(history["epoch"] + 1, history["loss"], marker="o", label="training")
+        known = history.dropna(subset="validation_loss")
+        if len(known):
+            losses.plot(
+                known["epoch"] + 1, known["validation_loss"], marker="s", label="validation"
+            )
+        if baseline_loss is not None:
+            losses.axhline(
+                baseline_loss, linestyle="--", color="C7", label="validation, before training"
+            )
+        losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
+        if scored:
+            known = history.dropna(subset="auc")
+            score = axes[0, 1]
+            score.plot(known["epoch"] + 1, known["auc"], marker="o", color="C2", label="SiamFC")
+            if still is not None:
+                score.axhline(still, linestyle="--", color="C7", label="never moves")
+            score.set(xlabel="epoch", ylabel="success AUC", title="tracking, held-out sequences")
+            score.set_ylim(0, None)
+        for axis in axes.flat:
+            axis.legend()
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
+    """Mean weight of each branch for each group of tracks, and the spread of the entropy.
+
+    Args:
+        table: one row a track: ``group`` (cluster or family) and the columns ``branch 0`` ...
+        group: name of the grouping column.
+    """
+    branches = [column for column in table if column.startswith("branch ")]
+    weights = table[branches].to_numpy(float)
+    entropy = -(weights * np.log(np.clip(weights, 1e-12, None))).sum(1) / np.log(len(branches))
+    with style(grid=False):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(9, 3.2), layout="constrained", width_ratios=(3, 2)
+        )
+        means = table.groupby(group)[branches].mean()
+        sns.heatmap(
+            means,
+            annot=True,
+            fmt=".2f",
+            cmap="rocket_r",
+            vmin=0,
+            ax=left,
+            cbar_kws={"label": "mean weight"},
+        )
+        left.set(title=f"fusion weights by {group}", xlabel="", ylabel=group)
+        left.tick_params(axis="y", rotation=0)
+        right.hist(entropy, bins=20, range=(0, 1))
+        right.set(
+            title="how spread the weights are",
+            ylabel="tracks",
+            xlabel="entropy / log k  (0: one branch, 1: uniform)",
+        )
+    return figure

@@ -1,0 +1,102 @@
+"""The ensemble: one stem, k branches, and the cluster weights that fuse them."""
+
+import torch
+from torch import Tensor, nn
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, _block, channels, initialise
+
+
+class ClusterWeights(nn.Module):
+    """The fusion: how much each branch counts, from the exemplar alone.
+
+    7.38 million parameters at width 1 and k = 6.
+    """
+
+    def __init__(self, k: int, width: float = 1.0):
+        super().__init__()
+        sizes = [channels(n, width) for n in (256, 384, 512, 1024)]
+        self.layers = nn.Sequential(
+            *_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
+            *_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
+            nn.Conv2d(sizes[2], sizes[3], 3),
+            nn.ReLU(inplace=True),
+        )  # → 1×1
+        self.linear = nn.Linear(sizes[3], k, bias=False)
+        self.temperature = 1.0
+
+    def logits(self, stem_features: Tensor) -> Tensor:
+        """(N, 256·width, 12, 12) stem features of the exemplar → (N, k)."""
+        return self.linear(self.layers(stem_features).mean((2, 3))).float()
+
+    def forward(self, stem_features: Tensor) -> Tensor:
+        """(N, 256·width, 12, 12) stem features of the exemplar → (N, k) weights that sum to 1."""
+        return torch.softmax(self.logits(stem_features) / self.temperature, dim=1)
+
+
+class ESiamFC(nn.Module):
+    """The ensemble: one stem, k branches, and the module that weighs them.
+
+    Args:
+        k: number of branches.
+        width: factor on the number of channels.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, k: int, width: float = 1.0, seed: int = 0):
+        super().__init__()
+        self.k, self.width = k, width
+        self.stem = Stem(width)
+        self.branches = nn.ModuleList(Branch(width) for _ in range(k))
+        self.weights = ClusterWeights(k, width)
+        initialise(self, torch.Generator().manual_seed(seed))
+
+    @classmethod
+    def assembled(cls, base_trackers: list[SiamFC], seed: int = 0) -> "ESiamFC":
+        """An ensemble of copies of the base trackers; its cluster weights are new.
+
+        Raises:
+            StudyError: the base trackers do not share one stem.
+        """
+        model = cls(len(base_trackers), base_trackers[0].width, seed)
+        stem = base_trackers[0].stem.state_dict()
+        for j, tracker in enumerate(base_trackers):
+            own = tracker.stem.state_dict()
+            if not all(torch.equal(stem[name], own[name]) for name in stem):
+                raise StudyError(
+                    f"base trackers 0 and {j} have different stems: all branches of "
+                    "an ensemble must come from one baseline"
+                )
+            model.branches[j].load_state_dict(tracker.branch.state_dict())
+        model.stem.load_state_dict(stem)
+        return model
+
+    def base_tracker(self, j: int) -> SiamFC:
+        """Branch ``j`` on the shared stem, as a SiamFC of its own (copies)."""
+        model = SiamFC(self.width)
+        model.stem.load_state_dict(self.stem.state_dict())
+        model.branch.load_state_dict(self.branches[j].state_dict())
+        return model.train(self.training)
+
+    def responses(self, z: Tensor, x: Tensor) -> Tensor:
+        """Response of every branch: (N, k, 17, 17).
+
+        ``z`` and ``x`` are the stem's features of exemplar (N or 1, C, 12, 12) and search region
+        (N, C, 28, 28).
+        """
+        return torch.stack([branch.response(branch(z), branch(x)) for branch in self.branches], 1)
+
+    def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
+        """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → fused response (N, 17, 17)."""
+        z = self.stem(exemplar)
+        return fuse(self.responses(z, self.stem(search)), self.weights(z))
+
+
+def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:
+    """All branches of a network; a SiamFC has one."""
+    return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
+
+
+def fuse(responses: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the branches: (N, k, H, W) and (N or 1, k) → (N, H, W)."""
+    return (responses * weights[:, :, None, None]).sum(1)

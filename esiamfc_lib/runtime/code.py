@@ -1,0 +1,209 @@
+"""Which code of this library a result depends on, and the digests of that code.
+
+One rule serves the stages of the chain and the boxes that an evaluation keeps: a result depends on
+the modules that its code reaches through imports. A package's ``__init__`` only passes names on, so
+``from esiamfc_lib.tracking import SiamFCTracker`` reaches the module that defines the tracker, not
+the whole package. What counts is the code: comments, docstrings and layout do not.
+"""
+
+import ast
+import functools
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import text_digest
+
+PACKAGE = "esiamfc_lib"
+SOURCES = Path(__file__).parents[1]
+PARSING = threading.Lock()
+
+ONLY_SHOWN = ("config", "errors", "artefacts", "reports", "figures", "runtime.progress")
+"""Modules and packages that cannot change a result: the values of ``config`` are compared as
+parameters, paths as files, and the others only show what was computed."""
+
+
+def library_modules(sources: Iterable[str], where: str = "notebook") -> dict[str, str]:
+    """Modules of this library that ``sources`` reach through imports, with their digests.
+
+    Imports are found by reading the code, not by running it, so those inside functions count too.
+
+    Args:
+        sources: Python code, parts of one program; IPython's ``%magic`` and ``!shell`` lines are
+            skipped.
+        where: what the code is called in messages.
+
+    Raises:
+        StudyError: ``sources`` are not valid Python.
+    """
+    plain = [
+        "" if line.lstrip().startswith(("%", "!")) else line
+        for source in sources
+        for line in source.splitlines()
+    ]
+    try:
+        waiting = _reached(_parsed("\n".join(plain)), package=[])
+    except SyntaxError as error:
+        raise StudyError(f"{where}: a cell is not valid Python ({error})") from None
+    found: dict[str, str] = {}
+    while waiting:
+        name = waiting.pop()
+        path = _source_of(name)
+        if path is None or name in found:
+            continue
+        tree = _parsed(path.read_text(encoding="utf-8"))
+        if path.name != "__init__.py" or not _only_passes_on(tree):
+            found[name] = tree_digest(tree)
+        package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        waiting |= _reached(tree, package)
+    return dict(sorted(found.items()))
+
+
+@functools.cache
+def code_digest(module: str) -> str:
+    """Of all code that a module of this library reaches, itself included.
+
+    Args:
+        module: full name. What only shows results (``ONLY_SHOWN``) is left out.
+    """
+    modules = library_modules([f"import {module}"], where=module)
+    return text_digest("".join(f"{n} {d}\n" for n, d in modules.items() if matters(n)))
+
+
+def matters(module: str) -> bool:
+    """Whether a module (full name) can change a result, see ``ONLY_SHOWN``."""
+    name = module.removeprefix(f"{PACKAGE}.")
+    return not any(name == shown or name.startswith(f"{shown}.") for shown in ONLY_SHOWN)
+
+
+def tree_digest(tree: ast.Module) -> str:
+    """Digest of a module's code without comments, docstrings and layout."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # a text that is a statement does nothing, wherever it stands
+            node.body = [part for part in body if not _is_text(part)]
+    return text_digest(ast.unparse(tree))
+
+
+def _is_text(node: ast.AST) -> bool:
+    """A docstring, or another text that stands as a statement."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _parsed(source: str) -> ast.Module:
+    """The tree of a source.
+
+    Python 3.11 counts the depth of the tree that it builds for all threads together, and may raise
+    SystemError when two of them parse at once. The chain's jobs are threads: they take turns, and
+    as other libraries parse as well, a failed attempt is repeated.
+    """
+    with PARSING:
+        for _ in range(4):
+            try:
+                return ast.parse(source)
+            except SystemError:
+                continue
+        return ast.parse(source)
+
+
+def _reached(tree: ast.Module, package: list[str]) -> set[str]:
+    """Full names of the modules that the code imports, of packages those that it uses."""
+    reached: set[str] = set()
+    packages: dict[str, str] = {}  # local name -> package, imported as a whole
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _is_package(alias.name) and alias.asname:
+                    packages[alias.asname] = alias.name
+                else:
+                    reached |= _all_of(alias.name) if _is_package(alias.name) else {alias.name}
+        elif isinstance(node, ast.ImportFrom):
+            # level 1 is the package itself, level 2 its parent
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                if base.partition(".")[0] == PACKAGE and _is_package(whole):
+                    packages[alias.asname or alias.name] = whole
+                else:
+                    reached |= _provider(base, alias.name)
+    reached |= _used_of(tree, packages)
+    return {name for name in reached if name.startswith(f"{PACKAGE}.")}
+
+
+def _used_of(tree: ast.Module, packages: dict[str, str]) -> set[str]:
+    """Modules behind the attributes that are read of imported packages."""
+    used, as_value = set(), set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in packages
+        ):
+            used |= _provider(packages[node.value.id], node.attr)
+            as_value.add(node.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in packages and node not in as_value:
+            used |= _all_of(packages[node.id])  # handed on: what is used of it cannot be told
+    return used
+
+
+def _provider(base: str, name: str) -> set[str]:
+    """The modules that ``from base import name`` needs."""
+    if not base.startswith(PACKAGE) or not _is_package(base):
+        return {base}
+    if name != "*" and _source_of(f"{base}.{name}"):
+        return {f"{base}.{name}"}
+    return _face(base).get(name) or _all_of(base)
+
+
+def _all_of(package: str) -> set[str]:
+    """The package's ``__init__`` and every module that it imports from."""
+    return {package}.union(*_face(package).values())
+
+
+def _face(package: str) -> dict[str, set[str]]:
+    """Name that a package's ``__init__`` passes on -> the modules it comes from."""
+    path = _source_of(package)
+    assert path is not None
+    names: dict[str, set[str]] = {}
+    for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            parents = parents[: len(parents) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            for alias in node.names:
+                names[alias.asname or alias.name] = _provider(base, alias.name)
+    return names
+
+
+def _only_passes_on(tree: ast.Module) -> bool:
+    """Whether an ``__init__`` holds nothing but a docstring, imports and plain values."""
+    passing = (ast.Import, ast.ImportFrom)
+    values = (ast.Constant, ast.List, ast.Tuple)
+    return all(
+        isinstance(node, passing)
+        or _is_text(node)
+        or (isinstance(node, ast.Assign) and isinstance(node.value, values))
+        for node in tree.body
+    )
+
+
+def _is_package(name: str) -> bool:
+    path = _source_of(name) if name.startswith(PACKAGE) else None
+    return path is not None and path.name == "__init__.py"
+
+
+def _source_of(name: str) -> Path | None:
+    """File of module ``name``; None for what is no module (a class, a function)."""
+    path = SOURCES.joinpath(*name.split(".")[1:])
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None

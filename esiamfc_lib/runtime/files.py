@@ -1,0 +1,70 @@
+"""Files: written whole or not at all, and known by their digest."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from esiamfc_lib.errors import StudyError
+
+
+def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
+
+    Args:
+        path: its folder is made if need be.
+        content: text (UTF-8), bytes, or a function that writes into the open binary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        StudyError: it is not, or is a folder.
+    """
+    if not Path(path).is_file():
+        raise StudyError(f"no such file: {path}")
+    return Path(path)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        StudyError: the file cannot be read.
+    """
+    try:
+        with existing(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}") from None
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """Hexadecimal digest (128 bit) of a series of byte strings."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,262 @@
+"""Control arms in the graph of stages: what is shared runs once, what differs has its folder."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from fake_study import edit, make_project
+
+from esiamfc_lib.artefacts import MANIFEST, read_manifest
+from esiamfc_lib.chain import notebook_run
+from esiamfc_lib.chain.arms import branch_pairs
+from esiamfc_lib.chain.fingerprint import code_cells
+from esiamfc_lib.chain.graph import ancestry, find_stages, graph
+from esiamfc_lib.chain.profiles import check_profile, load_profile
+from esiamfc_lib.chain.runner import Chain
+from esiamfc_lib.errors import StudyError
+
+ARMS = """
+arms:
+  all:
+    clustering: {n_clusters: 1}
+    branches: {start: "", pairs_per_epoch: 500}
+  random:
+    clustering: {method: random}
+  seeds:
+    branches: {membership: all}
+"""
+MAIN = ["dataset", "baseline", "embedding", "clustering"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project with arms whose branches start from the arm ``all``; notebooks run in here."""
+    root = make_project(tmp_path / "a project")
+    monkeypatch.setenv("ESIAMFC_ROOT", str(root))
+    file = root / "notebooks/profiles/tiny.yaml"
+    file.write_text(file.read_text() + "branches: {start: all}\n" + ARMS)
+    for notebook, parameter in (
+        ("04_clustering", "method"),
+        ("05_transfer_learning", "membership"),
+        ("05_transfer_learning", "start"),
+    ):
+        edit(root, notebook, f"read += str({parameter}).encode()")
+
+    def run_here(notebook, executed, parameters, outputs, **_):
+        namespace = dict(parameters)
+        for source in code_cells(notebook):
+            exec(source, namespace)
+        executed.parent.mkdir(parents=True, exist_ok=True)
+        executed.write_text("executed")
+
+    monkeypatch.setattr(notebook_run, "run_notebook", run_here)
+    return root
+
+
+def study(*changes: str, **options) -> Chain:
+    return Chain(load_profile("tiny", changes), io.StringIO(), **options)
+
+
+def run(*changes: str, **options) -> list[str]:
+    """Stages that ran, in their order."""
+    chain = study(*changes, **options)
+    assert chain.run() == 0, chain.stream.getvalue()
+    return chain.ran
+
+
+def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
+    stages = graph(load_profile("tiny"))
+    assert list(stages) == [
+        *MAIN[:3],
+        "clustering",
+        "clustering@all",
+        "branches@all/0",
+        "branches/0",
+        "branches/1",
+        "fusion",
+        "clustering@random",
+        "branches@random/0",
+        "branches@random/1",
+        "fusion@random",
+        "branches@seeds/0",
+        "branches@seeds/1",
+        "fusion@seeds",
+        "results",
+    ]
+    done = set()
+    for name, stage in stages.items():
+        assert set(stage.needs) <= done, name
+        done.add(name)
+    assert stages["branches@random/1"].folder == project / "data/tiny/arms/random/branches/1"
+    assert stages["branches/0"].parameters.start == (
+        "data/tiny/arms/all/branches/0/branch.safetensors"
+    )
+    inputs = [name for name in stages["results"].inputs if name.startswith("arms/")]
+    assert inputs == [
+        "arms/all/branches/0/branch.safetensors",
+        "arms/random/clustering/centres.npz",
+        "arms/random/fusion/esiamfc.safetensors",
+        "arms/seeds/clustering/centres.npz",
+        "arms/seeds/fusion/esiamfc.safetensors",
+    ]
+
+
+def test_without_arms_the_graph_is_the_seven_notebooks(project):
+    stages = graph(load_profile("tiny", ["arms={}", "branches.start=''"]))
+    assert list(stages) == [*MAIN, "branches/0", "branches/1", "fusion", "results"]
+    assert not any(stage.links() for stage in stages.values())
+
+
+def test_arms_run_in_their_own_folders_with_links_to_what_they_share(project):
+    assert len(run()) == 17
+    random = project / "data/tiny/arms/random"
+    assert (random / "baseline").is_symlink() and not (random / "clustering").is_symlink()
+    assert (random / "baseline").resolve() == (project / "data/tiny/baseline").resolve()
+    assert (project / "data/tiny/arms/seeds/clustering").is_symlink()
+    assert (random / "notebooks/05_transfer_learning_1.ipynb").is_file()
+    assert run() == []
+
+
+def test_a_change_of_one_arm_runs_that_arm_and_the_results(project):
+    run()
+    arms = ARMS.replace("method: random", "method: kmeans")
+    file = project / "notebooks/profiles/tiny.yaml"
+    file.write_text(file.read_text().replace(ARMS, arms))
+    assert run() == [
+        "clustering@random", "branches@random/0", "branches@random/1", "fusion@random", "results"
+    ]  # fmt: skip
+
+
+def test_a_stage_that_becomes_shared_gives_its_folder_up_and_gets_it_back(project):
+    run()
+    file = project / "notebooks/profiles/tiny.yaml"
+    own = file.read_text()
+    file.write_text(own.replace("{method: random}", "{method: pikmeans}"))
+    stages = graph(load_profile("tiny"))
+    assert not any("@random" in name for name in stages)
+    assert run() == ["results"]
+    clustering = project / "data/tiny/arms/random/clustering"
+    assert clustering.is_symlink()
+    before = (project / "data/tiny/clustering/membership.csv").read_bytes()
+    file.write_text(own)
+    assert dict(study().plan())["clustering@random"] == "run: it has not run"
+    assert run()[0] == "clustering@random"
+    assert clustering.is_dir() and not clustering.is_symlink()
+    assert (project / "data/tiny/clustering/membership.csv").read_bytes() == before
+
+
+def test_another_start_trains_what_starts_from_it(project):
+    run()
+    trained = run("branches.epochs=5")
+    assert {"branches@all/0", "branches/0", "branches@seeds/1"} <= set(trained)
+    edit(project, "05_transfer_learning", "read += str((membership, start, lr)).encode()")
+    assert "branches@random/1" in run()
+
+
+def test_results_of_trackers_are_kept_when_an_arm_joins(project):
+    run()
+    boxes = project / "data/tiny/results/boxes"
+    boxes.touch()
+    file = project / "notebooks/profiles/tiny.yaml"
+    file.write_text(file.read_text() + "  kmeans: {clustering: {method: kmeans}}\n")
+    assert "results" in run()
+    assert boxes.is_file()
+
+
+def test_results_run_again_when_only_the_list_of_arms_changes(project):
+    run()
+    file = project / "notebooks/profiles/tiny.yaml"
+    file.write_text(file.read_text().replace("  random:\n", "  random:\n    test: false\n"))
+    assert run() == ["results"]
+
+
+def test_only_and_until_reach_into_arms(project):
+    stages = graph(load_profile("tiny"))
+    assert find_stages(stages, "@seeds") == ["branches@seeds/0", "branches@seeds/1", "fusion@seeds"]
+    assert find_stages(stages, "branches@random") == ["branches@random/0", "branches@random/1"]
+    assert find_stages(stages, "clustering") == [
+        "clustering",
+        "clustering@all",
+        "clustering@random",
+    ]
+    with pytest.raises(StudyError, match=r"no stage '@none'; .*@all, @random, @seeds"):
+        find_stages(stages, "@none")
+    names = ancestry(stages, ["branches/1"])
+    assert names == [*MAIN, "clustering@all", "branches@all/0", "branches/1"]
+    assert run(until="branches@all") == [*MAIN[:3], "clustering@all", "branches@all/0"]
+
+
+def test_dry_run_touches_nothing(project):
+    plan = dict(study().plan())
+    assert plan["fusion@random"] == "run: it has not run"
+    assert not (project / "data").exists()
+
+
+def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
+    run(only="dataset")
+    folder = project / "data/tiny"
+    facts = read_manifest(folder)
+    assert list(facts) == ["main", "all", "random", "seeds"]
+    assert facts["all"]["pairs"] == 3 * 500
+    assert facts["main"]["pairs"] == facts["random"]["pairs"] == 3 * 500 + 2 * 3 * 1200
+    assert facts["seeds"]["membership"] == "all" and facts["random"]["method"] == "random"
+    profile = load_profile("tiny", ["branches.start=''"])
+    assert branch_pairs(profile.stages, profile.arms) == 2 * 3 * 1200
+    run("arms={}", "branches.start=''", only="dataset")
+    assert read_manifest(folder) == {}
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(StudyError, match="is damaged"):
+        read_manifest(folder)
+
+
+def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
+    arms = {
+        "again": {"seeds": [1, 2], "clustering": {"study_inits": 0}},
+        "all": {"seeds": [0, 1], "branches": {"start": ""}, "clustering": {"n_clusters": 1}},
+    }
+    profile = load_profile("tiny", [f"arms={json.dumps(arms)}"])
+    assert list(profile.arms) == ["again_s1", "again_s2", "all", "all_s1"]
+    stages = graph(profile)
+    assert stages["branches/0"].parameters.start.startswith("data/tiny/arms/all/")
+    assert stages["branches@again_s1/0"].parameters.start.startswith("data/tiny/arms/all_s1/")
+    assert stages["branches@again_s2/0"].parameters.start.startswith("data/tiny/arms/all/")
+    seeds = {name: stage.parameters.seed for name, stage in stages.items()}
+    assert seeds["baseline"] == seeds["clustering"] == 0 and "baseline@again_s1" not in seeds
+    assert {seeds[name] for name in seeds if "@again_s1" in name} == {1}
+    run(f"arms={json.dumps(arms)}", only="dataset")
+    facts = read_manifest(project / "data/tiny")
+    assert [name for name in facts if facts[name]["repeats"] == "main"] == ["again_s1", "again_s2"]
+    assert facts["all_s1"]["repeats"] == "all" and facts["all"]["repeats"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arms", "sentence"),
+    [
+        ("[random]", "arms must hold names with changes, not ['random']"),
+        ("{Random: {seeds: [1]}}", "arm 'Random': a name has small letters"),
+        ("{main: {seeds: [1]}}", "arm 'main': a name has small letters"),
+        ("{r: {}}", "arm 'r' must change some of seeds, clustering, branches, fusion"),
+        ("{r: {test: false}}", "arm 'r' must change some of"),
+        ("{r: {test: 1, seeds: [1]}}", "arms.r.test must be true or false"),
+        ("{r: {baseline: {epochs: 1}}}", "arm 'r' must change some of"),
+        ("{r: {clustering: 3}}", "arms.r.clustering must hold parameters"),
+        ("{r: {clustering: {kpp: 1.0}}}", "arms.r.clustering: unknown parameter 'kpp'"),
+        ("{r: {branches: {cluster_id: 1}}}", "arms.r.branches cannot set cluster_id"),
+        ("{r: {seeds: 1}}", "arms.r.seeds must be a list of numbers, not 1"),
+        ("{r: {seeds: [one]}}", "arms.r.seeds must be a list of numbers, not ['one']"),
+        ("{r: {seeds: [-1]}}", "parameter 'seed' = -1"),
+        ("{r: {branches: {start: nowhere}}}", "arms.r.branches.start: no arm 'nowhere', and no"),
+        ("{r: {fusion: {device: gpu}}}", "arms.r.fusion.device = 'gpu'"),
+    ],
+)
+def test_faults_of_arms_are_one_sentence(project, arms, sentence):
+    with pytest.raises(StudyError) as error:
+        check_profile(load_profile("tiny", [f"arms={arms}", "branches.start=''"]))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_start_that_leads_back_to_itself(project):
+    with pytest.raises(StudyError, match=r"leads back to itself: set branches\.start"):
+        study("arms={r: {clustering: {n_clusters: 1}}}", "branches.start=r")

@@ -1,0 +1,121 @@
+"""One papermill run: a fixture notebook for every way of failing."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from esiamfc_lib.chain.kernels import Kernels
+from esiamfc_lib.chain.notebook_run import NotebookFailed, check_parameters, run_notebook
+from esiamfc_lib.errors import StudyError
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def run(name: str, folder: Path, **options) -> Path:
+    """Run a fixture; returns the file that it was asked to write."""
+    output = folder / "output.txt"
+    run_notebook(
+        FIXTURES / f"{name}.ipynb",
+        folder / "executed" / f"{name}.ipynb",
+        {"output": str(output), **options.pop("parameters", {})},
+        outputs=[output],
+        **options,
+    )
+    return output
+
+
+def test_success_injects_parameters_and_counts_cells(tmp_path):
+    cells: list[int] = []
+    output = run("succeeds", tmp_path, parameters={"value": 41}, on_cell=cells.append)
+    assert output.read_text() == "42"
+    assert cells == [1, 2, 3]  # defaults, injected parameters, work
+    executed = json.loads((tmp_path / "executed" / "succeeds.ipynb").read_text())
+    assert executed["cells"][-1]["outputs"]
+    assert not (tmp_path / "executed" / "succeeds.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("raises", "code cell 3: ZeroDivisionError: division by zero"),
+        ("study_error", "the data set has no frames"),
+        ("killed_kernel", "the kernel died in code cell 3"),
+        ("exits", "code cell 3: SystemExit: 0"),
+        ("writes_nothing", "ended without an error but did not write .*output.txt"),
+    ],
+)
+def test_failures_are_told_apart_and_said_in_one_line(tmp_path, name, sentence):
+    with pytest.raises(NotebookFailed, match=sentence) as failure:
+        run(name, tmp_path)
+    assert "\n" not in str(failure.value)
+    assert (tmp_path / "executed" / f"{name}.ipynb").is_file()
+
+
+def test_kernel_that_cannot_start(tmp_path):
+    with pytest.raises(NotebookFailed, match="did not start"):
+        run("succeeds", tmp_path, environment={"PYTHONHOME": "/nowhere"})
+
+
+def test_unknown_parameter(tmp_path):
+    with pytest.raises(StudyError, match=r"succeeds\.ipynb has no parameter speed"):
+        run("succeeds", tmp_path, parameters={"speed": 3})
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("no_parameters", "no cell tagged 'parameters'"),
+        ("not_a_notebook", "is not a notebook"),
+        ("absent", "no notebook"),
+    ],
+)
+def test_unusable_notebooks(name, sentence):
+    with pytest.raises(StudyError, match=sentence):
+        check_parameters(FIXTURES / f"{name}.ipynb", {})
+
+
+def test_paths_with_spaces_and_braces(tmp_path):
+    folder = tmp_path / "a {value} folder"
+    folder.mkdir()
+    assert run("succeeds", folder).read_text() == "2"
+    assert (folder / "executed" / "succeeds.ipynb").is_file()
+
+
+def test_no_process_outlives_the_notebook(tmp_path):
+    kernels, started = Kernels(), []
+    worker = int(
+        run("leaves_a_worker", tmp_path, kernels=kernels, on_start=started.append).read_text()
+    )
+    assert started[0]["pid"] > 0
+    deadline = time.monotonic() + 5
+    while (running(worker) or running(started[0]["pid"])) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(worker)
+    assert not running(started[0]["pid"])
+
+
+def running(pid: int) -> bool:
+    """Whether a process runs; one that has ended but was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.is_file() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_bars_reach_the_progress_file(tmp_path):
+    file = tmp_path / "progress.jsonl"
+    run(
+        "shows_progress",
+        tmp_path,
+        parameters={"value": 7},
+        environment={"ESIAMFC_PROGRESS": str(file)},
+    )
+    states = [json.loads(line) for line in file.read_text().splitlines()]
+    assert states[-1]["desc"] == "counting"
+    assert (states[-1]["n"], states[-1]["total"], states[-1]["done"]) == (7, 7, True)

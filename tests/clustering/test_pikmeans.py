@@ -1,0 +1,372 @@
+"""PIk-means: against reference runs, against solvers, by hand, and on bad input."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from esiamfc_lib.clustering.assignment import excess, prices, rebalance, size_bounds
+from esiamfc_lib.clustering.centroids import Centroids, distances, gram
+from esiamfc_lib.clustering.comparison import ConstrainedKMeans
+from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
+from esiamfc_lib.clustering.size_control import BalancedControl
+from esiamfc_lib.errors import StudyError
+
+SETS = ("tiny", "tinysoft", "small", "soft")
+GOLDEN = [
+    (s, *run)
+    for s in SETS
+    for run in (
+        ("kmeans_s11", 0.0, 0.0, 70),
+        ("pikmeans_s11", 0.005, 0.005, 100),
+        ("pikmeans_s11_kp0.05_ki0.01", 0.05, 0.01, 100),
+    )
+]
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def groups(sizes, d=8, noise=0.1, seed=0):
+    """Tight groups of unit vectors around different axes."""
+    rng = np.random.default_rng(seed)
+    centres = np.eye(d)[: len(sizes)]
+    x = np.repeat(centres, sizes, axis=0)
+    return unit(x + noise * rng.standard_normal(x.shape))
+
+
+def spread(sizes):
+    return sizes.max() / sizes.min()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [PIKMeans(), PIKMeans(stop="labels", init="k-means++", max_iter=20, n_init=2)]
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("shares_gram", [False, True])
+@pytest.mark.parametrize(("name", "run", "kp", "ki", "most"), GOLDEN)
+def test_reference_runs(shared, name, run, kp, ki, most, shares_gram):
+    x = np.load(shared / "golden" / f"data_{name}.npz")["x"]
+    expected = np.load(shared / "golden" / f"{name}_{run}.npz")
+    steps = []
+
+    class Recording(PIKMeans):
+        def _control(self, n):
+            control = super()._control(n)
+            assign = control.assign
+
+            def recorded(table):
+                labels, sizes = assign(table)
+                steps.append(labels.copy())
+                return labels, sizes
+
+            control.assign = recorded
+            return control
+
+    fitted = Recording(6, kp=kp, ki=ki, stop="labels", max_iter=most, init=x[expected["init_idx0"]])
+    fitted.fit(x, gram_matrix=gram(x) if shares_gram else None)
+    assert np.array_equal(np.stack(steps, axis=1), expected["labels_hist0"])
+    assert np.array_equal(fitted.labels_, expected["labels0"])
+    assert np.array_equal(fitted.sizes_, expected["sizes"])
+    losses = expected["accu_err"]
+    np.testing.assert_allclose(fitted.history_["loss"][: len(losses)], losses, rtol=1e-9)
+    np.testing.assert_allclose(fitted.cluster_centers_, expected["final_centres"], atol=1e-12)
+    assert fitted.converged_ == (fitted.n_iter_ < most)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_balanced_stop_on_reference_data(shared, name):
+    """Balanced, and within 2 % of size-constrained k-means by an exact solver from 10 starts."""
+    constrained = pytest.importorskip("k_means_constrained").KMeansConstrained
+    x = np.load(shared / "golden" / f"data_{name}.npz")["x"]
+    fitted = PIKMeans(6, random_state=0).fit(x)
+    assert spread(fitted.sizes_) <= 1.05
+    assert fitted.converged_
+    assert "every size within tolerance" in fitted.stop_reason_
+    assert np.array_equal(fitted.predict(x), fitted.labels_)
+    low, high = size_bounds(len(x), 6, 0.02)
+    exact = (
+        constrained(
+            6, size_min=low, size_max=high, n_init=10 if len(x) < 1000 else 2, random_state=0
+        )
+        .fit(x.astype(np.float64))
+        .labels_
+    )
+    centres = np.stack([x[exact == j].mean(axis=0) for j in range(6)])
+    table = -np.log((x @ centres.T + 1) / 2)
+    assert fitted.loss_ <= 1.02 * (table[np.arange(len(x)), exact] ** 2).sum()
+
+
+def test_every_assignment_is_the_cheapest_of_its_sizes():
+    """Against all assignments of six samples to three clusters."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        cost = rng.random((6, 3)).round(1 if rng.random() < 0.5 else 6)  # half with ties
+        labels = rebalance(cost, cost.argmin(axis=1), 2, 2)
+        best = min(
+            cost[np.arange(6), np.array(a)].sum()
+            for a in itertools.product(range(3), repeat=6)
+            if np.array_equal(np.bincount(a, minlength=3), [2, 2, 2])
+        )
+        assert np.bincount(labels, minlength=3).tolist() == [2, 2, 2]
+        assert cost[np.arange(6), labels].sum() == pytest.approx(best, abs=1e-12)
+        priced = cost + prices(cost, labels)
+        assert (priced[np.arange(6), labels] <= priced.min(axis=1) + 1e-12).all()
+
+
+def test_rebalance_takes_a_detour():
+    """Moving 0→1 directly costs 10; 0→2 and 2→1 together cost 2."""
+    cost = np.array([[0.0, 10.0, 1.0], [0.0, 10.0, 9.0], [9.0, 1.0, 0.0]])
+    assert rebalance(cost, np.array([0, 0, 2]), 1, 1).tolist() == [2, 0, 1]
+
+
+def test_size_bounds():
+    assert size_bounds(120, 6, 0.02) == (20, 20)
+    assert size_bounds(2000, 6, 0.02) == (327, 340)
+    assert size_bounds(10, 3, 0.0) == (3, 4)  # whole numbers next to the mean
+    assert size_bounds(3, 3, 5.0) == (1, 6)  # never empty
+    assert excess(np.array([25, 20, 15]), 20, 20) == 5
+
+
+def test_published_rule_stops_unbalanced_where_ours_goes_on():
+    x = groups([60, 30, 20, 10])
+    first = x[[0, 60, 90, 110]]
+    published = PIKMeans(4, stop="labels", init=first, max_iter=100).fit(x)
+    ours = PIKMeans(4, init=first).fit(x)
+    assert published.sizes_.tolist() == [60, 30, 20, 10]
+    assert published.stop_reason_ == "no label changed"
+    assert ours.sizes_.tolist() == [30, 30, 30, 30]
+    assert ours.converged_
+    assert ours.loss_ > published.loss_  # balance has its price, and it is reported
+
+
+def test_control_of_the_published_rule_by_hand():
+    """Sizes 3 and 1, so e = ±0.5: control kp·e + ki·Σe in the second iteration."""
+    x = groups([3, 1], d=2, noise=0.01)
+    fitted = PIKMeans(2, stop="labels", init=x[[0, 3]], kp=0.01, ki=0.002).fit(x)
+    np.testing.assert_array_equal(fitted.history_["control"][0], [0, 0])
+    np.testing.assert_allclose(fitted.history_["control"][1], [0.006, -0.006])
+    assert fitted.history_["sizes"].tolist() == [[3, 1], [3, 1]]
+    assert fitted.history_["changes"].tolist() == [4, 0]
+    assert fitted.n_iter_ == 2
+
+
+def test_loss_and_distances_by_hand():
+    x = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    fitted = PIKMeans(2, kp=0, ki=0, init=x[[0, 2]], n_init=1, stop="labels").fit(x[:3])
+    assert fitted.labels_.tolist() == [0, 0, 1]
+    assert fitted.loss_ == pytest.approx(0.0)
+    np.testing.assert_allclose(fitted.transform(x[:3])[0], [0, np.log(2)], atol=1e-12)
+    # The last sample is opposite to the second centre: far, but finite.
+    assert 27 < fitted.transform(x)[3, 1] < 28
+
+
+@pytest.mark.parametrize("gains", [(0.005, 0.005), (1e-6, 1e-6), (10.0, 10.0), (0.1, 0.0)])
+def test_always_balanced_whatever_the_gains(gains):
+    x = groups([80, 25, 10, 5], noise=0.3)
+    fitted = PIKMeans(4, kp=gains[0], ki=gains[1], random_state=1, n_init=2).fit(x)
+    assert fitted.sizes_.tolist() == [30, 30, 30, 30]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("most", [1, 2, 3, 10])
+def test_balanced_wherever_it_is_cut_off(most):
+    x = groups([80, 25, 10, 5], noise=0.3)
+    fitted = PIKMeans(4, max_iter=most, random_state=0, n_init=1).fit(x)
+    assert fitted.sizes_.tolist() == [30, 30, 30, 30]
+    assert fitted.n_iter_ <= most
+
+
+def test_says_when_it_did_not_converge():
+    with pytest.warns(ConvergenceWarning, match="max_iter=1 reached while 120 labels"):
+        fitted = PIKMeans(4, max_iter=1, n_init=1).fit(groups([80, 25, 10, 5], noise=0.3))
+    assert not fitted.converged_
+
+
+def test_equal_samples_are_dealt_out():
+    """Prices cannot tell equal samples apart; the balanced stop still ends balanced."""
+    x = np.repeat(np.eye(3), [50, 2, 2], axis=0)
+    fitted = PIKMeans(3, random_state=0).fit(x)
+    assert fitted.sizes_.tolist() == [18, 18, 18]
+
+
+def test_empty_cluster_is_filled():
+    x = groups([10, 10, 10], d=3)
+    far = np.array([x[0], x[10], -x[:3].mean(axis=0)])  # the third start attracts nobody
+    fitted = PIKMeans(3, kp=0, ki=0, init=far, stop="labels").fit(x)
+    assert (fitted.sizes_ > 0).all()
+    assert np.isfinite(fitted.cluster_centers_).all()
+
+
+def test_plain_k_means_when_gains_are_zero():
+    x = groups([60, 30, 10])
+    fitted = PIKMeans(3, kp=0, ki=0, random_state=0).fit(x)
+    assert sorted(fitted.sizes_.tolist()) == [10, 30, 60]
+    assert not fitted.control_.any()
+
+
+@pytest.mark.parametrize("stop", ["labels", "balanced"])
+@pytest.mark.parametrize("shares_gram", [False, True])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_torch_and_numpy_agree(stop, shares_gram):
+    x = groups([70, 40, 30, 20], noise=0.4, seed=5)
+    tensor = torch.from_numpy(x)
+    a = PIKMeans(4, stop=stop, random_state=3, n_init=2).fit(
+        x, gram_matrix=gram(x) if shares_gram else None
+    )
+    b = PIKMeans(4, stop=stop, random_state=3, n_init=2).fit(
+        tensor, gram_matrix=gram(tensor) if shares_gram else None
+    )
+    assert np.array_equal(a.labels_, b.labels_)
+    assert a.loss_ == pytest.approx(b.loss_, rel=1e-12)
+    np.testing.assert_allclose(a.cluster_centers_, b.cluster_centers_, atol=1e-12)
+    assert np.array_equal(b.predict(tensor), a.predict(x))
+
+
+def test_chunks_and_memory_maps_change_nothing(tmp_path, monkeypatch):
+    x = groups([300, 120, 80], d=16, noise=0.4).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    whole = PIKMeans(3, random_state=0, n_init=1).fit(x)
+    monkeypatch.setattr("esiamfc_lib.clustering.centroids.CHUNK_BYTES", 7 * x.itemsize * 16)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    chunked = PIKMeans(3, random_state=0, n_init=1).fit(mapped)
+    assert np.array_equal(chunked.labels_, whole.labels_)
+    assert chunked.loss_ == pytest.approx(whole.loss_, rel=1e-9)
+
+
+def test_sums_follow_the_labels():
+    """Adding and taking away the changed rows gives the same centres as summing afresh."""
+    rng = np.random.default_rng(0)
+    x = unit(rng.standard_normal((50, 4)))
+    samples = Centroids(x)
+    samples.start(x[:3])
+    labels = np.arange(50) % 3
+    for changed in (50, 5, 0, 40):
+        labels = labels.copy()
+        labels[:changed] = rng.integers(0, 3, changed)
+        labels[-3:] = [0, 1, 2]
+        samples.move(labels, np.bincount(labels, minlength=3))
+        means = np.stack([x[labels == j].mean(axis=0) for j in range(3)])
+        np.testing.assert_allclose(samples.products(), x @ means.T, atol=1e-12)
+
+
+def test_gram_matrix_in_blocks_and_its_runs(monkeypatch):
+    """Large data: the matrix is made in mirrored blocks, and sums follow the labels in torch."""
+    monkeypatch.setattr("esiamfc_lib.clustering.centroids.DOUBLE_BYTES", 0)
+    monkeypatch.setattr("esiamfc_lib.clustering.centroids.GRAM_ROWS", 17)
+    rng = np.random.default_rng(0)
+    x = unit(rng.standard_normal((50, 60))).astype(np.float32)
+    matrix = gram(x)
+    assert matrix.dtype == np.float32
+    assert np.array_equal(matrix, matrix.T)
+    np.testing.assert_allclose(matrix, x.astype(float) @ x.T.astype(float), atol=1e-6)
+    samples = Centroids(x, matrix)
+    rows = np.array([3, 20, 41])
+    samples.start_at(rows)
+    np.testing.assert_allclose(samples.products(), x @ x[rows].T, atol=1e-6)
+    labels = np.arange(50) % 3
+    for changed in (50, 5, 0, 20):
+        labels = labels.copy()
+        labels[:changed] = rng.integers(0, 3, changed)
+        samples.move(labels, np.bincount(labels, minlength=3))
+        means = np.stack([x[labels == j].mean(axis=0) for j in range(3)])
+        np.testing.assert_allclose(samples.products(), x @ means.T, atol=1e-6)
+
+
+def test_control_never_ends_with_more_to_move_than_it_began_with():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        table = distances(unit(rng.standard_normal((600, 8))) @ unit(rng.standard_normal((8, 8))))
+        labels = table.argmin(axis=1)
+        control = BalancedControl(0.5, 0.5, 600, 8, 0.02)  # gains that overshoot
+        before = excess(np.bincount(labels, minlength=8), *control.aim)
+        found, sizes = control._search(table, labels, np.bincount(labels, minlength=8))
+        assert np.array_equal(np.bincount(found, minlength=8), sizes)
+        assert excess(sizes, *control.aim) < before
+        assert np.array_equal(found, (table + control.value).argmin(axis=1))
+
+
+def test_same_seed_same_result_and_runs_are_independent():
+    x = groups([40, 40, 40], noise=0.6, seed=2)
+    a, b = (PIKMeans(3, random_state=4, n_init=5).fit(x) for _ in range(2))
+    assert np.array_equal(a.labels_, b.labels_)
+    assert len(a.runs_) == 5
+    assert a.loss_ == min(a.runs_)
+    assert PIKMeans(3, random_state=4, n_init=2).fit(x).runs_ == a.runs_[:2]
+
+
+def test_stratified_start_takes_one_sample_from_each_stretch():
+    x = groups([10] * 6)
+    rows = stratified(60, 6, np.random.default_rng(0))
+    assert np.array_equal(rows // 10, np.arange(6))
+    found = PIKMeans(6, init="k-means++", random_state=0).fit(x)
+    assert found.sizes_.tolist() == [10] * 6
+
+
+def test_constrained_k_means_is_balanced_and_stops():
+    fitted = ConstrainedKMeans(4, random_state=0).fit(groups([80, 25, 10, 5], noise=0.3))
+    assert fitted.sizes_.tolist() == [30, 30, 30, 30]
+    assert fitted.converged_
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_clusters": 0}, "n_clusters=0"),
+        ({"n_clusters": 7}, "n_samples=6"),
+        ({"kp": -1.0}, "kp=-1.0"),
+        ({"stop": "never"}, "stop='never'"),
+        ({"init": "best"}, "init="),
+        ({"init": np.eye(4)}, r"init has shape \(4, 4\)"),
+        ({"max_iter": 0}, "max_iter=0"),
+        ({"init": np.full((2, 3), np.nan)}, "init holds NaN"),
+    ],
+)
+def test_bad_parameters(change, message):
+    with pytest.raises(StudyError, match=message):
+        PIKMeans(**{"n_clusters": 2, **change}).fit(groups([3, 3], d=3))
+
+
+def test_bad_features():
+    x = groups([5, 5])
+    with pytest.raises(ValueError, match="NaN"):
+        PIKMeans(2).fit(np.where(x == x[0, 0], np.nan, x))
+    with pytest.raises(StudyError, match="row 3 of the features holds NaN"):
+        broken = torch.from_numpy(x.copy())
+        broken[3, 0] = torch.nan
+        PIKMeans(2).fit(broken)
+    with pytest.raises(StudyError, match="row 0 has length 3, but rows must be finite unit"):
+        PIKMeans(2, normalise=False).fit(3 * x)
+    with pytest.raises(StudyError, match="only 2 of 10 samples differ"):
+        PIKMeans(3).fit(np.repeat(np.eye(2), 5, axis=0))
+    with pytest.raises(StudyError, match="made from other data"):
+        PIKMeans(2).fit(x, gram_matrix=gram(x[:4]))
+    with pytest.raises(StudyError, match="floating-point"):
+        PIKMeans(2).fit(torch.ones(4, 2, dtype=torch.int64))
+
+
+def test_distance_of_equal_orthogonal_and_opposite():
+    found = distances(np.array([1.0, 0.0, -1.0]))
+    assert found[0] == 0
+    assert found[1] == pytest.approx(np.log(2))
+    assert np.isfinite(found[2])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_cut_off_at_every_iteration(monkeypatch):
+    """Also just after the tolerance was taken away, which patience 1 makes happen early."""
+    monkeypatch.setattr("esiamfc_lib.clustering.size_control.PATIENCE", 1)
+    x = groups([200, 60, 25, 15], noise=0.6)
+    for most in range(1, 45):
+        fitted = PIKMeans(4, max_iter=most, random_state=0, n_init=1, tol_balance=0.1).fit(x)
+        assert 67 <= fitted.sizes_.min() <= fitted.sizes_.max() <= 83
+        assert np.isfinite(fitted.loss_)

@@ -1,0 +1,251 @@
+"""Engines against the fp32 network; int8 rounding against its parts; the int8 file's faults."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.deploy import engines, quantise
+from esiamfc_lib.deploy.int8 import max_pool
+from esiamfc_lib.deploy.quantise import Quantised, beside, quantised
+from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.networks.correlation import correlation, cross_correlation
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.tracking import engine
+from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from esiamfc_lib.tracking.spec import TrackerSpec
+
+WIDTH = 0.125
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Smooth texture, six crops."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(0, 256, (6, 3, 24, 24), generator=generator).float()
+    fine = nn.functional.interpolate(coarse, (255, 255), mode="bilinear")
+    return fine.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return ESiamFC(2, WIDTH, seed=3)
+
+
+@pytest.fixture(scope="module")
+def int8(ensemble, crops):
+    return quantised(ensemble, crops)
+
+
+def features(chosen: engine.Engine, crops: np.ndarray) -> torch.Tensor:
+    with torch.inference_mode():
+        stem = chosen.stem(chosen.images(crops))
+        return torch.cat([chosen.branch(j, stem).float() for j in range(chosen.k)], 1)
+
+
+def distance(a, b) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize(
+    "backend, precision, tolerance",
+    [
+        ("torch", "bf16", 0.02),
+        ("torch", "int8", 0.06),
+        ("onnxruntime", "fp32", 1e-4),
+        ("onnxruntime", "int8", 0.06),
+    ],
+)
+def test_every_engine_has_the_features_of_the_network(
+    ensemble, int8, crops, backend, precision, tolerance
+):
+    exact = features(engines.make(ensemble), crops[:3])
+    ours = features(engines.make(ensemble, "cpu", precision, backend, int8), crops[:3])
+    assert ours.shape == exact.shape == (3, 2 * 32, 22, 22)
+    assert 0 < distance(ours, exact) < tolerance
+
+
+def test_two_runtimes_agree_on_the_int8_network(ensemble, int8, crops):
+    """The same whole numbers in both: what differs is the last rounding."""
+    ours = features(engines.make(ensemble, "cpu", "int8", "torch", int8), crops[:2])
+    theirs = features(engines.make(ensemble, "cpu", "int8", "onnxruntime", int8), crops[:2])
+    assert distance(ours, theirs) < 0.01
+
+
+def test_any_size_of_search_region(ensemble, int8, crops):
+    exact, ours = engines.make(ensemble), engines.make(ensemble, "cpu", "int8", "torch", int8)
+    for side in (127, 159, 239):
+        part = np.ascontiguousarray(crops[:2, :side, :side])
+        assert distance(features(ours, part), features(exact, part)) < 0.08
+
+
+@pytest.mark.parametrize("side", [3, 4, 57, 123])
+def test_pooling_of_whole_numbers(side):
+    generator = torch.Generator().manual_seed(side)
+    x = torch.randint(0, 256, (2, side, side, 8), dtype=torch.uint8, generator=generator)
+    x = x.permute(0, 3, 1, 2)
+    expected = nn.functional.max_pool2d(x.float(), 3, 2)
+    torch.testing.assert_close(max_pool(x).float(), expected, rtol=0, atol=0)
+
+
+def test_bf16_correlation_is_the_exact_one_rounded():
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(1, 64, 6, 6, generator=generator)
+    x = torch.randn(3, 64, 22, 22, generator=generator).to(memory_format=torch.channels_last)
+    exact = cross_correlation(z, x)
+    torch.testing.assert_close(correlation(z, x), exact, rtol=0, atol=0)
+    assert correlation(z, x.bfloat16()).dtype == torch.float32
+    assert distance(correlation(z, x.bfloat16()), exact) < 0.01
+
+
+def test_rounding_keeps_the_output_where_the_nearest_does_not():
+    """Inputs that move together: single weights may be off as long as their sum is right."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(16, 8, 3, groups=2)
+    x = torch.rand(4, 1, 20, 20) * torch.rand(16, 1, 1) + 0.05 * torch.rand(4, 16, 20, 20)
+    scale = channel_scales(layer.weight) * 8  # coarse steps: 4 bits
+    with torch.no_grad():
+        exact = nn.functional.conv2d(x, layer.weight, groups=2)
+        nearest = (layer.weight / scale[:, None, None, None]).round()
+        ours = rounded(layer.weight, scale, second_moments(layer, x)).float()
+        errors = [
+            distance(nn.functional.conv2d(x, q * scale[:, None, None, None], groups=2), exact)
+            for q in (nearest, ours)
+        ]
+    assert errors[1] < errors[0] / 3
+
+
+def test_a_fine_tuned_branch_survives_int8(ensemble, crops):
+    """A change below half a step: nearest rounding would undo it altogether."""
+    base = SiamFC(WIDTH, seed=1)
+    with torch.no_grad():
+        for layer in (m for m in base.modules() if isinstance(m, nn.Conv2d)):
+            scale = channel_scales(layer.weight)[:, None, None, None]
+            layer.weight.copy_((layer.weight / scale).round() * scale)
+        tuned = SiamFC(WIDTH)
+        tuned.load_state_dict(base.state_dict())
+        conv = tuned.branch.layers[0]
+        conv.weight += 0.2 * channel_scales(conv.weight)[:, None, None, None]
+    before, after = (features(engines.make(model), crops[:2]) for model in (base, tuned))
+    ours = features(engines.make(tuned, "cpu", "int8", "torch", quantised(tuned, crops)), crops[:2])
+    assert distance(ours, after) < distance(before, after) / 3
+
+
+def test_the_file_holds_the_int8_network(ensemble, int8, crops, tmp_path):
+    path = beside(tmp_path / "esiamfc.safetensors")
+    assert path.name == "esiamfc.int8.safetensors"
+    int8.save(path)
+    first = path.read_bytes()
+    again = Quantised.load(path, ensemble)
+    assert again.digest == int8.digest
+    assert (again.crops, again.count) == (int8.crops, len(crops))
+    again.save(path)
+    assert path.read_bytes() == first
+    with pytest.raises(StudyError, match="other weights"):
+        Quantised.load(path, ESiamFC(2, WIDTH, seed=4))
+    path.write_bytes(first[: len(first) // 2])
+    with pytest.raises(StudyError, match="no int8 network"):
+        Quantised.load(path, ensemble)
+    damaged = bytearray(first)
+    damaged[-9] ^= 1
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(StudyError, match="do not match the digest"):
+        Quantised.load(path, ensemble)
+    with pytest.raises(StudyError, match="esiamfc quantise"):
+        Quantised.load(tmp_path / "none.safetensors", ensemble)
+
+
+def test_crops_decide_the_steps_and_equal_crops_the_bytes(ensemble, int8, crops):
+    assert quantised(ensemble, crops).digest == int8.digest
+    assert quantised(ensemble, crops[:3]).digest != int8.digest
+    with pytest.raises(StudyError, match="uint8 crops"):
+        quantised(ensemble, crops.astype(np.float32))
+    with pytest.raises(StudyError, match="all 0, or not finite"):
+        broken = SiamFC(WIDTH)
+        nn.init.constant_(broken.stem.layers[1].weight, 0.0)
+        quantised(broken, crops[:1])
+
+
+def test_engines_that_do_not_exist(ensemble, int8):
+    for faulty, match in (
+        ({"precision": "fp16"}, "precision is one of"),
+        ({"backend": "tvm"}, "backend is one of"),
+        ({"precision": "int8"}, "int8 form"),
+        ({"backend": "onnxruntime", "precision": "bf16"}, "not in bf16"),
+        ({"precision": "int8", "int8": int8.of_branch(0)}, "1 branches, the network 2"),
+        ({"device": "cuda", "backend": "onnxruntime"}, "runs on the CPU"),
+    ):
+        with pytest.raises(StudyError, match=match):
+            engines.make(ensemble, **faulty)
+
+
+def test_auto_says_why(monkeypatch):
+    from esiamfc_lib.runtime import devices
+
+    monkeypatch.setattr(devices, "cpu_flags", lambda: {"avx512_vnni", "avx512_bf16"})
+    assert engines.choose("auto", "auto", "cpu", True)[:2] == ("torch", "int8")
+    assert "avx512_vnni" in engines.choose("auto", "auto", "cpu", True)[2]
+    assert engines.choose("torch", "auto", "cpu", False)[1] == "bf16"
+    assert engines.choose("onnxruntime", "auto", "cpu", False)[1] == "fp32"
+    monkeypatch.setattr(devices, "cpu_flags", set)
+    assert engines.choose("auto", "auto", "cpu", True)[1] == "fp32"
+    assert engines.choose("torch", "bf16", "cpu", True) == ("torch", "bf16", "as asked for")
+
+
+def test_a_spec_depends_on_all_that_moves_boxes(ensemble, int8, tmp_path):
+    weights = tmp_path / "esiamfc.safetensors"
+    checkpoints.save(weights, ensemble)
+    int8.save(beside(weights))
+    common = {"name": "x", "kind": "ensemble", "weights": str(weights)}
+    local = TrackingParameters(local_scales=5)
+    changes = [{}, {"precision": "int8"}, {"precision": "bf16"}, {"backend": "onnxruntime"},
+               {"top": 1}, {"threshold": 0.4}, {"tracking": local}]  # fmt: skip
+    identities = [str(TrackerSpec(**common, **change).identity()) for change in changes]
+    assert len(set(identities)) == len(changes)
+    tracker = TrackerSpec(**common, precision="int8").build()
+    assert isinstance(tracker, ESiamFCTracker)
+    other = tmp_path / "other.safetensors"
+    quantised(ensemble, np.full((1, 255, 255, 3), 99, np.uint8)).save(other)
+    changed = TrackerSpec(**common, precision="int8", int8=str(other))
+    assert str(changed.identity()) not in identities
+
+
+def test_int8_tracks_as_fp32_does(crops):
+    model = SiamFC(WIDTH, seed=1)
+    box = np.array([110.0, 100, 40, 30])
+    trackers = [
+        SiamFCTracker(model),
+        SiamFCTracker(model, precision="int8", int8=quantised(model, crops)),
+    ]
+    boxes = []
+    for tracker in trackers:
+        tracker.init(crops[0], box)
+        boxes.append([tracker.update(np.roll(crops[0], (i, 2 * i), (0, 1))) for i in (1, 2, 3)])
+    np.testing.assert_allclose(boxes[1], boxes[0], atol=2.0)
+
+
+def test_training_crops_are_of_the_training_split():
+    class Store:
+        path = "x"
+
+        def __init__(self, splits):
+            import pandas as pd
+
+            self.tracks = pd.DataFrame({"split": splits})
+
+        def frames(self, track):
+            return np.arange(3)
+
+        def read(self, track, i):
+            return np.full((255, 255, 3), 10 * track + i, np.uint8)
+
+    crops = quantise.training_crops(Store(["val", "train", "val", "train"]), 5)
+    assert set(crops[:, 0, 0, 0] // 10) == {1, 3}
+    assert len(np.unique(crops[:, 0, 0, 0])) == 5
+    with pytest.raises(StudyError, match="no training videos"):
+        quantise.training_crops(Store(["val"]), 5)

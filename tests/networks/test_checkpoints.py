@@ -1,0 +1,314 @@
+"""Model files: round trips, digests, damage; conversion of published networks."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints, published
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.runtime import files
+
+LAYERS = {
+    "conv1": (3, 96, 11, 2, 1),
+    "conv2": (96, 256, 5, 1, 2),
+    "conv3": (256, 384, 3, 1, 1),
+    "conv4": (384, 384, 3, 1, 2),
+    "conv5": (384, 256, 3, 1, 2),
+}
+
+
+def images(n, size, seed=0):
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 255
+
+
+def published_layers(eps=1e-5):
+    """The published network as one sequence of layers, the way public code writes it down."""
+    torch.manual_seed(0)
+    layers = []
+    for name, (inputs, outputs, kernel, stride, groups) in LAYERS.items():
+        layers.append(nn.Conv2d(inputs, outputs, kernel, stride, groups=groups))
+        if name != "conv5":
+            norm = nn.BatchNorm2d(outputs, eps=eps)
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+            norm.weight.data.uniform_(0.5, 2)
+            norm.bias.data.normal_()
+            layers += [norm, nn.ReLU()]
+        if name in ("conv1", "conv2"):
+            layers.append(nn.MaxPool2d(3, 2))
+    return nn.Sequential(*layers).eval()
+
+
+def reference_response(net, exemplar, search, scale, bias):
+    with torch.no_grad():
+        return F.conv2d(net(search), net(exemplar))[:, 0] * scale + bias
+
+
+def assert_same_function(model, net, scale, bias):
+    exemplar, search = images(1, 127), images(1, 255, seed=1)
+    with torch.no_grad():
+        ours = model(exemplar, search)
+    theirs = reference_response(net, exemplar, search, scale, bias)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+
+
+def test_round_trip_keeps_every_bit_and_the_header(tmp_path):
+    model = ESiamFC(3, 0.125, seed=2)
+    model.weights.temperature = 0.5
+    path = tmp_path / "model.safetensors"
+    digest = checkpoints.save(path, model, training={"lr": 0.01}, data="abc")
+    loaded, about = checkpoints.load(path)
+    assert all(torch.equal(t, loaded.state_dict()[n]) for n, t in model.state_dict().items())
+    assert not loaded.training and loaded.weights.temperature == 0.5
+    assert about["digest"] == digest == checkpoints.digest(model.state_dict())
+    assert about["training"] == {"lr": 0.01} and about["data"] == "abc"
+    assert (about["network"], about["k"], about["width"]) == ("esiamfc", 3, 0.125)
+    first = path.read_bytes()
+    checkpoints.save(path, model, training={"lr": 0.01}, data="abc")
+    assert path.read_bytes() == first
+
+
+def test_digest_depends_on_names_and_values_not_on_memory_layout():
+    state = {"a": torch.arange(24.0).reshape(1, 2, 3, 4)}
+    same = {"a": state["a"].to(memory_format=torch.channels_last)}
+    assert checkpoints.digest(state) == checkpoints.digest(same)
+    assert checkpoints.digest(state) != checkpoints.digest({"b": state["a"]})
+    assert checkpoints.digest(state) != checkpoints.digest({"a": state["a"] + 1})
+
+
+def test_unreadable_files_are_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(StudyError, match="no such file"):
+        checkpoints.load(path)
+    path.write_bytes(b"not a model")
+    with pytest.raises(StudyError, match="not a safetensors file"):
+        checkpoints.load(path)
+    checkpoints.save(path, SiamFC(0.125))
+    with pytest.raises(StudyError, match="holds a SiamFC, not a ESiamFC"):
+        published.load_esiamfc(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StudyError, match="do not match the digest"):
+        checkpoints.load(path)
+    path.write_bytes(data[:-100])
+    with pytest.raises(StudyError, match="not a safetensors file"):
+        checkpoints.load(path)
+
+
+def test_state_files_refuse_code(tmp_path):
+    path = tmp_path / "state.pt"
+    torch.save({"evil": os.system}, path)
+    with pytest.raises(StudyError, match="cannot be read"):
+        checkpoints.load_state(path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(StudyError, match="cannot be read"):
+        checkpoints.load_state(path)
+    checkpoints.save_state(path, {"t": torch.ones(2), "n": [1, "a"]})
+    assert checkpoints.load_state(path)["n"] == [1, "a"]
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    files.write_atomically(path, lambda file: file.write(b"old"))
+
+    def fail(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_published_folded_network(shared):
+    path = shared / "real/weights/siamfc_2016-08-17_color_bnfolded.npz"
+    model = published.load_siamfc(path)
+    assert model.width == 1.0
+    norm = model.stem.layers[1]
+    values = torch.randn(2, 96, 5, 5)
+    torch.testing.assert_close(norm(values), values, rtol=1e-6, atol=1e-6)
+    with np.load(path, allow_pickle=False) as arrays:
+
+        def features(x):
+            for i, (_, _, _, stride, groups) in enumerate(LAYERS.values(), 1):
+                weight = torch.from_numpy(arrays[f"conv{i}.weight"])
+                bias = torch.from_numpy(arrays[f"conv{i}.bias"])
+                x = F.conv2d(x, weight, bias, stride, groups=groups)
+                x = torch.relu(x) if i < 5 else x
+                x = F.max_pool2d(x, 3, 2) if i < 3 else x
+            return x
+
+        assert_same_function(model, features, 0.001, -2.148)
+
+
+def numbered(net, prefix="features"):
+    return {f"{prefix}.{n}": t for n, t in net.state_dict().items()}
+
+
+def blocks(net):
+    place = {
+        0: "conv1.0",
+        1: "conv1.1",
+        4: "conv2.0",
+        5: "conv2.1",
+        8: "conv3.0",
+        9: "conv3.1",
+        11: "conv4.0",
+        12: "conv4.1",
+        14: "conv5.0",
+    }
+    return {
+        f"backbone.{place[int(n.split('.')[0])]}.{n.split('.', 1)[1]}": t
+        for n, t in net.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("naming", ["numbered", "blocks", "adjusted", "wrapped", "branch"])
+def test_public_pytorch_namings(tmp_path, naming):
+    net, scale, bias = published_layers(eps=1e-6 if naming == "blocks" else 1e-5), 0.001, 0.0
+    state = numbered(net)
+    if naming == "blocks":
+        state = blocks(net)
+    elif naming == "adjusted":
+        scale, bias = 0.002, -1.0
+        state = numbered(net, "feat_extraction") | {
+            "adjust.weight": torch.full((1, 1, 1, 1), scale),
+            "adjust.bias": torch.tensor([bias]),
+        }
+    else:
+        bias = 0.5
+        state |= {"corr_bias": torch.tensor([bias])}
+    if naming == "wrapped":
+        state = {"epoch": 3, "state_dict": {f"module.{n}": t for n, t in state.items()}}
+    elif naming == "branch":
+        state = {_reference_name(n): t for n, t in state.items()}
+    torch.save(state, tmp_path / "net.pth")
+    assert_same_function(published.load_siamfc(tmp_path / "net.pth"), net, scale, bias)
+
+
+def _reference_name(name):
+    parts = name.split(".")
+    if parts[0] != "features":
+        return name
+    number = int(parts[1])
+    place = f"feature1.{number}" if number < 8 else f"feature2.{number - 8}"
+    return f"{place}.{parts[2]}"
+
+
+def test_reference_ensemble(tmp_path):
+    net = published_layers()
+    weights = ESiamFC(2).weights
+    state = {}
+    for name, value in numbered(net).items():
+        own = _reference_name(name)
+        if own.startswith("feature1"):
+            state[f"stem.{own}"] = value
+        else:
+            state |= {f"branch{j}.{own}": value for j in (1, 2)}
+    state |= {"corr_bias1": torch.tensor([1.0]), "corr_bias2": torch.tensor([2.0])}
+    for name, value in weights.state_dict().items():
+        state[
+            "cluster_weight."
+            + name.replace("layers", "cluster_weight").replace("linear", "linear.0")
+        ] = value
+    torch.save(state, tmp_path / "ensemble.pth")
+    model = published.load_esiamfc(tmp_path / "ensemble.pth")
+    assert model.k == 2
+    assert [b.bias.item() for b in model.branches] == [1.0, 2.0]
+    assert_same_function(model.base_tracker(0), net, 0.001, 1.0)
+    assert torch.equal(model.weights.linear.weight, weights.linear.weight)
+
+
+@pytest.mark.parametrize("prefix", ["", "br_"])
+def test_matconvnet(tmp_path, prefix):
+    net, params = published_layers(eps=0.0), []
+
+    def add(name, value):
+        params.append((name, np.asarray(value, np.float32)))
+
+    for i, place in enumerate((0, 4, 8, 11, 14), 1):
+        add(f"{prefix}conv{i}f", net[place].weight.detach().permute(2, 3, 1, 0))
+        add(f"{prefix}conv{i}b", net[place].bias.detach()[:, None])
+        if i < 5:
+            norm = net[place + 1]
+            add(f"{prefix}bn{i}m", norm.weight.detach()[:, None])
+            add(f"{prefix}bn{i}b", norm.bias.detach()[:, None])
+            add(f"{prefix}bn{i}x", torch.stack([norm.running_mean, norm.running_var.sqrt()], 1))
+    if prefix:  # scale and bias of the response as a BatchNorm, as in the authors' later networks
+        add("fin_adjust_bnm", [[3.0]])
+        add("fin_adjust_bnb", [[-4.0]])
+        add("fin_adjust_bnx", [[100.0, 2000.0]])
+        scale, bias = 3 / 2000, -4 - 100 * 3 / 2000
+    else:
+        add("adjust_f", [[0.001]])
+        add("adjust_b", [[-2.0]])
+        scale, bias = 0.001, -2.0
+    table = np.array([tuple(p) for p in params], dtype=[("name", object), ("value", object)])
+    scipy.io.savemat(tmp_path / "net.mat", {"net": {"params": table.reshape(1, -1)}})
+    assert_same_function(published.load_siamfc(tmp_path / "net.mat"), net, scale, bias)
+
+
+def test_calibrated_norms_keep_the_function_and_survive_training_mode():
+    model = SiamFC(0.125, seed=1).eval()
+    with torch.no_grad():  # as if BatchNorm had been folded in: scales that it does not undo
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.mul_(0.5)
+                layer.bias.normal_(generator=torch.Generator().manual_seed(0))
+    pairs = [(images(8, 127, seed=i), images(8, 255, seed=100 + i)) for i in range(2)]
+    assert published.has_identity_norms(model)
+    with torch.no_grad():
+        before = model(*pairs[0])
+        published.calibrate_norms(model, [image for pair in pairs for image in pair])
+        assert not published.has_identity_norms(model)
+        after = model(*pairs[0])
+        torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3 * before.abs().max().item())
+        norm = model.stem.layers[1]
+        inputs = model.stem.layers[0](torch.cat([p[1] for p in pairs]))
+        # The search images hold four fifths of all positions.
+        torch.testing.assert_close(norm.running_var, inputs.var((0, 2, 3)), rtol=0.05, atol=0.05)
+        trained = model.train()(*pairs[1])
+        reference = model.eval()(*pairs[1])
+    spread = reference.std().item()
+    assert (trained - reference).abs().mean().item() < 0.5 * spread
+
+
+def test_conversion_names_what_is_wrong(tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save({"features.0.weight": torch.zeros(96, 3, 11, 11)}, path)
+    with pytest.raises(StudyError, match="conv1 or conv5 is missing"):
+        published.read_published(path)
+    state = numbered(published_layers())
+    del state["features.4.bias"]
+    torch.save(state, path)
+    with pytest.raises(StudyError, match=r"lacks stem\.layers\.4\.bias"):
+        published.read_published(path)
+    other = tmp_path / "net.onnx"
+    other.write_bytes(b"")
+    with pytest.raises(StudyError, match=r"unknown kind of network file '\.onnx'"):
+        published.read_published(other)
+    np.savez(tmp_path / "net.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(StudyError, match="plain arrays"):
+        published.read_published(tmp_path / "net.npz")
+    scipy.io.savemat(tmp_path / "net.mat", {"x": 1})
+    with pytest.raises(StudyError, match="no MatConvNet network"):
+        published.read_published(tmp_path / "net.mat")
+
+
+def test_header_is_readable_without_this_project(tmp_path):
+    path = tmp_path / "model.safetensors"
+    checkpoints.save(path, SiamFC(0.125))
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    plain = json.loads(path.read_bytes()[8 : 8 + size])
+    assert json.loads(plain["__metadata__"]["esiamfc"])["network"] == "siamfc"
+    assert checkpoints.header(path)["network"] == "siamfc"
