@@ -1,4 +1,4 @@
-"""The chain: doit walks the graph of stages, papermill runs their notebooks.
+"""The chain: the graph of stages is walked in order, papermill runs their notebooks.
 
 A stage counts as done only when this module says so, last of all: papermill's call has returned,
 no cell failed, the kernel lived, and the declared files are there.
@@ -11,16 +11,13 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TextIO
-
-from doit.api import run_tasks
-from doit.cmd_base import TaskLoader2
-from doit.reporter import ZeroReporter
-from doit.task import Task
 
 from esiamfc_lib.artefacts import STORE
 from esiamfc_lib.chain.arms import link, write_manifest
@@ -133,51 +130,46 @@ class Chain:
         return 0
 
     def _walk(self) -> None:
-        """Let doit call ``execute`` for every stage that is not up to date, in order."""
-        reporter = Failures()
-        config = {
-            "reporter": reporter,
-            # doit's own notes; what is up to date is decided by the records beside the stages
-            "dep_file": str(self.profile.run / ".doit.db"),
-            "backend": "sqlite3",
-            # threads, also for one job: the main thread stays free to take an interrupt
-            "num_process": self.jobs,
-            "par_type": "thread",
-        }
-        run_tasks(Loader(self._tasks(), config), dict.fromkeys(self.selected))
-        self.failures += reporter.messages
+        """Run every stage that is not up to date after those that it needs, ``jobs`` at a time.
 
-    def _tasks(self) -> list[Task]:
-        return [
-            Task(
-                name,
-                actions=[(self.execute, [name])],
-                uptodate=[(self.up_to_date, [name])],
-                task_dep=[need for need in self.stages[name].needs if need in self.selected],
-                io={"capture": False},
-            )
-            for name in self.selected
-        ]
+        After a failure no further stage is started; those that run come to their end.
+        """
+        order = TopologicalSorter({name: self.selected_needs(name) for name in self.selected})
+        order.prepare()
+        ready: list[str] = []
+        running: dict[Future[bool], str] = {}
+        # threads, also for one job: the main thread stays free to take an interrupt
+        with ThreadPoolExecutor(self.jobs) as pool:
+            while order.is_active() and not self.failures:
+                ready = sorted([*ready, *order.get_ready()], key=self.selected.index)
+                while ready and len(running) < self.jobs:
+                    name = ready.pop(0)
+                    running[pool.submit(self._visit, name)] = name
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    name = running.pop(future)
+                    if future.result():
+                        order.done(name)
 
-    def up_to_date(self, name: str) -> bool:
-        """Asked by doit when all that the stage needs has been done."""
-        if name in self.forced:
-            return False
-        try:
-            return not reasons(self.stages[name])
-        except StudyError:
-            return False  # the run will say what is missing
+    def selected_needs(self, name: str) -> list[str]:
+        """The stages of this call that must be done before stage ``name``."""
+        return [need for need in self.stages[name].needs if need in self.selected]
 
-    def execute(self, name: str) -> bool:
-        """Run one stage; called by doit. A fault is kept in ``failures``."""
+    def _visit(self, name: str) -> bool:
+        """Run a stage unless it is up to date; whether it is done. A fault is kept."""
         stage = self.stages[name]
         try:
             why = ["--force"] if name in self.forced else reasons(stage)
+            if not why:
+                return True
             self.display.say(f"{name}: {'; '.join(why)}")
             took = self._run_stage(stage)
         except StudyError as error:
             executed = f" (see {stage.executed})" if stage.executed.is_file() else ""
             self.failures.append(f"stage {name} failed: {error}{executed}")
+            return False
+        except OSError as error:  # a full disk, a folder that is not writable
+            self.failures.append(f"stage {name} failed: {error.filename}: {error.strerror}")
             return False
         self.display.say(f"{name}: done in {duration(took)}")
         self.ran.append(name)
@@ -269,35 +261,6 @@ class Chain:
         if self.jobs > 1:
             variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
         return variables
-
-
-class Loader(TaskLoader2):
-    """Hands tasks and configuration to doit."""
-
-    def __init__(self, tasks: list[Task], config: dict):
-        super().__init__()
-        self._tasks, self._config = tasks, config
-
-    def load_doit_config(self) -> dict:
-        return self._config
-
-    def load_tasks(self, cmd, pos_args) -> list[Task]:
-        return self._tasks
-
-
-class Failures(ZeroReporter):
-    """Silent but for what is a fault of this program: an exception other than StudyError."""
-
-    def __init__(self):
-        super().__init__(None, {})
-        self.messages: list[str] = []
-
-    def add_failure(self, task, fail) -> None:
-        if fail.traceback:
-            self.messages.append(f"stage {task.name} failed: {fail.get_msg()}")
-
-    def runtime_error(self, msg) -> None:
-        self.messages.append(msg)
 
 
 @contextmanager

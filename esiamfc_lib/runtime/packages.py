@@ -15,7 +15,6 @@ PACKAGES = (
     "got10k",
     "lightning-fabric",
     "papermill",
-    "doit",
 )
 
 
