@@ -1,0 +1,37 @@
+"""Files: whole or not at all, and their digests."""
+
+import hashlib
+
+import pytest
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import file_digest, write_atomically
+
+
+def test_file_digest_is_sha256(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    assert file_digest(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(StudyError, match=r"no such file: .*absent"):
+        file_digest(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "content", ["text é", "text é".encode(), lambda f: f.write("text é".encode())]
+)
+def test_texts_bytes_and_functions_are_written(tmp_path, content):
+    file = tmp_path / "made" / "on the way" / "f"
+    write_atomically(file, content)
+    assert file.read_text(encoding="utf-8") == "text é"
+    assert [path.name for path in file.parent.iterdir()] == ["f"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    write_atomically(tmp_path / "f", "old")
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "f", fail)
+    assert (tmp_path / "f").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
