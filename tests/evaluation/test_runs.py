@@ -132,11 +132,11 @@ def test_two_workers_write_the_same_bytes(done, data, weights, tmp_path):
 
 KILLED = """
 import sys
-from esiamfc_lib import evaluation
-from esiamfc_lib.specs import specs
+from esiamfc_lib.evaluation.runs import evaluate
+from esiamfc_lib.tracking.spec import tracker_specs
 weights, root, out = sys.argv[1:]
-trackers = specs(["branches", "uniform", "oracle"], esiamfc=weights)
-evaluation.evaluate(trackers, "otb2015", root, out)
+trackers = tracker_specs(["branches", "uniform", "oracle"], esiamfc=weights)
+evaluate(trackers, "otb2015", root, out)
 """
 
 
@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(data, weights, tmp_path
     while run.poll() is None and not list(killed.glob("keys/*/*.json")):
         time.sleep(0.005)
     run.send_signal(signal.SIGKILL)
-    run.wait()
+    assert run.wait() == -signal.SIGKILL
     kept = {file: file.stat().st_mtime_ns for file in killed.glob("keys/*/*.json")}
     assert 0 < len(kept) < 9
     runs.evaluate(trackers, "otb2015", data.otb, killed)

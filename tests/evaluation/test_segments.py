@@ -7,8 +7,7 @@ import pytest
 from esiamfc_lib.data import geometry, vid
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.evaluation import metrics, segments
-from esiamfc_lib.evaluation import runs as evaluation
+from esiamfc_lib.evaluation import metrics, runs, segments
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
@@ -187,10 +186,10 @@ def test_the_tracker_starts_from_the_perturbed_box_and_is_scored_from_the_next_f
 
 def test_the_oracle_is_the_best_branch_of_every_segment(done):
     _, scores = done
-    runs = scores.pivot(
+    wide = scores.pivot(
         index=["sequence", "start", "direction"], columns="tracker", values="success"
     )
-    np.testing.assert_array_equal(runs["Oracle"], runs[["Branch 0", "Branch 1"]].max(axis=1))
+    np.testing.assert_array_equal(wide["Oracle"], wide[["Branch 0", "Branch 1"]].max(axis=1))
 
 
 def content(out) -> dict[str, bytes]:
@@ -210,8 +209,8 @@ def test_runs_that_are_there_are_kept_and_another_seed_runs_anew(
     one = [trackers[1]]
     segments.evaluate_segments(one, "otb2015", data.otb, tmp_path, **PLAN)
     tracked = []
-    original = evaluation._track
-    monkeypatch.setattr(evaluation, "_track", lambda *job: tracked.append(job) or original(*job))
+    original = runs._track
+    monkeypatch.setattr(runs, "_track", lambda *job: tracked.append(job) or original(*job))
     segments.evaluate_segments(one, "otb2015", data.otb, tmp_path, **PLAN)
     assert not tracked
     next((tmp_path / "boxes").rglob("*.txt")).unlink()
