@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from esiamfc_lib.artefacts import Artefacts
 from esiamfc_lib.errors import StudyError
 
 Count = Annotated[int, Field(ge=1)]
@@ -143,6 +144,11 @@ class StageParameters(Parameters):
     def run(self) -> Path:
         """The profile's working folder, absolute."""
         return resolve(self.run_dir)
+
+    @property
+    def artefacts(self) -> Artefacts:
+        """Where the notebooks' files lie in the working folder."""
+        return Artefacts(self.run)
 
     @property
     def folder(self) -> Path:

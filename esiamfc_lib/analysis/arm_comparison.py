@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from esiamfc_lib.analysis import intervals
-from esiamfc_lib.artefacts import FOLDER, MAIN, read_manifest
+from esiamfc_lib.artefacts import MAIN, Artefacts
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
 from esiamfc_lib.tracking.spec import TITLES, TrackerSpec, tracker_specs
@@ -53,34 +53,34 @@ def trackers(
         StudyError: a model file is missing or damaged; no such arm.
     """
     fusions, of_arms = list(fusions), list(of_arms)
-    manifest = read_manifest(run)
+    study = Artefacts(run)
+    manifest = study.arms()
     wanted = {MAIN, *(manifest if arms is None else arms)}
     if unknown := wanted - {MAIN, *manifest}:
         raise StudyError(f"{run}: there is no arm {', '.join(sorted(unknown))}")
-    found = _of_arm(run, "", ["siamfc", *fusions], run, options)
+    found = _of_arm(study, "", ["siamfc", *fusions], study, options)
     for name, facts in manifest.items():
         if name == MAIN or not (facts["test"] or validation):
             continue
         if (facts["repeats"] or name) not in wanted:
             continue
-        folder, prefix = run / FOLDER / name, f"{name} "
+        arm, prefix = study.arm(name), f"{name} "
         if facts["clusters"] == 1:
-            branch = folder / "branches/0/branch.safetensors"
-            found += tracker_specs(["siamfc"], siamfc=branch, prefix=prefix, **options)
+            found += tracker_specs(["siamfc"], siamfc=arm.branch(0), prefix=prefix, **options)
             continue
         chance = facts["membership"] == CHECKPOINTS and not facts["repeats"]
         beside = ["oracle"] if "oracle" in fusions and chance else []
         names = dict.fromkeys([*of_arms, *beside])
-        found += _of_arm(folder, prefix, list(names), run, options)
+        found += _of_arm(arm, prefix, list(names), study, options)
     return found
 
 
-def _of_arm(folder: Path, prefix: str, names: list[str], run: Path, options: Mapping):
+def _of_arm(arm: Artefacts, prefix: str, names: list[str], study: Artefacts, options: Mapping):
     return tracker_specs(
         names,
-        siamfc=run / "baseline/siamfc.safetensors",
-        esiamfc=folder / "fusion/esiamfc.safetensors",
-        centroids=folder / "clustering/centres.npz",
+        siamfc=study.baseline,
+        esiamfc=arm.fusion,
+        centroids=arm.centres,
         prefix=prefix,
         **options,
     )
@@ -120,7 +120,7 @@ def compare_arms(
     scores = segments.evaluate_segments(
         chosen, benchmark, root, out, workers=workers, limit=limit, **(plan or {})
     )
-    return labelled(scores, read_manifest(run))
+    return labelled(scores, Artefacts(run).arms())
 
 
 def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
 
     Args:
         scores: of ``multistart``; names as given by ``trackers``.
-        facts: of ``arms.read_manifest``.
+        facts: of ``Artefacts.arms``.
 
     Raises:
         StudyError: the repeated arms have no seed in common.
@@ -214,7 +214,7 @@ def means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
 
     Args:
         scores: of ``evaluate``.
-        facts: of ``arms.read_manifest``.
+        facts: of ``Artefacts.arms``.
 
     Returns:
         ``benchmark, tracker, success, precision, seeds, clusters, method, membership, start,

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.artefacts import FOLDER, MAIN, MANIFEST
+from esiamfc_lib.artefacts import ARMS, MAIN, MANIFEST
 from esiamfc_lib.config import STAGES, StageParameters, TransferParameters
 from esiamfc_lib.errors import StudyError
 
@@ -121,8 +121,8 @@ def _stages(
             values["start"] = again
         run = values.get("run_dir", model.model_fields["run_dir"].default)
         values |= {
-            "run_dir": f"{run}/{FOLDER}/{name}",
-            "report_dir": f"{run}/{FOLDER}/{name}/reports",
+            "run_dir": f"{run}/{ARMS}/{name}",
+            "report_dir": f"{run}/{ARMS}/{name}/reports",
         }
         stages[model.stage] = model.validated(values, where=f"{where}: arms.{name}.{model.stage}")
     return stages

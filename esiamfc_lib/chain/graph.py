@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from esiamfc_lib.artefacts import (
+    ARMS,
     BASELINE,
     BRANCH,
     CENTRES,
     DATASET,
     FEATURES,
-    FOLDER,
     FUSION,
     MANIFEST,
     MEMBERSHIP,
@@ -129,7 +129,7 @@ class Stage:
         files = {
             name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
         }
-        if any(name.startswith(f"{FOLDER}/") for name in self.inputs):
+        if any(name.startswith(f"{ARMS}/") for name in self.inputs):
             files[MANIFEST] = self.parameters.run / MANIFEST
         for parameter in ("weights", "start"):
             weights = getattr(self.parameters, parameter, "")
@@ -235,7 +235,7 @@ class _Builder:
                 single = stages["clustering"].n_clusters == 1  # nothing to fuse
                 for name in (BRANCH.format(0),) if single else (CENTRES, FUSION):
                     maker = self.stage(other, name.partition("/")[0])
-                    inputs[f"{FOLDER}/{other}/{name}"] = maker
+                    inputs[f"{ARMS}/{other}/{name}"] = maker
         return inputs
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from esiamfc_lib import reports
 from esiamfc_lib.analysis import arm_comparison, intervals
-from esiamfc_lib.artefacts import FOLDER, MAIN, read_manifest
+from esiamfc_lib.artefacts import Artefacts
 from esiamfc_lib.chain.arms import branch_pairs
 from esiamfc_lib.chain.scaling import BUDGET, CLOSER, CONTROLS, SCORES, Grid, folder, profile
 from esiamfc_lib.clustering import membership
@@ -143,10 +143,10 @@ def partitions(grid: Grid, out: Path) -> pd.DataFrame:
     for videos, separation in _done(grid, out):
         run = folder(out, videos, separation)
         tracks = CropStore(run / "dataset/store").tracks.set_index("track")["family"]
-        for name, facts in read_manifest(run).items():
+        for name, facts in Artefacts(run).arms().items():
             if facts["clusters"] == 1 or facts["membership"] == "all":  # no split
                 continue
-            place = (run if name == MAIN else run / FOLDER / name) / "clustering"
+            place = Artefacts(run).arm(name).partition
             if not (place / membership.TABLE).is_file():  # of a larger grid, still to come
                 continue
             own = membership.load_partition(place)

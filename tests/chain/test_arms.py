@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_study import edit, make_project
 
-from esiamfc_lib.artefacts import MANIFEST, read_manifest
+from esiamfc_lib.artefacts import MANIFEST, Artefacts
 from esiamfc_lib.chain import notebook_run
 from esiamfc_lib.chain.arms import branch_pairs
 from esiamfc_lib.chain.fingerprint import code_cells
@@ -196,7 +196,7 @@ def test_dry_run_touches_nothing(project):
 def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
     run(only="dataset")
     folder = project / "data/tiny"
-    facts = read_manifest(folder)
+    facts = Artefacts(folder).arms()
     assert list(facts) == ["main", "all", "random", "seeds"]
     assert facts["all"]["pairs"] == 3 * 500
     assert facts["main"]["pairs"] == facts["random"]["pairs"] == 3 * 500 + 2 * 3 * 1200
@@ -204,10 +204,10 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
     profile = load_profile("tiny", ["branches.start=''"])
     assert branch_pairs(profile.stages, profile.arms) == 2 * 3 * 1200
     run("arms={}", "branches.start=''", only="dataset")
-    assert read_manifest(folder) == {}
+    assert Artefacts(folder).arms() == {}
     (folder / MANIFEST).write_text("{")
     with pytest.raises(StudyError, match="is damaged"):
-        read_manifest(folder)
+        Artefacts(folder).arms()
 
 
 def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
@@ -225,7 +225,7 @@ def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
     assert seeds["baseline"] == seeds["clustering"] == 0 and "baseline@again_s1" not in seeds
     assert {seeds[name] for name in seeds if "@again_s1" in name} == {1}
     run(f"arms={json.dumps(arms)}", only="dataset")
-    facts = read_manifest(project / "data/tiny")
+    facts = Artefacts(project / "data/tiny").arms()
     assert [name for name in facts if facts[name]["repeats"] == "main"] == ["again_s1", "again_s2"]
     assert facts["all_s1"]["repeats"] == "all" and facts["all"]["repeats"] == ""
 
