@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.vid import VID
 from esiamfc_lib.figures.style import _spread, style
 
@@ -88,8 +88,8 @@ def video_sheet(videos: VID, count: int = 6, frames: int = 6) -> Figure:
         )
         for row, name in zip(axes, names, strict=True):
             video = videos.read(name)
-            images = videos.frames(name)[0]
-            shown = [images[i] for i in _spread(len(images), frames)]
+            known = videos.frames(name)[0]
+            shown = [known[i] for i in _spread(len(known), frames)]
             for axis, frame in zip(row, shown, strict=False):
                 axis.imshow(images.read_image(videos.frame_path(name, frame)))
                 for index, track in enumerate(video.tracks):

@@ -5,7 +5,7 @@ from nbclient import NotebookClient
 
 CELL = """
 from matplotlib import pyplot as plt
-from esiamfc_lib.figures import style
+from esiamfc_lib.figures.style import style
 if True:
     with style():
         figure, axis = plt.subplots(figsize=(1, 1))
