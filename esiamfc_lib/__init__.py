@@ -15,7 +15,7 @@ The modules, in the order of the method; the ones in brackets are their parts:
   ``engine`` (``engine_int8``, ``engine_onnx``, ``quantisation``, ``rounding``), ``lockstep``
   (``batched``), ``benchmarks``, ``supervised``, ``metrics``, ``specs``, ``evaluation``,
   ``scoring``, ``multistart``, ``statistics`` (``pairing``), ``selection``, ``paper_table``,
-  ``frontier``, ``controls``, ``specialists``
+  ``controls``, ``specialists``
 - the scaling study: ``scaling`` (``scaling_report``)
 - figures: ``figures``, ``figures_clusters``, ``figures_tracking``, ``figures_specialists``,
   ``figures_scaling``

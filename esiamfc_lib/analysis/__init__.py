@@ -12,7 +12,6 @@ from esiamfc_lib.analysis.arm_comparison import (
     means,
     oracle_differences,
 )
-from esiamfc_lib.analysis.frontier import chosen_top
 from esiamfc_lib.analysis.intervals import hierarchical_differences, paired_differences, sentence
 from esiamfc_lib.analysis.published_numbers import published_table
 from esiamfc_lib.analysis.selection import selected_tracking
@@ -31,7 +30,6 @@ from esiamfc_lib.analysis.specialists import (
 __all__ = [
     "FUSIONS",
     "arm_differences",
-    "chosen_top",
     "compare_arms",
     "composition",
     "disagreement",

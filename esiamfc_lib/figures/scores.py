@@ -24,7 +24,6 @@ from esiamfc_lib.tracking.siamfc import SiamFCTracker
 TRUTH = "white"  # colour of the ground truth in pictures
 LINES = ("-", "--", ":", "-.")
 MARKS = "osD^vPX*<>"
-LEAST_SPAN = 0.05  # of an axis of success
 
 
 def looks(trackers: list[str]) -> dict[str, dict]:
@@ -246,31 +245,6 @@ def response_strip(tracker: SiamFCTracker, sequence: Sequence, count: int = 6) -
             axis.set_title(f"frame {i + 1}, peak {response.max():.3g}", fontsize=7, pad=2)
             axis.axis("off")
         figure.suptitle(f"{tracker.name} on {sequence.name}")
-    return figure
-
-
-def frontier(table: pd.DataFrame) -> Figure:
-    """Success against frames a second of an ensemble with fewer branches, a point for each cut.
-
-    Args:
-        table: of ``frontier.frontier``.
-    """
-    names = {"all": "all", "top": "{:.0f}", "threshold": "≥ {:g}"}
-    scales = np.where(table["local_scales"] > 0, "around the peak", "everywhere")
-    shown = table.assign(scales=scales)
-    with style():
-        figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-        sns.scatterplot(shown, x="fps", y="success", hue="cut", style="scales", s=60, ax=axis)
-        for _, point in shown.iterrows():
-            text = names[point["cut"]].format(point["value"])
-            place = point["fps"], point["success"]
-            axis.annotate(text, place, (4, 4), textcoords="offset points", fontsize=8)
-        # A few thousandths of AUC are no difference, and should not look like one.
-        middle = (table["success"].max() + table["success"].min()) / 2
-        half = max(np.ptp(table["success"]) / 2 * 1.1, LEAST_SPAN / 2)
-        axis.set(xlim=(0, 1.1 * table["fps"].max()), ylim=(middle - half, middle + half))
-        axis.set(xlabel="frames a second", ylabel="success AUC")
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 
