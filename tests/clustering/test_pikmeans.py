@@ -1,6 +1,7 @@
 """PIk-means: against reference runs, against solvers, by hand, and on bad input."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
 from esiamfc_lib.clustering.size_control import BalancedControl
 from esiamfc_lib.errors import StudyError
 
+HERE = Path(__file__).parent
 SETS = ("tiny", "tinysoft", "small", "soft")
 GOLDEN = [
     (s, *run)
@@ -51,12 +53,16 @@ def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("shares_gram", [False, True])
-@pytest.mark.parametrize(("name", "run", "kp", "ki", "most"), GOLDEN)
-def test_reference_runs(shared, name, run, kp, ki, most, shares_gram):
-    x = np.load(shared / "golden" / f"data_{name}.npz")["x"]
-    expected = np.load(shared / "golden" / f"{name}_{run}.npz")
+def golden(name, request):
+    """A file of the reference runs; the larger ones lie beside the repository."""
+    own = HERE / "golden" / f"{name}.npz"
+    path = own if own.is_file() else request.getfixturevalue("shared") / "golden" / own.name
+    with np.load(path) as file:
+        return dict(file)
+
+
+def fit_step_by_step(x, first, shares_gram, **settings):
+    """The estimator by the published rule, and (n, t) labels of its iterations."""
     steps = []
 
     class Recording(PIKMeans):
@@ -72,9 +78,60 @@ def test_reference_runs(shared, name, run, kp, ki, most, shares_gram):
             control.assign = recorded
             return control
 
-    fitted = Recording(6, kp=kp, ki=ki, stop="labels", max_iter=most, init=x[expected["init_idx0"]])
+    fitted = Recording(len(first), stop="labels", init=x[first], **settings)
     fitted.fit(x, gram_matrix=gram(x) if shares_gram else None)
-    assert np.array_equal(np.stack(steps, axis=1), expected["labels_hist0"])
+    return fitted, np.stack(steps, axis=1)
+
+
+def published(x, first, kp, ki, max_iter):
+    """PIk-means as published: per iteration labels, loss and control."""
+    x, k = x.astype(np.float64), len(first)
+    centres, mean = x[first], len(x) / k
+    error, integral, labels, steps = np.zeros(k), np.zeros(k), None, []
+    for _ in range(max_iter):
+        distance = -np.log((x @ centres.T + 1) / 2)
+        integral = integral + error
+        control = kp * error + ki * integral
+        before, labels = labels, np.argmin(distance + control, axis=1)
+        centres = np.stack([x[labels == j].mean(axis=0) for j in range(k)])
+        error = (np.bincount(labels, minlength=k) - mean) / mean
+        loss = (np.log((np.einsum("nd,nd->n", x, centres[labels]) + 1) / 2) ** 2).sum()
+        steps.append((labels, loss, control))
+        if np.array_equal(labels, before):
+            break
+    return steps
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("shares_gram", [False, True])
+@pytest.mark.parametrize("gains", [(0.0, 0.0), (0.005, 0.005), (0.05, 0.01)])
+@pytest.mark.parametrize("noise", [0.3, 0.8])
+def test_published_rule_is_the_published_loop(noise, gains, shares_gram):
+    """Labels, losses and control of every iteration."""
+    x = groups([90, 50, 30, 20, 10], d=12, noise=noise, seed=3).astype(np.float32)
+    first = np.array([5, 60, 110, 150, 195])
+    steps = published(x, first, *gains, 60)
+    assert len(steps) > 3
+    kp, ki = gains
+    fitted, labels = fit_step_by_step(x, first, shares_gram, kp=kp, ki=ki, max_iter=60)
+    assert fitted.n_iter_ == len(steps)
+    assert np.array_equal(labels, np.stack([step[0] for step in steps], axis=1))
+    np.testing.assert_allclose(fitted.history_["loss"], [step[1] for step in steps], rtol=1e-11)
+    controls = np.stack([step[2] for step in steps])
+    np.testing.assert_allclose(fitted.history_["control"], controls, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("shares_gram", [False, True])
+@pytest.mark.parametrize(("name", "run", "kp", "ki", "most"), GOLDEN)
+def test_reference_runs(request, name, run, kp, ki, most, shares_gram):
+    """Runs of the authors' MATLAB procedure (golden/README.md)."""
+    x = golden(f"data_{name}", request)["x"]
+    expected = golden(f"{name}_{run}", request)
+    fitted, labels = fit_step_by_step(
+        x, expected["init_idx0"], shares_gram, kp=kp, ki=ki, max_iter=most
+    )
+    assert np.array_equal(labels, expected["labels_hist0"])
     assert np.array_equal(fitted.labels_, expected["labels0"])
     assert np.array_equal(fitted.sizes_, expected["sizes"])
     losses = expected["accu_err"]
@@ -84,10 +141,10 @@ def test_reference_runs(shared, name, run, kp, ki, most, shares_gram):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_balanced_stop_on_reference_data(shared, name):
+def test_balanced_stop_on_reference_data(request, name):
     """Balanced, and within 2 % of size-constrained k-means by an exact solver from 10 starts."""
     constrained = pytest.importorskip("k_means_constrained").KMeansConstrained
-    x = np.load(shared / "golden" / f"data_{name}.npz")["x"]
+    x = golden(f"data_{name}", request)["x"]
     fitted = PIKMeans(6, random_state=0).fit(x)
     assert spread(fitted.sizes_) <= 1.05
     assert fitted.converged_
