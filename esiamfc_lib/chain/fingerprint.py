@@ -47,7 +47,8 @@ def fingerprint(
         files: name -> file that the stage reads.
 
     Returns:
-        ``notebook`` (digest), ``parameters``, ``modules`` and ``inputs`` (name -> digest).
+        ``notebook`` (digest), ``parameters``, ``modules``, ``computing`` (those of ``modules``
+        that can change a result) and ``inputs`` (name -> digest).
 
     Raises:
         StudyError: a file is missing or unreadable.
@@ -57,6 +58,7 @@ def fingerprint(
         "notebook": text_digest(json.dumps(cells)),
         "parameters": json.loads(json.dumps(parameters)),
         "modules": library_modules(cells, where=notebook.name),
+        "computing": library_modules(cells, where=notebook.name, shown=False),
         "inputs": {name: file_digest(path) for name, path in files.items()},
     }
 

@@ -30,7 +30,6 @@ from esiamfc_lib.chain.profiles import Profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.config import STAGES, StageParameters, project_root, resolve
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.code import matters
 
 OUTPUTS = {
     "dataset": (DATASET, STORE),
@@ -311,13 +310,13 @@ def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether files left by a run with fingerprint ``old`` are of no use to one with ``new``.
 
     True when the library's code, a parameter or an input has changed, but for what cannot matter
-    to a checkpoint (``code.ONLY_SHOWN``, ``FREE``, and
-    ``dataset.json``, which only says where data lie).
+    to a checkpoint (``code.ONLY_SHOWN``, ``FREE``, and ``dataset.json``, which only says where
+    data lie).
     The code of the notebook is not looked at: drawing another picture must not train anew, and
     what the notebook hands to the library is compared there.
     """
     return (
-        any(matters(name) for name in changed(old["modules"], new["modules"]))
+        old.get("computing") != new["computing"]
         or any(name not in FREE for name in changed(old["parameters"], new["parameters"]))
         or any(name != DATASET for name in changed(old["inputs"], new["inputs"]))
     )

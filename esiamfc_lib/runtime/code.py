@@ -19,12 +19,17 @@ PACKAGE = "esiamfc_lib"
 SOURCES = Path(__file__).parents[1]
 PARSING = threading.Lock()
 
-ONLY_SHOWN = ("config", "errors", "artefacts", "reports", "figures", "runtime.progress")
+ONLY_SHOWN = (
+    *("config", "errors", "artefacts", "reports", "figures"),
+    *("runtime.bars", "runtime.packages"),
+)
 """Modules and packages that cannot change a result: the values of ``config`` are compared as
-parameters, paths as files, and the others only show what was computed."""
+parameters, artefacts as files, and the others only show what was computed."""
 
 
-def library_modules(sources: Iterable[str], where: str = "notebook") -> dict[str, str]:
+def library_modules(
+    sources: Iterable[str], where: str = "notebook", shown: bool = True
+) -> dict[str, str]:
     """Modules of this library that ``sources`` reach through imports, with their digests.
 
     Imports are found by reading the code, not by running it, so those inside functions count too.
@@ -33,6 +38,7 @@ def library_modules(sources: Iterable[str], where: str = "notebook") -> dict[str
         sources: Python code, parts of one program; IPython's ``%magic`` and ``!shell`` lines are
             skipped.
         where: what the code is called in messages.
+        shown: whether what only shows results (``ONLY_SHOWN``) counts, with what it imports.
 
     Raises:
         StudyError: ``sources`` are not valid Python.
@@ -50,11 +56,11 @@ def library_modules(sources: Iterable[str], where: str = "notebook") -> dict[str
     while waiting:
         name = waiting.pop()
         path = _source_of(name)
-        if path is None or name in found:
+        if path is None or name in found or not (shown or _matters(name)):
             continue
-        tree = _parsed(path.read_text(encoding="utf-8"))
+        tree, digest = _code_of(path, path.stat().st_mtime_ns)
         if path.name != "__init__.py" or not _only_passes_on(tree):
-            found[name] = tree_digest(tree)
+            found[name] = digest
         package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
         waiting |= _reached(tree, package)
     return dict(sorted(found.items()))
@@ -67,24 +73,31 @@ def code_digest(module: str) -> str:
     Args:
         module: full name. What only shows results (``ONLY_SHOWN``) is left out.
     """
-    modules = library_modules([f"import {module}"], where=module)
-    return text_digest("".join(f"{n} {d}\n" for n, d in modules.items() if matters(n)))
+    modules = library_modules([f"import {module}"], where=module, shown=False)
+    return text_digest("".join(f"{name} {digest}\n" for name, digest in modules.items()))
 
 
-def matters(module: str) -> bool:
+def _matters(module: str) -> bool:
     """Whether a module (full name) can change a result, see ``ONLY_SHOWN``."""
     name = module.removeprefix(f"{PACKAGE}.")
     return not any(name == shown or name.startswith(f"{shown}.") for shown in ONLY_SHOWN)
 
 
-def tree_digest(tree: ast.Module) -> str:
-    """Digest of a module's code without comments, docstrings and layout."""
+@functools.lru_cache(maxsize=1024)
+def _code_of(path: Path, written: int) -> tuple[ast.Module, str]:
+    """A module's code without comments, docstrings and layout, and its digest.
+
+    Args:
+        path: its file.
+        written: time of the file's last change: a changed file is read again.
+    """
+    tree = _parsed(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # a text that is a statement does nothing, wherever it stands
             node.body = [part for part in body if not _is_text(part)]
-    return text_digest(ast.unparse(tree))
+    return tree, text_digest(ast.unparse(tree))
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -211,11 +211,11 @@ def test_force_starts_from_nothing(quick):
     ("old", "new", "expected"),
     [
         (
-            {"modules": {"esiamfc_lib.training.loop": "1"}},
-            {"modules": {"esiamfc_lib.training.loop": "2"}},
+            {"computing": {"esiamfc_lib.training.loop": "1"}},
+            {"computing": {"esiamfc_lib.training.loop": "2"}},
             True,
         ),
-        ({"modules": {}}, {"modules": {"speed.data": "1"}}, True),
+        ({"computing": {}}, {"computing": {"esiamfc_lib.data.vid": "1"}}, True),
         ({"modules": {"esiamfc_lib.figures.clusters": "1"}}, {"modules": {}}, False),
         ({"parameters": {"lr": 0.1}}, {"parameters": {"lr": 0.2}}, True),
         ({"parameters": {"workers": 2}}, {"parameters": {"workers": 8}}, False),
@@ -229,7 +229,7 @@ def test_force_starts_from_nothing(quick):
     ],
 )
 def test_what_makes_old_checkpoints_useless(old, new, expected):
-    nothing = {"notebook": "", "modules": {}, "parameters": {}, "inputs": {}}
+    nothing = {"notebook": "", "modules": {}, "computing": {}, "parameters": {}, "inputs": {}}
     assert stale(nothing | old, nothing | new) is expected
 
 
