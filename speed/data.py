@@ -223,8 +223,8 @@ def loader_rows(store: CropStore, repeats: int) -> list[Row]:
 LARGE_RUN = """
 import json, re, sys, time
 from pathlib import Path
-from esiamfc_lib.curation import pipeline
-from esiamfc_lib.parallel import spread
+from esiamfc_lib.curation import curate
+from esiamfc_lib.runtime.parallel import spread
 def peak(_):
     return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 small, large, out, workers = *map(Path, sys.argv[1:4]), int(sys.argv[4])
@@ -238,7 +238,7 @@ print(json.dumps({"crops": crops, "seconds": seconds, "peak": max(peaks)}))
 
 OPENING = """
 import sys, time
-from esiamfc_lib.store import CropStore
+from esiamfc_lib.data import CropStore
 start = time.perf_counter()
 store = CropStore(sys.argv[1])
 store.tracks

@@ -18,12 +18,12 @@ from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.data.vid import VID, validation_sequences
 
 __all__ = [
-    "CropStore",
     "EXEMPLAR_SIZE",
-    "Roots",
     "SEARCH_SIZE",
-    "Sequence",
     "VID",
+    "CropStore",
+    "Roots",
+    "Sequence",
     "evenly_spaced",
     "exemplar",
     "is_own",

@@ -20,8 +20,8 @@ import pandas as pd
 from got10k import datasets
 
 from esiamfc_lib.data import geometry
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
 
 # Number of targets of the complete benchmark.
 OFFICIAL = {
@@ -285,7 +285,9 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def read_benchmark(benchmark: str, root: str | Path, limit: int = 0) -> tuple[list[Sequence], list[str]]:
+def read_benchmark(
+    benchmark: str, root: str | Path, limit: int = 0
+) -> tuple[list[Sequence], list[str]]:
     """Read the sequences of a benchmark that are present.
 
     Args:

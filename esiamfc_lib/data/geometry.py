@@ -11,33 +11,14 @@ A crop is defined by its centre and its side (Bertinetto et al. 2016, section 2.
 square to whole pixels first, and pixels outside the frame take the frame's mean colour.
 """
 
-from pathlib import Path
-
 import cv2
 import numpy as np
-import simplejpeg
 
 from esiamfc_lib.errors import StudyError
 
 EXEMPLAR_SIZE = 127
 SEARCH_SIZE = 255
 CONTEXT = 0.5
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def center(box: np.ndarray) -> np.ndarray:

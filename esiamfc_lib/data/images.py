@@ -1,9 +1,11 @@
 """Images: decoded, encoded, read and written; always RGB, uint8, (H, W, 3)."""
 
 from pathlib import Path
+
 import cv2
 import numpy as np
 import simplejpeg
+
 from esiamfc_lib.errors import StudyError
 
 

@@ -1,9 +1,10 @@
 """Where the data of a study lie: training videos and benchmarks (``dataset.json``)."""
 
-import hashlib
 import json
 from pathlib import Path
+
 from pydantic import Field
+
 from esiamfc_lib.config import DatasetParameters, Parameters, resolve
 from esiamfc_lib.errors import StudyError
 

@@ -21,9 +21,9 @@ import lmdb
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.data.images import decode_image, decode_into
 from esiamfc_lib.data.store_index import Index, join
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
 
 FORMAT = 1

@@ -5,7 +5,6 @@ video's own part of the index is its **record**, which lies in the shard beside 
 written in the same transaction: a video is finished exactly when its record is there.
 """
 
-import hashlib
 import io
 import zipfile
 from dataclasses import dataclass, fields
@@ -105,8 +104,6 @@ class Index:
 def text_bytes(texts: np.ndarray) -> bytes:
     """Text independent of how wide NumPy made the array."""
     return "\0".join(texts.tolist()).encode("utf-8", "surrogateescape")
-
-
 
 
 def join(parts: list[Index], shards: list[int]) -> Index:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.data.geometry import corners_to_box
 from esiamfc_lib.data.images import read_bytes
 from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.errors import StudyError
 
 TRAIN_GROUP = "ILSVRC2015_VID_train_"
 SPLITS = ("train", "val")

@@ -213,7 +213,7 @@ def test_a_finished_store_is_left_alone(tmp_path):
 
 RUN = """
 import sys
-from esiamfc_lib.curation import pipeline
+from esiamfc_lib.curation import curate
 print("ready", flush=True)
 curate(sys.argv[1], sys.argv[2])
 """
