@@ -8,6 +8,7 @@ from esiamfc_lib.data import benchmarks
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs
 from esiamfc_lib.synthetic import dataset
+from esiamfc_lib.tracking.spec import tracker_specs
 
 FRAMES = 8
 
@@ -52,7 +53,7 @@ def roots(data):
 
 @pytest.mark.parametrize("benchmark", benchmarks.READERS)
 def test_every_layout_from_the_files_to_the_scores(benchmark, roots, tmp_path):
-    specs = runs.specs(["identity"])
+    specs = tracker_specs(["identity"])
     scores = runs.evaluate(specs, benchmark, roots[benchmark], tmp_path)
     assert len(scores) == 3
     sequences, _ = benchmarks.read_benchmark(benchmark, roots[benchmark])
@@ -164,7 +165,7 @@ def test_real_sequences(shared):
     assert lengths["Diving"] == 215
     assert lengths["Girl"] == 500
     read, missing = benchmarks.read_benchmark("vot2014", shared / "real" / "VOT2014")
-    assert [s.name for s in read] == ["sphere", "surfing"]
+    assert [s.name for s in read] == ["diving", "motocross", "surfing"]
     assert "camera_motion" in read[0].attributes
     assert not benchmarks.is_own("vot2014", shared / "real" / "VOT2014")
 
