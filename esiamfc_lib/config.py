@@ -110,11 +110,6 @@ class TrackingParameters(Parameters):
     window_influence: Fraction = Field(0.176, description="weight of the cosine window")
     response_up: Count = Field(16, description="response up-sampling factor (bicubic)")
     exemplar_lr: Fraction = Field(0.0, description="running update of the exemplar; 0: never")
-    local_scales: NonNegativeInt = Field(
-        0,
-        description="side, in cells and odd, of the neighbourhood of the middle scale's peak in "
-        "which the other scales are searched; 0: everywhere",
-    )
 
 
 class StageParameters(Parameters):

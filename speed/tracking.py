@@ -16,10 +16,9 @@ import joblib
 import numpy as np
 import torch
 
-from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks, geometry, images
 from esiamfc_lib.data.sequence import Sequence
-from esiamfc_lib.deploy.quantise import Quantised, beside, quantised
+from esiamfc_lib.deploy.quantisation import Quantised, beside, quantised
 from esiamfc_lib.evaluation import runs
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks import published
@@ -37,7 +36,6 @@ BOX = np.array([280.0, 200, 80, 80])
 ROUNDS = 5
 NEAR = 0.01  # px
 Entry = tuple[SiamFCTracker, str, str]  # tracker, name of its reference, target
-LOCAL = TrackingParameters(local_scales=5)
 ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("torch", "int8"),
            ("onnxruntime", "fp32"), ("onnxruntime", "int8")]  # fmt: skip
 
@@ -127,12 +125,10 @@ def rows(args: Namespace) -> list[Row]:
 def _siamfc(single: SiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
     found: dict[str, Entry] = {"plain SiamFC": (PlainTracker(single), "", "")}
     for backend, precision in ENGINES:
-        for local in (False, True) if precision == "int8" else (False,):
-            name = f"SiamFC, {backend} {precision}{', local scales' * local}, {count} thread"
-            tracker = SiamFCTracker(single, LOCAL if local else None, precision=precision,
-                                    backend=backend, int8=int8)  # fmt: skip
-            best = (backend, precision, count) == ("torch", "int8", 1)
-            found[name] = tracker, "plain SiamFC", "33 frames/s, aim 60" * best
+        name = f"SiamFC, {backend} {precision}, {count} thread"
+        tracker = SiamFCTracker(single, precision=precision, backend=backend, int8=int8)
+        best = (backend, precision, count) == ("torch", "int8", 1)
+        found[name] = tracker, "plain SiamFC", "33 frames/s, aim 60" * best
     return found
 
 
@@ -140,23 +136,19 @@ def _esiamfc(ensemble: ESiamFC, int8: Quantised, count: int) -> dict[str, Entry]
     found: dict[str, Entry] = {"plain ESiamFC": (PlainEnsembleTracker(ensemble), "", "")}
     k = ensemble.k
 
-    def add(backend: str, precision: str, m: int, local: bool, target: str = "") -> None:
+    def add(backend: str, precision: str, m: int, target: str = "") -> None:
         # Uniform runs all branches, whatever untrained cluster weights say.
         chosen = {"fusion": "uniform"} if m == k else {"fusion": "cluster_weight", "top": m}
-        name = f"ESiamFC k = {k}, {m} run, {backend} {precision}{', local scales' * local}"
-        name += f", {count} thread"
-        loop = LOCAL if local else None
-        tracker = ESiamFCTracker(ensemble, **chosen, parameters=loop, precision=precision,
-                                 backend=backend, int8=int8)  # fmt: skip
+        name = f"ESiamFC k = {k}, {m} run, {backend} {precision}, {count} thread"
+        tracker = ESiamFCTracker(ensemble, **chosen, precision=precision, backend=backend,
+                                 int8=int8)  # fmt: skip
         found[name] = tracker, "plain ESiamFC", target * (count == 1)
 
     for backend, precision in ENGINES:
         target = {("torch", "fp32"): "ratio 1.4", ("torch", "int8"): "13 frames/s, ratio 4.5"}
-        add(backend, precision, k, False, target.get((backend, precision), ""))
+        add(backend, precision, k, target.get((backend, precision), ""))
     for m in sorted({m for m in (1, 2, 3) if m < k}):
-        add("torch", "int8", m, False, "30 frames/s, ratio 10")
-        add("torch", "int8", m, True, "aim 60 frames/s")
-    add("torch", "int8", k, True)
+        add("torch", "int8", m, "30 frames/s, ratio 10")
     return found
 
 
@@ -179,34 +171,23 @@ def _compared(entries: dict[str, Entry], frames: np.ndarray) -> list[Row]:
 
 def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
     """Milliseconds of a frame of 640×480 that are not the network's; and of its decoding."""
-    results = []
-    for name, tracker in (
-        ("int8", SiamFCTracker(single, precision="int8", int8=int8)),
-        ("int8, local scales", SiamFCTracker(single, LOCAL, precision="int8", int8=int8)),
-    ):
-        spent, total = [], []
-        respond = tracker.respond
-
-        def timed(crops, respond=respond, spent=spent):
-            start = time.perf_counter()
-            responses = respond(crops)
-            spent[-1] += time.perf_counter() - start
-            return responses
-
-        tracker.respond = timed
-        tracker.init(frames[0], BOX)
-        for frame in frames[1:]:
-            spent.append(0.0)
-            start = time.perf_counter()
-            tracker.update(frame)
-            total.append(time.perf_counter() - start)
-        rest = 1e3 * float(np.median(np.subtract(total, spent)[2:]))
-        title = f"outside the network at 640×480, {name}; reference: 3 ms"
-        results.append(row(title, rest, 3.0, "ms", "3 ms", less_is_better=True))
+    tracker = SiamFCTracker(single, precision="int8", int8=int8)
+    tracker.init(frames[0], BOX)
+    rest = []
+    for frame in frames[1:]:
+        start = time.perf_counter()
+        crops = tracker.search_crops(frame)
+        before = time.perf_counter()
+        responses = tracker.respond(crops)
+        after = time.perf_counter()
+        tracker.locate(frame, responses)
+        rest.append(time.perf_counter() - after + before - start)
+    outside = 1e3 * float(np.median(rest[2:]))
+    title = "outside the network at 640×480, int8; reference: 3 ms"
+    results = [row(title, outside, 3.0, "ms", "3 ms", less_is_better=True)]
     smooth = cv2.resize(frames[0][:48, :64], (640, 480), interpolation=cv2.INTER_CUBIC)
     jpeg = images.encode_jpeg(smooth)
     decoding = 1e3 * seconds(lambda: images.decode_image(jpeg))
-    tracker = SiamFCTracker(single, precision="int8", int8=int8)
     update = 1e3 / max(_fps(tracker, frames) for _ in range(ROUNDS))
     title = "a frame with decoding, SiamFC int8; reference: without"
     results.append(row(title, update + decoding, update, "ms", "", less_is_better=True))
@@ -232,7 +213,7 @@ def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
             jobs = [joblib.delayed(_alone)(tracker, each) for each in sequences]
             for _ in range(ROUNDS):
                 apart.append(seconds(lambda: parallel(jobs), 1, 0))
-                together.append(seconds(lambda: track_many(fresh, sequences), 1, 0))
+                together.append(seconds(lambda: list(track_many(fresh, sequences)), 1, 0))
     title = f"track_many, SiamFC int8, {cores} cores; reference: one process a core"
     return [row(title, total / min(together), total / min(apart), "frames/s", "ratio 1")]
 
@@ -278,7 +259,7 @@ def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
             exact, exact_auc = boxes, auc
         agreement = np.mean([geometry.iou(boxes[n], exact[n]).mean() for n in exact])
         where = f"{spec.name} on {len(sequences)} {kind} sequences"
-        target = "within .01" if "top" in name or "local" in name else "within .005"
+        target = "within .01" if "top" in name else "within .005"
         results += [
             row(f"success AUC, {where}; reference: fp32", auc, exact_auc, "AUC", target),
             row(f"IoU with the fp32 boxes, {where}", float(agreement), 1.0, "IoU"),
@@ -292,10 +273,8 @@ def _specs(weights: Path) -> dict[str, TrackerSpec]:
     changes: dict[str, dict] = {"fp32": {}, "bf16": {"precision": "bf16"}}
     if beside(weights).is_file():
         changes["int8"] = {"precision": "int8"}
-        changes["int8 local scales"] = changes["int8"] | {"tracking": LOCAL}
         for m in (1, 2) if ensemble else ():
             changes[f"int8 top {m}"] = changes["int8"] | {"top": m}
-            changes[f"int8 top {m} local scales"] = changes["int8 local scales"] | {"top": m}
     kind = "ensemble" if ensemble else "siamfc"
     return {
         name: TrackerSpec(name=f"{weights.stem} {name}", kind=kind, weights=str(weights), **change)

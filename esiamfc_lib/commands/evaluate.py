@@ -99,15 +99,6 @@ def tracker_arguments(parser: ArgumentParser) -> None:
     )
     add("--top", type=int, default=0, metavar="M", help="run the M heaviest branches; 0: all")
     add("--threshold", type=float, default=0.0, metavar="W", help="run branches of this weight")
-    add(
-        "--local-scales",
-        type=int,
-        nargs="?",
-        const=5,
-        default=0,
-        metavar="CELLS",
-        help="search other scales only around the middle one's peak (default side: 5)",
-    )
     add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
 
 
@@ -279,7 +270,7 @@ def _draw(
 
 def _options(args: Namespace) -> dict:
     return {
-        "tracking": _tracking([f"local_scales={args.local_scales}", *args.set]),
+        "tracking": _tracking(args.set),
         "backend": args.backend,
         "precision": args.precision,
         "top": args.top,

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.deploy import quantise
+from esiamfc_lib.deploy import quantisation
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import published
 from esiamfc_lib.runtime.bars import progress
@@ -31,11 +31,11 @@ def main(args: Namespace) -> int:
     ensemble = is_ensemble(args.weights)
     load = published.load_esiamfc if ensemble else published.load_siamfc
     model = load(args.weights)
-    crops = quantise.training_crops(CropStore(args.store), args.crops)
+    crops = quantisation.training_crops(CropStore(args.store), args.crops)
     parts = 1 + (model.k if ensemble else 1)
-    steps = quantise.quantise(model, crops)
+    steps = quantisation.quantise(model, crops)
     *_, result = progress(steps, "int8", total=parts + 1, unit="part")
-    path = args.out or quantise.beside(args.weights)
+    path = args.out or quantisation.beside(args.weights)
     result.save(path)
     sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}\n")
     return 0

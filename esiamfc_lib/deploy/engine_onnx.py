@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from esiamfc_lib.deploy.onnx_export import IR_VERSION, OPSET, OnnxGraph
-from esiamfc_lib.deploy.quantise import Int8Layer, Quantised
+from esiamfc_lib.deploy.quantisation import Int8Layer, Quantised
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.tracking.engine import Engine

@@ -10,7 +10,7 @@ from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.tracking.engine import PRECISIONS, Engine
 
 if TYPE_CHECKING:
-    from esiamfc_lib.deploy.quantise import Quantised
+    from esiamfc_lib.deploy.quantisation import Quantised
 
 BACKENDS = ("torch", "onnxruntime")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from esiamfc_lib.deploy.quantise import Int8Layer, Quantised
+from esiamfc_lib.deploy.quantisation import Int8Layer, Quantised
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC

@@ -29,10 +29,8 @@ from esiamfc_lib.runtime.code import code_digest
 from esiamfc_lib.runtime.files import text_digest
 from esiamfc_lib.runtime.parallel import backend, threads
 from esiamfc_lib.tracking.base import SequenceTracker
-from esiamfc_lib.tracking.lockstep import iterate_many
+from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.spec import TrackerSpec
-
-LOCKSTEP_SLOTS = 64  # sequences at once: their frames ahead have to fit into memory
 
 
 def evaluate(
@@ -102,7 +100,7 @@ def track_benchmark(
             identity["supervised"] = code_digest(supervised.__name__)
         together = _in_lockstep(spec, benchmark, lockstep)
         if together:  # rounding may depend on the batch: these are results of their own
-            identity["lockstep"] = code_digest(iterate_many.__module__)
+            identity["lockstep"] = code_digest(track_many.__module__)
         text, key = spec.model_dump_json(), text_digest(json.dumps(identity, sort_keys=True))
         for sequence in sequences:
             result = StoredBoxes(
@@ -178,7 +176,7 @@ def _tracked_at_once(jobs: list[tuple]):
     """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
     for (spec, key), mine in groupby(jobs, key=lambda job: job[:2]):
         mine = list(mine)
-        runs = iterate_many(_built(spec, key), [job[2] for job in mine], LOCKSTEP_SLOTS)
+        runs = track_many(_built(spec, key), [job[2] for job in mine])
         for i, boxes, seconds in runs:
             _, _, _, benchmark, result = mine[i]
             yield result, scoring.to_text(benchmarks.to_file(boxes, benchmark)), seconds

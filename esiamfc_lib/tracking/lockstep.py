@@ -1,14 +1,14 @@
 """Many sequences at once: every step advances each of them by one frame.
 
 One tracker is cloned for every sequence; the clones share its network. On a GPU the search regions
-of all sequences go through the network as one batch (``batched``), while the processor's cores cut,
-decode ahead and find peaks. On a CPU a larger batch is no faster: there each sequence's search
-regions stay a call of their own, one thread a core, and the boxes are bit for bit those of tracking
-one by one.
+of all sequences go through the network as one batch, while the processor's cores decode ahead, cut
+and find peaks. On a CPU a larger batch is no faster: there each sequence's search regions stay a
+call of their own, one thread a core, and the boxes are bit for bit those of tracking one by one.
 """
 
 import copy
 import os
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
@@ -18,57 +18,36 @@ import torch
 
 from esiamfc_lib.data import images
 from esiamfc_lib.data.sequence import Sequence
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.parallel import threads
-from esiamfc_lib.tracking.batched import BatchedNetwork
-from esiamfc_lib.tracking.siamfc import SiamFCTracker, Steps
+from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
+SLOTS = 64  # sequences at once: their frames ahead have to fit into memory
 AHEAD = 2  # frames of each sequence decoded before they are needed
 
 
 def track_many(
     tracker: SiamFCTracker,
     sequences: Iterable[Sequence],
-    slots: int = 0,
-    workers: int = 0,
+    slots: int = SLOTS,
     together: bool | None = None,
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Track any number of sequences; as ``tracker.track_sequence`` for each of them.
 
     Args:
         tracker: its own state is left alone.
         sequences: of any lengths.
-        slots: how many are under way at once; 0: all. The next one starts where one has ended.
-        workers: threads; 0: one a core.
+        slots: how many are under way at once. The next one starts where one has ended.
         together: whether a step is one call of the network; None: on a GPU.
 
-    Returns:
-        boxes (n, 4) and seconds (n,) of every sequence, in order. The seconds are a step's,
-        divided by the sequences that took part.
+    Yields:
+        (index, boxes (n, 4), seconds (n,)) of each sequence as soon as it ends. The seconds are a
+        step's, divided by the sequences that took part.
 
     Raises:
         StudyError: an unreadable frame, a first box that is none.
     """
     sequences = list(sequences)
-    results: list = [None] * len(sequences)
-    for i, boxes, seconds in iterate_many(tracker, sequences, slots, workers, together):
-        results[i] = boxes, seconds
-    return results
-
-
-def iterate_many(
-    tracker: SiamFCTracker,
-    sequences: Iterable[Sequence],
-    slots: int = 0,
-    workers: int = 0,
-    together: bool | None = None,
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """As ``track_many``; yields (index, boxes, seconds) of each sequence as soon as it ends."""
-    sequences = list(sequences)
-    if slots < 0 or workers < 0:
-        raise StudyError(f"slots and workers are 0 or more, not {slots} and {workers}")
-    slots = slots or max(len(sequences), 1)
-    workers = workers or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
     together = tracker.engine.device.type != "cpu" if together is None else together
     # Long ones first, so that the last ones to run are not alone for long.
     waiting = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
@@ -76,94 +55,103 @@ def iterate_many(
     # Two pools, as decoding ahead must not hold up what the next step waits for.
     with (
         threads(count) as start_thread,
-        ThreadPoolExecutor(workers, initializer=start_thread) as pool,
-        ThreadPoolExecutor(workers, initializer=start_thread) as decoders,
+        ThreadPoolExecutor(cores, initializer=start_thread) as pool,
+        ThreadPoolExecutor(cores, initializer=start_thread) as decoders,
     ):
-        network = BatchedNetwork(tracker.engine) if together else None
-        running: list[_Run] = []
+        running: list[_UnderWay] = []
         while waiting or running:
             while waiting and len(running) < slots:
                 i = waiting.pop()
-                running.append(_Run(copy.copy(tracker), sequences[i], i, decoders))
+                running.append(_UnderWay(i, copy.copy(tracker), sequences[i], decoders))
             began = perf_counter()
-            if network is None:
-                list(pool.map(_Run.advance, running))
+            if together:
+                _advance_together(running, pool)
             else:
-                _advance_together(running, network, pool)
+                list(pool.map(_UnderWay.advance, running))
             share = (perf_counter() - began) / len(running)
-            for run in running:
-                run.seconds.append(share)
-            for run in [run for run in running if run.ended]:
-                yield run.index, np.stack(run.boxes), np.array(run.seconds)
-            running = [run for run in running if not run.ended]
+            for one in running:
+                one.seconds.append(share)
+                if one.ended:
+                    yield one.index, np.stack(one.boxes), np.array(one.seconds)
+            running = [one for one in running if not one.ended]
 
 
-class _Run:
-    """One sequence under way."""
+class _UnderWay:
+    """One sequence, its own tracker, and the boxes so far."""
 
     def __init__(
-        self, tracker: SiamFCTracker, sequence: Sequence, index: int, decoders: ThreadPoolExecutor
+        self, index: int, tracker: SiamFCTracker, sequence: Sequence, decoders: ThreadPoolExecutor
     ):
-        self.tracker, self.sequence, self.index = tracker, sequence, index
-        self.decoders = decoders
+        self.index, self.tracker, self.sequence = index, tracker, sequence
+        self.images = _decoded_ahead(sequence.frames, decoders)
         self.boxes: list[np.ndarray] = []
         self.seconds: list[float] = []
-        self.decoded: list[Future] = []
-        self.submitted = 0
-        self._decode_ahead()
 
     @property
     def ended(self) -> bool:
         return len(self.boxes) == len(self.sequence)
 
-    def image(self) -> np.ndarray:
-        """The next frame."""
-        image = self.decoded.pop(0).result()
-        self._decode_ahead()
-        return image
-
-    def begin(self) -> None:
-        """The first frame."""
-        self.tracker.init(self.image(), self.sequence.boxes[0])
-        self.boxes.append(self.sequence.boxes[0])
-
     def advance(self) -> None:
         """One frame, alone."""
+        image = next(self.images)
         if self.boxes:
-            self.boxes.append(self.tracker.update(self.image()))
+            self.boxes.append(self.tracker.update(image))
         else:
-            self.begin()
+            self.tracker.init(image, self.sequence.boxes[0])
+            self.boxes.append(self.sequence.boxes[0])
 
-    def start(self) -> np.ndarray:
-        """One frame, up to the first search regions."""
-        self.steps: Steps = self.tracker.steps(self.image())
-        return next(self.steps)
+    def search_crops(self) -> np.ndarray:
+        self.image = next(self.images)
+        return self.tracker.search_crops(self.image)
 
-    def go_on(self, responses: np.ndarray) -> np.ndarray | None:
-        """From responses to the next search regions, or None when the frame is done."""
-        try:
-            return self.steps.send(responses)
-        except StopIteration as end:
-            self.boxes.append(end.value)
-            return None
-
-    def _decode_ahead(self) -> None:
-        while len(self.decoded) < AHEAD and self.submitted < len(self.sequence):
-            frame = self.sequence.frames[self.submitted]
-            self.decoded.append(self.decoders.submit(images.read_image, frame))
-            self.submitted += 1
+    def locate(self, responses: np.ndarray) -> None:
+        self.boxes.append(self.tracker.locate(self.image, responses))
 
 
-def _advance_together(runs: list[_Run], network: BatchedNetwork, pool: ThreadPoolExecutor) -> None:
-    """One frame of every sequence; those that begin have no search regions yet."""
-    new = [run for run in runs if not run.boxes]
-    old = [run for run in runs if run.boxes]
-    for run in new:  # their exemplars go through the network one by one, once a sequence
-        run.begin()
-    asked = list(zip(old, pool.map(_Run.start, old), strict=True))
-    while asked:
-        responses = network([run.tracker for run, _ in asked], [crops for _, crops in asked])
-        runs = [run for run, _ in asked]
-        following = pool.map(_Run.go_on, runs, responses)
-        asked = [(run, crops) for run, crops in zip(runs, following, strict=True)
-                 if crops is not None]  # fmt: skip
+def _advance_together(running: list[_UnderWay], pool: ThreadPoolExecutor) -> None:
+    """One frame of every sequence, with one call of the network for all of them."""
+    later = [one for one in running if one.boxes]
+    for one in running:
+        if not one.boxes:  # their exemplars go through the network one by one, once a sequence
+            one.advance()
+    if later:
+        crops = list(pool.map(_UnderWay.search_crops, later))
+        responses = _respond([one.tracker for one in later], crops)
+        list(pool.map(_UnderWay.locate, later, responses))
+
+
+def _respond(trackers: list[SiamFCTracker], crops: list[np.ndarray]) -> np.ndarray:
+    """``SiamFCTracker.respond`` for clones of one tracker.
+
+    Args:
+        trackers: length t.
+        crops: of each, uint8 (n, S, S, 3); n and S are the same for all.
+
+    Returns:
+        float32 (t, n, R, R).
+    """
+    engine, n = trackers[0].engine, len(crops[0])
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, tracker in enumerate(trackers):
+        groups[tracker.active_branches].append(i)
+    responses: list = [None] * len(trackers)
+    with torch.inference_mode():
+        stem = engine.stem(engine.images(np.concatenate(crops)))
+        for active, members in groups.items():  # those with the same branches share their batch
+            rows = [i * n + scale for i in members for scale in range(n)]
+            own = stem if len(groups) == 1 else stem[torch.tensor(rows, device=stem.device)]
+            features = [engine.branch(j, own) for j in active]
+            for start, i in zip(range(0, len(rows), n), members, strict=True):
+                responses[i] = trackers[i].fused([part[start : start + n] for part in features])
+        return torch.stack(responses).float().cpu().numpy()
+
+
+def _decoded_ahead(frames: Iterable[str], decoders: ThreadPoolExecutor) -> Iterator[np.ndarray]:
+    """The frames in order; the next ``AHEAD`` are being decoded meanwhile."""
+    waiting: deque[Future] = deque()
+    for frame in frames:
+        waiting.append(decoders.submit(images.read_image, frame))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -6,16 +6,12 @@ three scales, the response is up-sampled, weighed with a cosine window, and its 
 position. What differs between the trackers is only how an exemplar and search regions become
 responses (``_remember`` and ``_respond``); the ensemble's are in ``ensemble``.
 
-The loop asks for responses where it needs them (``steps``) and does not care who computes them:
-``update`` asks its own network, ``lockstep.track_many`` one network for many sequences at once.
-
 Conventions: images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` (see ``geometry``);
 positions and sizes stay floating-point throughout, nothing is rounded to whole pixels; boxes may
 leave the frame and are reported as they are.
 """
 
 import functools
-from collections.abc import Generator
 
 import cv2
 import numpy as np
@@ -26,14 +22,13 @@ from torch import Tensor
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import geometry
 from esiamfc_lib.deploy import engines
-from esiamfc_lib.deploy.quantise import Quantised
+from esiamfc_lib.deploy.quantisation import Quantised
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import correlation
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
 from esiamfc_lib.tracking.base import SequenceTracker, checked_box, rgb
 from esiamfc_lib.tracking.engine import Engine
 
-Steps = Generator[np.ndarray, np.ndarray, np.ndarray]
 SIZE_RANGE = (0.2, 5.0)  # the search region may shrink and grow this much from its first size
 
 
@@ -54,7 +49,7 @@ class SiamFCTracker(SequenceTracker):
         last_region: (4,) the box of the frame that ``last_response`` covers.
 
     Raises:
-        StudyError: no such engine; an even number of scales; a neighbourhood of an even side.
+        StudyError: no such engine; an even number of scales.
     """
 
     def __init__(
@@ -71,10 +66,6 @@ class SiamFCTracker(SequenceTracker):
         self.parameters = p = parameters or TrackingParameters()
         if p.scale_num % 2 == 0:
             raise StudyError(f"scale_num is odd, so that one scale is the last one: {p.scale_num}")
-        if p.local_scales and p.local_scales % 2 == 0:
-            raise StudyError(
-                f"local_scales is odd, so that the peak is its middle, or 0: {p.local_scales}"
-            )
         self.engine = self._engine(model, device, precision, backend, int8)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps
@@ -106,34 +97,30 @@ class SiamFCTracker(SequenceTracker):
 
     def update(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Find the target in the next frame: its box (4,), 0-based."""
-        steps = self.steps(image)
-        crops = next(steps)
-        while True:
-            try:
-                crops = steps.send(self.respond(crops))
-            except StopIteration as end:
-                return end.value
+        crops = self.search_crops(image)
+        responses = self.respond(crops)
+        return self.locate(image, responses)
+
+    def search_crops(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """Search regions around the last position, one for each scale: uint8 (n, S, S, 3)."""
+        return self._crops(rgb(image), self.center, self._search_sides, self.parameters.search_size)
 
     def respond(self, crops: np.ndarray) -> np.ndarray:
         """Search regions uint8 (n, S, S, 3) → float32 responses (n, R, R); R = 17 for S = 255."""
         with torch.inference_mode():
-            return self._respond(self._tensor(crops)).float().cpu().numpy()
+            return self._respond(self.engine.images(crops)).float().cpu().numpy()
 
-    def steps(self, image: np.ndarray | Image.Image) -> Steps:
-        """The next frame as a generator, for whoever computes responses elsewhere.
+    def locate(self, image: np.ndarray | Image.Image, responses: np.ndarray) -> np.ndarray:
+        """Take the target to where the responses are highest.
 
-        Yields search regions as ``respond`` takes them, is sent their responses, and returns the
-        box. What was yielded is overwritten at the next frame.
+        Args:
+            image: the frame that the search regions were cut from.
+            responses: (n, R, R), one for each scale.
+
+        Returns:
+            the box (4,), 0-based.
         """
-        image, p = rgb(image), self.parameters
-
-        # Search regions around the last position, one for each scale.
-        search_side = geometry.search_side(self.exemplar_side, p.exemplar_size, p.search_size)
-        sides = search_side * self.scales
-        if p.local_scales and p.scale_num > 1:
-            responses = yield from self._local_responses(image, sides)
-        else:
-            responses = yield self._crops(image, self.center, sides, p.search_size)
+        p, sides = self.parameters, self._search_sides
 
         # The scale with the highest peak, where a change of scale has to be worth it.
         responses = self._upsampled(responses)
@@ -158,7 +145,7 @@ class SiamFCTracker(SequenceTracker):
         growth = np.clip(self.exemplar_side * growth, *self.size_limits) / self.exemplar_side
         self.size, self.exemplar_side = self.size * growth, self.exemplar_side * growth
         if p.exemplar_lr > 0:
-            self._remember(self._exemplar(image), rate=p.exemplar_lr)
+            self._remember(self._exemplar(rgb(image)), rate=p.exemplar_lr)
         self.box = geometry.box_around(self.center, self.size)
         return self.box
 
@@ -195,32 +182,12 @@ class SiamFCTracker(SequenceTracker):
 
     # Steps of the loop with a life of their own.
 
-    def _local_responses(self, image: np.ndarray, sides: np.ndarray) -> Steps:
-        """Responses (n, R, R) of all scales; off the middle one only where its peak is.
-
-        A network without padding has the same response for a part of a search region, cut at a
-        multiple of the stride, as it has there for the whole. So the other scales are searched in
-        ``local_scales`` × ``local_scales`` cells around the peak; elsewhere they get the responses
-        of the middle scale, which the penalty keeps from being chosen there.
-        """
-        p, middle, n = self.parameters, len(sides) // 2, self.parameters.local_scales
-        response = (yield self._crops(image, self.center, sides[[middle]], p.search_size))[0]
-        responses = np.repeat(response[None], len(sides), axis=0)
-        cells = len(response)
-        n = min(n, cells)
-        peak = np.array(np.unravel_index(response.argmax(), response.shape))
-        row, column = np.clip(peak - n // 2, 0, cells - n)
-
-        # The part's centre: its distance, in pixels of the search region, from that of the whole.
-        size = p.exemplar_size + STRIDE * (n - 1)
-        offset = STRIDE * np.array([column, row]) + (size - p.search_size) / 2
-        others = [i for i in range(len(sides)) if i != middle]
-        crops = [
-            self._crops(image, self.center + offset * step, np.array([size * step]), size)[0]
-            for step in sides[others] / p.search_size
-        ]
-        responses[others, row : row + n, column : column + n] = yield np.stack(crops)
-        return responses
+    @property
+    def _search_sides(self) -> np.ndarray:
+        """(n,) sides of the search regions in pixels of the frame."""
+        p = self.parameters
+        side = geometry.search_side(self.exemplar_side, p.exemplar_size, p.search_size)
+        return side * self.scales
 
     def _exemplar(self, image: np.ndarray) -> Tensor:
         """(1, 3, 127, 127) around the target."""
@@ -233,10 +200,6 @@ class SiamFCTracker(SequenceTracker):
     ) -> np.ndarray:
         """uint8 (n, size, size, 3): squares of the frame about one centre."""
         return geometry.crop_many(image, center, sides, size)
-
-    def _tensor(self, crops: np.ndarray) -> Tensor:
-        """uint8 (n, H, W, 3) → (n, 3, H, W) as the engine takes them."""
-        return self.engine.images(crops)
 
     def _upsampled(self, responses: np.ndarray) -> np.ndarray:
         """(n, 17, 17) → (n, 272, 272), bicubic.

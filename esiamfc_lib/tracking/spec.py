@@ -12,7 +12,7 @@ from pydantic import Field
 
 from esiamfc_lib.config import Fraction, NonNegativeInt, Parameters, TrackingParameters
 from esiamfc_lib.deploy.engines import choose
-from esiamfc_lib.deploy.quantise import Quantised, beside
+from esiamfc_lib.deploy.quantisation import Quantised, beside
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.runtime import files

@@ -37,10 +37,10 @@ class AreaCrops(SiamFCTracker):
 
 
 class SwappedColours(SiamFCTracker):
-    """The network, trained in RGB, is given BGR."""
+    """The network, trained in RGB, is given search regions in BGR; the exemplar stays RGB."""
 
-    def _tensor(self, crops):
-        return super()._tensor(np.ascontiguousarray(crops[..., ::-1]))
+    def search_crops(self, image):
+        return np.ascontiguousarray(super().search_crops(image)[..., ::-1])
 
 
 class BilinearResponse(SiamFCTracker):

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.deploy import engines, quantise
+from esiamfc_lib.deploy import engines, quantisation
 from esiamfc_lib.deploy.int8 import max_pool
-from esiamfc_lib.deploy.quantise import Quantised, beside, quantised
+from esiamfc_lib.deploy.quantisation import Quantised, beside, quantised
 from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
@@ -202,9 +202,9 @@ def test_a_spec_depends_on_all_that_moves_boxes(ensemble, int8, tmp_path):
     checkpoints.save(weights, ensemble)
     int8.save(beside(weights))
     common = {"name": "x", "kind": "ensemble", "weights": str(weights)}
-    local = TrackingParameters(local_scales=5)
+    loop = TrackingParameters(scale_step=1.1)
     changes = [{}, {"precision": "int8"}, {"precision": "bf16"}, {"backend": "onnxruntime"},
-               {"top": 1}, {"threshold": 0.4}, {"tracking": local}]  # fmt: skip
+               {"top": 1}, {"threshold": 0.4}, {"tracking": loop}]  # fmt: skip
     identities = [str(TrackerSpec(**common, **change).identity()) for change in changes]
     assert len(set(identities)) == len(changes)
     tracker = TrackerSpec(**common, precision="int8").build()
@@ -244,8 +244,8 @@ def test_training_crops_are_of_the_training_split():
         def read(self, track, i):
             return np.full((255, 255, 3), 10 * track + i, np.uint8)
 
-    crops = quantise.training_crops(Store(["val", "train", "val", "train"]), 5)
+    crops = quantisation.training_crops(Store(["val", "train", "val", "train"]), 5)
     assert set(crops[:, 0, 0, 0] // 10) == {1, 3}
     assert len(np.unique(crops[:, 0, 0, 0])) == 5
     with pytest.raises(StudyError, match="no training videos"):
-        quantise.training_crops(Store(["val"]), 5)
+        quantisation.training_crops(Store(["val"]), 5)

@@ -7,7 +7,7 @@ import pytest
 
 from esiamfc_lib import cli
 from esiamfc_lib.curation.pipeline import curate
-from esiamfc_lib.deploy.quantise import beside
+from esiamfc_lib.deploy.quantisation import beside
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
@@ -86,7 +86,7 @@ def test_the_plain_loop_has_our_responses(weights, name):
         plain, ours = bench.PlainEnsembleTracker(model), ESiamFCTracker(model, "uniform")
     for tracker in (plain, ours):
         tracker.init(image, np.array([60.0, 40, 30, 24]))
-    crops = next(ours.steps(image))
+    crops = ours.search_crops(image)
     a, b = plain.respond(crops), ours.respond(crops)
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
     np.testing.assert_allclose(plain._floor(), ours._floor(), rtol=1e-6)

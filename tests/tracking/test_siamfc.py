@@ -431,34 +431,6 @@ def test_published_weights_follow_a_real_target(shared):
     assert metrics.score(boxes, start.boxes).average_overlap > 0.75
 
 
-def test_local_scales_are_the_whole_search_around_the_peak(model, frames):
-    """Responses there are those of the whole search region; elsewhere those of the middle scale."""
-    asked = []
-
-    class Asking(SiamFCTracker):
-        def _upsampled(self, responses):
-            asked.append(responses.copy())
-            return super()._upsampled(responses)
-
-    whole, local = Asking(model), Asking(model, TrackingParameters(local_scales=5))
-    for tracker in (whole, local):
-        tracker.init(frames[0], BOX)
-        tracker.update(frames[1])
-    full, part = asked
-    np.testing.assert_allclose(part[1], full[1], rtol=1e-4, atol=1e-4 * np.abs(full).max())
-    row, column = (np.clip(i - 2, 0, 12) for i in np.unravel_index(full[1].argmax(), full[1].shape))
-    inside = np.zeros((17, 17), bool)
-    inside[row : row + 5, column : column + 5] = True
-    for scale in (0, 2):
-        np.testing.assert_array_equal(part[scale][~inside], part[1][~inside])
-        # The crops' own rounding to whole grey levels is all that can differ.
-        spread = np.ptp(full[scale])
-        np.testing.assert_allclose(part[scale][inside], full[scale][inside], atol=0.02 * spread)
-        assert np.abs(part[scale] - part[1])[inside].max() > 0.05 * spread
-    with pytest.raises(StudyError, match="local_scales is odd"):
-        SiamFCTracker(model, TrackingParameters(local_scales=4))
-
-
 def test_sparse_weights_by_hand():
     weights = np.array([0.1, 0.4, 0.3, 0.2])
     assert sparse(weights) is weights
