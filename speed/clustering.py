@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from esiamfc_lib.clustering.assignment import size_bounds
-from esiamfc_lib.clustering.centroids import Centroids, distances, gram
+from esiamfc_lib.clustering.centroids import Centroids, gram
 from esiamfc_lib.clustering.embedding import screen
 from esiamfc_lib.clustering.pikmeans import PIKMeans
 from esiamfc_lib.clustering.size_control import PublishedControl, iterate
@@ -107,7 +107,7 @@ def median_per_iteration(fit, repeats: int = 3) -> float:
 def ours_iterations(x: np.ndarray):
     """A function for :func:`per_iteration`: PIk-means by the published rule."""
     return lambda most: (
-        PIKMeans(K, init=x[:K], stop="labels", max_iter=most, normalise=False).fit(x).n_iter_
+        PIKMeans(K, init=x[:K], stop="published", max_iter=most, normalise=False).fit(x).n_iter_
     )
 
 
@@ -149,9 +149,8 @@ def constrained(x: np.ndarray, init: np.ndarray, n_init: int = 1):
 
 def loss_of(x: np.ndarray, labels: np.ndarray) -> float:
     """Our loss of anybody's labels."""
-    samples = Centroids(x)
-    samples.start(np.stack([x[labels == j].mean(axis=0, dtype=np.float64) for j in range(K)]))
-    return float((distances(samples.products())[np.arange(len(x)), labels] ** 2).sum())
+    centres = np.stack([x[labels == j].mean(axis=0, dtype=np.float64) for j in range(K)])
+    return float((Centroids(x).start(centres).distances()[np.arange(len(x)), labels] ** 2).sum())
 
 
 def balanced_rows(x: np.ndarray) -> list[Row]:
@@ -163,7 +162,7 @@ def balanced_rows(x: np.ndarray) -> list[Row]:
     middle = time.perf_counter()
     reference = constrained(x, first)
     end = time.perf_counter()
-    published = PIKMeans(K, init=first, stop="labels", max_iter=100, normalise=False).fit(x)
+    published = PIKMeans(K, init=first, stop="published", max_iter=100, normalise=False).fit(x)
     return [
         row(
             f"balanced fit, {n} × {d}, vs min-cost flow ({ours.n_iter_} and {reference.n_iter_} "

@@ -34,8 +34,8 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
 
 METHODS = {
-    "k-means": {"kp": 0.0, "ki": 0.0, "stop": "labels", "max_iter": 70},
-    "PIk-means, published": {"stop": "labels", "max_iter": 100},
+    "k-means": {"kp": 0.0, "ki": 0.0, "stop": "published", "max_iter": 70},
+    "PIk-means, published": {"stop": "published", "max_iter": 100},
     "PIk-means, balanced": {"stop": "balanced"},
 }
 CONSTRAINED = "constrained"

@@ -1,7 +1,6 @@
 """The split of the tracks into clusters, as a table and its files."""
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -9,14 +8,11 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.clustering.centroids import Centroids, distances
-from esiamfc_lib.clustering.pikmeans import PIKMeans
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
 
 TABLE, CENTRES = "membership.csv", "centres.npz"
-
-
+COLUMNS = ["track", "cluster", "second", "distance", "second_distance"]
 MEMBERSHIPS = ("nearest", "nearest+second", "all")
 
 
@@ -29,14 +25,14 @@ class Partition:
             clusters; ``distance`` and ``second_distance`` to their centres.
         centres: (k, d) float32, the plain means of the clusters' features.
         method: how the clusters were made.
-        estimator: the fitted estimator, with its history; None where there is none (a random
-            partition, or one that was loaded).
+        stopped: what ended the run that made them; "" where nothing ran (a random partition) or
+            it is not known (one that was loaded).
     """
 
     table: pd.DataFrame
     centres: np.ndarray
     method: str
-    estimator: PIKMeans | None = None
+    stopped: str = ""
 
     @property
     def k(self) -> int:
@@ -66,41 +62,14 @@ class Partition:
         if not 0 <= cluster < self.k:
             raise StudyError(f"cluster_id = {cluster}: there are clusters 0 to {self.k - 1}")
         if membership not in MEMBERSHIPS:
-            raise StudyError(
-                f"membership = {membership!r}: must be one of {', '.join(MEMBERSHIPS)}"
-            )
+            known = ", ".join(MEMBERSHIPS)
+            raise StudyError(f"membership = {membership!r}: must be one of {known}")
         if membership == "all":
             return self.table["track"].tolist()
         chosen = self.table["cluster"] == cluster
         if membership == "nearest+second":
             chosen |= self.table["second"] == cluster
         return self.table.loc[chosen, "track"].tolist()
-
-
-def memberships(
-    tracks: Sequence[str], features: np.ndarray, labels: np.ndarray, centres: np.ndarray
-) -> pd.DataFrame:
-    """The table of a :class:`Partition`: every track's cluster and the nearest other one.
-
-    Where there is no other one, the second choice is the only cluster.
-    """
-    samples = Centroids(features)
-    samples.start(centres)
-    table = distances(samples.products())
-    rows = np.arange(len(labels))
-    others = table.copy()
-    if len(centres) > 1:
-        others[rows, labels] = np.inf
-    second = others.argmin(axis=1)
-    return pd.DataFrame(
-        {
-            "track": tracks,
-            "cluster": labels,
-            "second": second,
-            "distance": table[rows, labels].round(6),
-            "second_distance": table[rows, second].round(6),
-        }
-    )
 
 
 def save_partition(result: Partition, folder: str | Path) -> None:
@@ -114,7 +83,7 @@ def save_partition(result: Partition, folder: str | Path) -> None:
 
 
 def load_partition(folder: str | Path) -> Partition:
-    """Read what :func:`save` wrote.
+    """Read what :func:`save_partition` wrote.
 
     Raises:
         StudyError: nothing there, or damaged.
@@ -123,15 +92,11 @@ def load_partition(folder: str | Path) -> Partition:
     try:
         table = pd.read_csv(io.BytesIO((folder / TABLE).read_bytes()), dtype={"track": str})
         with np.load(folder / CENTRES, allow_pickle=False) as file:
-            result = Partition(
-                table[["track", "cluster", "second", "distance", "second_distance"]],
-                file["centres"],
-                str(file["method"]),
-            )
+            result = Partition(table[COLUMNS], file["centres"], str(file["method"]))
     except FileNotFoundError as error:
         raise StudyError(
-            f"no partition in {folder} ({Path(error.filename).name} is missing): run "
-            "notebook 04 first"
+            f"no partition in {folder} ({Path(error.filename).name} is missing): "
+            "run notebook 04 first"
         ) from None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise StudyError(f"{folder}: damaged partition: {error}") from error

@@ -1,8 +1,8 @@
 """PIk-means: k-means whose clusters are kept equal by a control of their sizes.
 
 A sample joins the cluster with the smallest distance + control; the distance between unit vector x
-and centre c is ``-log((x·c + 1) / 2)`` and centres are plain means. ``control`` holds the control
-term and the loop, ``balance`` the exact re-assignment, ``samples`` the arithmetic.
+and centre c is ``-log((x·c + 1) / 2)`` and centres are plain means. ``size_control`` holds the
+control term and the loop, ``assignment`` the exact re-assignment, ``centroids`` the arithmetic.
 """
 
 import warnings
@@ -15,7 +15,9 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from esiamfc_lib.clustering.centroids import (
@@ -23,14 +25,11 @@ from esiamfc_lib.clustering.centroids import (
     Centroids,
     ClusteringError,
     check_unit_rows,
-    distances,
     gram,
-    namespace,
-    row_norms,
-    to_numpy,
 )
 from esiamfc_lib.clustering.size_control import EASING, BalancedControl, PublishedControl, iterate
 
+STOPS = ("published", "balanced")
 GRAM_RUNS = 5  # from this many runs on the Gram matrix is worth its price
 
 
@@ -42,11 +41,12 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         kp, ki: proportional and integral gain, in units of distance. Both 0: plain spherical
             k-means, nothing is balanced.
         init: ``"stratified"`` (one random sample from each of k equal stretches of the data, the
-            published way: tracks are ordered by video), ``"k-means++"``, or (k, d) centres.
+            published way: tracks are ordered by video), or (k, d) centres.
         n_init: runs from different initialisations; the one with the smallest loss is kept. An
             array ``init`` is run once.
         max_iter: moves of the centres in one run, at most.
-        stop: ``"balanced"`` or ``"labels"`` (the published rule); see ``control``.
+        stop: ``"published"``: when no label changes; ``"balanced"``: when every size is within
+            tolerance as well; see ``size_control``.
         tol_balance: largest ``|size - mean| / mean`` of ``stop="balanced"``; the whole numbers
             next to the mean are always allowed.
         random_state: None, an int or a ``numpy.random.RandomState``.
@@ -66,8 +66,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     Raises:
         ClusteringError: (a ``StudyError`` and a ``ValueError``) NaN or infinite features, rows that
-            are not of unit length with ``normalise=False``, more clusters than samples or than
-            different samples, a parameter out of range.
+            are not of unit length with ``normalise=False``, more clusters than samples, a
+            parameter out of range.
     """
 
     def __init__(
@@ -99,9 +99,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         """Cluster the rows of ``X``.
 
         Args:
-            X: (n, d) array, memory map or torch tensor (computed with on its own device).
-            y: ignored.
-            gram_matrix: ``samples.gram(X)``, to share it between fits; by default it is made when
+            X: (n, d). y: ignored.
+            gram_matrix: ``centroids.gram(X)``, to share it between fits; by default it is made when
                 there are many runs and it is no larger than the data.
         """
         self._check_parameters()
@@ -109,11 +108,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         n, k = len(x), self.n_clusters
         if n < k:
             raise ClusteringError(f"n_samples={n} must be at least n_clusters={k}")
-        if _distinct(x, k) < k:
-            raise ClusteringError(
-                f"only {_distinct(x, k)} of {n} samples differ, too few for n_clusters={k}"
-            )
-        runs = 1 if not isinstance(self.init, str) else self.n_init
+        runs = self.n_init if isinstance(self.init, str) else 1
         if gram_matrix is None and runs >= GRAM_RUNS and n <= x.shape[1]:
             gram_matrix = gram(x)
         samples = Centroids(x, gram_matrix)
@@ -151,114 +146,47 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     def _distances(self, X) -> np.ndarray:
         check_is_fitted(self)
-        samples = Centroids(self._validated(X, reset=False))
-        samples.start(self.cluster_centers_)
-        return to_numpy(distances(samples.products()))
+        return Centroids(self._validated(X, reset=False)).start(self.cluster_centers_).distances()
 
     def _check_parameters(self) -> None:
-        for name, low in (
-            ("n_clusters", 1),
-            ("n_init", 1),
-            ("max_iter", 1),
-            ("kp", 0),
-            ("ki", 0),
-            ("tol_balance", 0),
-        ):
+        least = {"n_clusters": 1, "n_init": 1, "max_iter": 1, "kp": 0, "ki": 0, "tol_balance": 0}
+        for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise ClusteringError(f"{name}={getattr(self, name)!r} must be at least {low}")
-        if self.stop not in ("balanced", "labels"):
-            raise ClusteringError(f"stop={self.stop!r} must be 'balanced' or 'labels'")
-        if isinstance(self.init, str) and self.init not in ("stratified", "k-means++"):
-            raise ClusteringError(
-                f"init={self.init!r} must be 'stratified', 'k-means++' or an array of centres"
-            )
+        if self.stop not in STOPS:
+            raise ClusteringError(f"stop={self.stop!r} must be one of {', '.join(STOPS)}")
+        if isinstance(self.init, str) and self.init != "stratified":
+            raise ClusteringError(f"init={self.init!r} must be 'stratified' or an array of centres")
 
-    def _validated(self, X, reset: bool):
-        """Finite rows of unit length, of the array type and device they came in."""
-        if namespace(X) is np:
-            x = validate_data(
-                self,
-                X,
-                dtype=[np.float64, np.float32],
-                order="C",
-                reset=reset,
-                ensure_all_finite=True,
-            )
-        else:
-            if X.ndim != 2 or not X.is_floating_point():
-                raise ClusteringError(
-                    "features must be a floating-point (n, d) tensor, not "
-                    f"{X.dtype} of shape {tuple(X.shape)}"
-                )
-            if reset:
-                self.n_features_in_ = X.shape[1]
-            x = X
-        norms = row_norms(x)
-        if not np.isfinite(norms).all():
-            raise ClusteringError(
-                f"row {int((~np.isfinite(norms)).argmax())} of the features "
-                f"holds NaN or infinite values"
-            )
-        if np.abs(norms - 1).max() <= UNIT_TOLERANCE:
-            return x
+    def _validated(self, X, reset: bool) -> np.ndarray:
+        """Finite rows of unit length."""
+        x = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
         if not self.normalise:
             check_unit_rows(x)
-        xp = namespace(x)
-        norms[norms == 0] = 1.0  # a row of zeros is equally far from everything and stays
-        return x / xp.asarray(norms[:, None], dtype=x.dtype, device=x.device)
+        elif np.abs(row_norms(x) - 1).max() > UNIT_TOLERANCE:
+            x = normalize(x)  # a row of zeros is equally far from everything and stays
+        return x
 
     def _start(self, samples: Centroids, rng: np.random.Generator) -> None:
         """Begin a run at its first centres."""
-        n, k = samples.n, self.n_clusters
+        (n, d), k = samples.x.shape, self.n_clusters
         if isinstance(self.init, str):
-            chosen = (
-                stratified(n, k, rng) if self.init == "stratified" else plus_plus(samples, k, rng)
-            )
-            samples.start_at(chosen)
+            samples.start_at(stratified(n, k, rng))
             return
-        centres, expected = np.asarray(self.init, np.float64), (k, samples.x.shape[1])
-        if centres.shape != expected:
-            raise ClusteringError(f"init has shape {centres.shape}, expected {expected}")
+        centres = np.asarray(self.init, np.float64)
+        if centres.shape != (k, d):
+            raise ClusteringError(f"init has shape {centres.shape}, expected {(k, d)}")
         if not np.isfinite(centres).all():
             raise ClusteringError("init holds NaN or infinite values")
         samples.start(centres)
 
     def _control(self, n: int) -> PublishedControl | BalancedControl:
-        if self.stop == "labels" or self.kp == self.ki == 0:
+        if self.stop == "published" or self.kp == self.ki == 0:
             return PublishedControl(self.kp, self.ki, self.n_clusters)
-        return BalancedControl(
-            self.kp,
-            self.ki,
-            n,
-            self.n_clusters,
-            self.tol_balance,
-            easing=min(EASING, self.max_iter // 2),
-        )
-
-
-def _distinct(x, enough: int) -> int:
-    """How many different rows there are, counted up to ``enough``."""
-    seen: set[bytes] = set()
-    for row in x:
-        seen.add(to_numpy(row).tobytes())
-        if len(seen) >= enough:
-            break
-    return len(seen)
+        easing = min(EASING, self.max_iter // 2)
+        return BalancedControl(self.kp, self.ki, n, self.n_clusters, self.tol_balance, easing)
 
 
 def stratified(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
     """(k,) rows, one from each of k equal stretches of n, the published way to start."""
     return np.floor((np.arange(k) + rng.random(k)) * n / k).astype(int)
-
-
-def plus_plus(samples: Centroids, k: int, rng: np.random.Generator) -> np.ndarray:
-    """(k,) rows chosen one after another, with odds in proportion to the squared distance from
-    those chosen before (k-means++)."""
-    rows = [int(rng.integers(samples.n))]
-    nearest = np.full(samples.n, np.inf)
-    for _ in range(k - 1):
-        samples.start_at(np.array(rows[-1:]))
-        nearest = np.minimum(nearest, np.maximum(1 - to_numpy(samples.products())[:, 0], 0))
-        odds = nearest / nearest.sum()
-        rows.append(int(rng.choice(samples.n, p=odds)))
-    return np.array(rows)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from esiamfc_lib.clustering.assignment import excess, prices, rebalance, size_bounds
-from esiamfc_lib.clustering.centroids import Centroids, distances, namespace, to_numpy
+from esiamfc_lib.clustering.centroids import Centroids
 
 EASING = 20  # moves of the centres for which a balanced run eases in, at most
 FLOOD = 0.05  # share of all samples by which the imbalance may grow in a step while easing in
@@ -61,20 +61,11 @@ class PublishedControl:
         self.integral = np.zeros(k)
         self.value = np.zeros(k)
 
-    def assign(self, table):
-        """Clusters of the smallest distance + control, and their sizes.
-
-        Args:
-            table: (n, k) distances, NumPy array or torch tensor.
-
-        Returns:
-            (n,) labels of the table's type, and (k,) sizes as a NumPy array.
-        """
+    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, k) distances → (n,) clusters of the smallest distance + control, and (k,) sizes."""
         self.integral = self.integral + self.error
         self.value = self.kp * self.error + self.ki * self.integral
-        labels, sizes = _nearest(table, self.value)
-        if (sizes == 0).any():
-            labels, sizes = _fill_empty(table, labels, sizes)
+        labels, sizes = _fill_empty(table, *_nearest(table, self.value))
         self.error = sizes / sizes.mean() - 1
         return labels, sizes
 
@@ -126,7 +117,7 @@ class BalancedControl:
         self.bounds = self.aim = self.equal
         return loose
 
-    def assign(self, table):
+    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`PublishedControl.assign`; once settled, every size is within tolerance."""
         if not self.settled and self._last is not None:
             self._step(self._last)
@@ -139,15 +130,13 @@ class BalancedControl:
         if not self.settled:
             self.easing -= 1
             self._last, self._to_move = sizes, to_move
-            return _fill_empty(table, labels, sizes) if (sizes == 0).any() else (labels, sizes)
+            return _fill_empty(table, labels, sizes)
         labels, sizes = self._search(table, labels, sizes)
         if excess(sizes, *self.bounds) == 0:
             return labels, sizes
-        cost = to_numpy(table)
-        moved = rebalance(cost, to_numpy(labels), *self.aim)
-        self.value = prices(cost, moved)
-        xp = namespace(table)
-        return xp.asarray(moved, device=table.device), np.bincount(moved, minlength=self.k)
+        moved = rebalance(table, labels, *self.aim)
+        self.value = prices(table, moved)
+        return moved, np.bincount(moved, minlength=self.k)
 
     def _search(self, table, labels, sizes):
         """Run the controller on fixed distances until few samples are left to move, or for
@@ -197,24 +186,17 @@ def iterate(
     iteration of smallest loss is the result.
     """
     balanced = isinstance(control, BalancedControl)
-    history = {"loss": [], "sizes": [], "control": [], "changes": []}
-    best, least, least_at, labels = None, np.inf, 0, None
-    table = distances(samples.products())
+    steps, best, least, least_at, labels = [], None, np.inf, 0, None
+    table = samples.distances()
     for iteration in range(max_iter):
-        previous = labels
+        before = labels
         labels, sizes = control.assign(table)
-        changes = samples.n if previous is None else int((labels != previous).sum())
+        changes = len(labels) if before is None else int((labels != before).sum())
         if changes:
             samples.move(labels, sizes)
-            table = distances(samples.products())
-        loss = _loss(table, labels)
-        for name, value in (
-            ("loss", loss),
-            ("sizes", sizes),
-            ("control", control.value),
-            ("changes", changes),
-        ):
-            history[name].append(value)
+            table = samples.distances()
+        loss = float((_own(table, labels) ** 2).sum())
+        steps.append((loss, sizes, control.value, changes))
         if loss < least or changes == 0 or not (balanced and control.settled):
             best, least, least_at = (labels, control.value, loss), loss, iteration
         if not control.settled:
@@ -229,48 +211,37 @@ def iterate(
             least, least_at = np.inf, iteration
     else:
         reason = f"max_iter={max_iter} reached while {changes} labels changed"
-    labels, value, loss = best
-    return ClusteringRun(
-        to_numpy(labels).astype(np.int64),
-        value,
-        loss,
-        {name: np.array(values) for name, values in history.items()},
-        changes == 0,
-        reason,
-    )
+    names = ("loss", "sizes", "control", "changes")
+    history = dict(zip(names, map(np.array, zip(*steps, strict=True)), strict=True))
+    return ClusteringRun(*best, history, changes == 0, reason)
 
 
-def _nearest(table, value: np.ndarray):
-    """Clusters of the smallest distance + control (the first of equals), and their sizes."""
-    xp = namespace(table)
-    if xp is np:  # column by column, several times faster than argmin along such short rows
-        nearest, labels = table[:, 0] + value[0], np.zeros(len(table), np.int16)
-        for j in range(1, table.shape[1]):
-            other = table[:, j] + value[j]
-            np.maximum(labels, (other < nearest) * np.int16(j), out=labels)
-            np.minimum(nearest, other, out=nearest)
-        labels = labels.astype(np.int64)
-    else:
-        labels = xp.argmin(table + xp.asarray(value, device=table.device), axis=1)
-    return labels, to_numpy(xp.bincount(labels, minlength=table.shape[1]))
+def _nearest(table: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters of the smallest distance + control (the first of equals), and their sizes.
+
+    Column by column, several times faster than argmin along such short rows.
+    """
+    nearest, labels = table[:, 0] + value[0], np.zeros(len(table), np.int16)
+    for j in range(1, table.shape[1]):
+        other = table[:, j] + value[j]
+        np.maximum(labels, (other < nearest) * np.int16(j), out=labels)
+        np.minimum(nearest, other, out=nearest)
+    return labels.astype(np.int64), np.bincount(labels, minlength=table.shape[1])
 
 
-def _fill_empty(table, labels, sizes):
+def _fill_empty(table, labels, sizes) -> tuple[np.ndarray, np.ndarray]:
     """Give every empty cluster the sample that is farthest from its own centre."""
-    own = to_numpy(_own(table, labels)).copy()
-    filled, sizes = to_numpy(labels).copy(), sizes.copy()
+    if sizes.all():
+        return labels, sizes
+    own, labels, sizes = _own(table, labels), labels.copy(), sizes.copy()
     for empty in np.flatnonzero(sizes == 0):
-        farthest = int(np.where(sizes[filled] > 1, own, -np.inf).argmax())
-        sizes[filled[farthest]] -= 1
+        farthest = int(np.where(sizes[labels] > 1, own, -np.inf).argmax())
+        sizes[labels[farthest]] -= 1
         sizes[empty] += 1
-        filled[farthest], own[farthest] = empty, 0.0
-    return namespace(table).asarray(filled, device=table.device), sizes
+        labels[farthest], own[farthest] = empty, 0.0
+    return labels, sizes
 
 
-def _own(table, labels):
+def _own(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(n,) distance of every sample to the centre of its cluster."""
-    return table[namespace(table).arange(len(table), device=table.device), labels]
-
-
-def _loss(table, labels) -> float:
-    return float((_own(table, labels) ** 2).sum())
+    return table[np.arange(len(table)), labels]

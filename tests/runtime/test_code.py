@@ -143,3 +143,10 @@ def test_a_parse_that_another_thread_disturbed_is_repeated(monkeypatch):
     monkeypatch.setattr(code.ast, "parse", disturbed)
     assert "esiamfc_lib.errors" in library_modules(["from esiamfc_lib import errors"])
     assert calls[0] == calls[1]
+
+
+def test_what_trains_on_a_partition_does_not_depend_on_how_it_was_made():
+    reached = library_modules(["from esiamfc_lib.clustering import load_partition"])
+    assert "esiamfc_lib.clustering.membership" in reached
+    made_by = ("pikmeans", "centroids", "size_control", "assignment", "partition", "embedding")
+    assert not {f"esiamfc_lib.clustering.{name}" for name in made_by} & set(reached)
