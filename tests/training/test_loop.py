@@ -208,7 +208,7 @@ def test_identity_norms_can_stay_as_they_are(tmp_path):
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_training import *
+from test_loop import *
 torch.set_num_threads(1)
 fit(BaselineTask(small()), parameters(epochs=3, checkpoint_seconds=0.0), Blobs(5, delay=0.02),
     {folder!r}, validation=Blobs(1, seed=9))
@@ -216,7 +216,7 @@ fit(BaselineTask(small()), parameters(epochs=3, checkpoint_seconds=0.0), Blobs(5
 
 
 def run_script(folder):
-    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), folder=str(folder))
+    script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder))
     environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", script],
@@ -537,7 +537,7 @@ def test_augmentation_changes_training_pairs_only(tmp_path):
 DDP = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_training import *
+from test_loop import *
 torch.set_num_threads(1)
 rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4, rank=rank, world=world),
@@ -547,9 +547,7 @@ fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4, rank
 
 def test_two_processes_make_the_same_loss_curve_as_one(tmp_path):
     script = tmp_path / "train.py"
-    script.write_text(
-        DDP.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path / "two"))
-    )
+    script.write_text(DDP.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "two")))
     environment = os.environ | {
         "TQDM_DISABLE": "1",
         "OMP_NUM_THREADS": "1",

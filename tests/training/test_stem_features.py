@@ -156,10 +156,10 @@ def test_a_stage_that_learns_from_them_depends_on_them():
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(store, model, tmp_path, monkeypatch):
-    def full(path, write):
+    def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stem_features.checkpoints, "write_atomically", full)
+    monkeypatch.setattr(stem_features.files, "write_atomically", full)
     with pytest.raises(StudyError, match=r"cannot be kept: .*No space left"):
         keep_stem_features(store, model, tmp_path)
     assert find_stem_features(tmp_path, store, model) is None
