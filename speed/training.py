@@ -14,7 +14,6 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from esiamfc_lib.config import BaselineParameters
 from esiamfc_lib.curation.pipeline import curate
@@ -24,8 +23,9 @@ from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.synthetic.dataset import build
-from esiamfc_lib.training.loading import PairLoader
-from esiamfc_lib.training.loop import Training, fit, fit_together, given_of_all, inputs_of, loader
+from esiamfc_lib.training.loading import PairLoader, loader
+from esiamfc_lib.training.loop import Training, fit
+from esiamfc_lib.training.measure import inputs_of
 from esiamfc_lib.training.pairs import PairBatch, PairDataset
 from esiamfc_lib.training.stem_features import keep_stem_features, pairs_of
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, Task
@@ -52,55 +52,30 @@ def rows(args: Namespace) -> list[Row]:
 
 def step_rows(args: Namespace, device: torch.device, precision: str) -> list[Row]:
     """The steps of the three tasks, bare: no loading, no logging."""
-    batches = [noise(args.batch, seed, device) for seed in range(args.k)]
-    batch, total = batches[0], args.k * args.batch
-    found = []
+    batch, found = noise(args.batch, 0, device), []
 
-    def add(name: str, target: str, ours: Callable, reference: Callable, pairs: int) -> None:
-        mine, theirs = in_turn(ours, reference, args.repeats, device)
-        found.append(row(name, pairs / mine, pairs / theirs, "pairs/s", target))
-
-    def branch_steps() -> list[Callable]:
-        return [our_step(BranchTask(SiamFC(args.width)), device, precision) for _ in range(args.k)]
+    def add(name: str, target: str, task: Task, reference: Callable) -> None:
+        ours = our_step(task, device, precision)
+        mine, theirs = in_turn(lambda: ours(batch), lambda: reference(batch), args.repeats, device)
+        found.append(row(name, args.batch / mine, args.batch / theirs, "pairs/s", target))
 
     add(
         f"baseline step, {precision} against plain fp32",
         ">= 2.2",
-        bind(our_step(BaselineTask(SiamFC(args.width)), device, precision), batch),
-        bind(plain_step(SiamFC(args.width), device, frozen_stem=False), batch),
-        args.batch,
+        BaselineTask(SiamFC(args.width)),
+        plain_step(SiamFC(args.width), device, frozen_stem=False),
     )
-    plain = plain_step(SiamFC(args.width), device, frozen_stem=True)
-    single = branch_steps()[0]
     add(
         f"branch step, stem frozen, {precision} against plain fp32",
         ">= 3",
-        bind(single, batch),
-        bind(plain, batch),
-        args.batch,
+        BranchTask(SiamFC(args.width)),
+        plain_step(SiamFC(args.width), device, frozen_stem=True),
     )
-    together = one_pass(branch_steps(), device, precision)
-    add(
-        f"{args.k} branches in one pass, against {args.k} plain jobs",
-        ">= 2",
-        lambda: together(batches),
-        lambda: [plain(b) for b in batches],
-        total,
-    )
-    add(
-        f"{args.k} branches in one pass, against {args.k} of our jobs",
-        "",
-        lambda: together(batches),
-        lambda: [single(b) for b in batches],
-        total,
-    )
-    fusion = ESiamFC(args.k, args.width)
     add(
         f"fusion step, k = {args.k}, {precision} against fp32",
         "",
-        bind(our_step(FusionTask(fusion), device, precision), batch),
-        bind(our_step(FusionTask(ESiamFC(args.k, args.width)), device, "fp32"), batch),
-        args.batch,
+        FusionTask(ESiamFC(args.k, args.width)),
+        our_step(FusionTask(ESiamFC(args.k, args.width)), device, "fp32"),
     )
     return found
 
@@ -130,7 +105,7 @@ def loop_rows(args: Namespace) -> list[Row]:
         settings = parameters(epochs=1, pairs_per_epoch=args.batch * 40, checkpoint_seconds=5.0)
         pairs = loader(PairDataset(store, length=settings.pairs_per_epoch), settings)
         run = TimedRun(BaselineTask(SiamFC(args.width)), settings, pairs, folder / "loop")
-        fit_together([run])
+        run.run()
         looped, bare = run.pairs_per_second()
         found = [
             row(
@@ -190,9 +165,9 @@ class TimedRun(Training):
     """Notes when each step begins and how long it takes, in the loop itself: both figures come
     from the same seconds, whatever else the machine does."""
 
-    def _learn(self, given: tuple[Tensor, ...], batch: PairBatch) -> float:
+    def _learn(self, batch: PairBatch) -> float:
         start = time.perf_counter()
-        loss = super()._learn(given, batch)
+        loss = super()._learn(batch)
         self.noted = [*getattr(self, "noted", []), (start, time.perf_counter() - start)]
         return loss
 
@@ -223,42 +198,17 @@ def noise(size: int, seed: int, device: torch.device) -> PairBatch:
     ).to(device)
 
 
-def bind(step: Callable[[PairBatch], None], batch: PairBatch) -> Callable[[], None]:
-    """A step on one batch."""
-    return lambda: step(batch)
-
-
 def our_step(task: Task, device: torch.device, precision: str) -> Callable[[PairBatch], None]:
     """The step of the training loop, without the loop."""
     task.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(task.learners.parameters(), 1e-4, 0.9, weight_decay=5e-4)
 
-    def learn(given: tuple[Tensor, ...], batch: PairBatch) -> None:
+    def step(batch: PairBatch) -> None:
         with autocast(device, precision):
-            loss, _ = task(given, batch.track, batch.positive)
+            loss, _ = task(task.frozen(*inputs_of(batch)), batch.track, batch.positive)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-
-    def step(batch: PairBatch) -> None:
-        with autocast(device, precision):
-            given = task.given(*inputs_of(batch))
-        learn(given, batch)
-
-    step.learn, step.task = learn, task
-    return step
-
-
-def one_pass(
-    steps: list[Callable], device: torch.device, precision: str
-) -> Callable[[list[PairBatch]], None]:
-    """All branches learn, each from its own pairs, with one frozen stem between them."""
-
-    def step(batches: list[PairBatch]) -> None:
-        with autocast(device, precision):
-            given = given_of_all(steps[0].task, [inputs_of(batch) for batch in batches])
-        for one, own, batch in zip(steps, given, batches, strict=True):
-            one.learn(own, batch)
 
     return step
 

@@ -2,16 +2,16 @@
 
 In reading order: ``pairs`` (sampling), ``held_out`` (which videos validate), ``augmentation``,
 ``loading`` (batches), ``tasks`` (what is frozen and what learns), ``loop`` (steps, epochs,
-resume), ``run_folder`` (its files), ``log`` (history), ``stem_features`` (a frozen stem computed
-once).
+resume), ``measure`` (loss without learning), ``run_folder`` (its files), ``log`` (history),
+``stem_features`` (a frozen stem computed once).
 """
 
-from esiamfc_lib.training.augmentation import AUGMENTATIONS, augment
-from esiamfc_lib.training.averaging import averaged
+from esiamfc_lib.training.augmentation import AUGMENTATIONS, augment, margin
 from esiamfc_lib.training.held_out import split_tracks
-from esiamfc_lib.training.loading import PairLoader
+from esiamfc_lib.training.loading import PairLoader, loader
 from esiamfc_lib.training.log import history_table
-from esiamfc_lib.training.loop import evaluate_loss, fit, loader, margin
+from esiamfc_lib.training.loop import fit
+from esiamfc_lib.training.measure import evaluate_loss
 from esiamfc_lib.training.pairs import PairDataset
 from esiamfc_lib.training.stem_features import find_stem_features, keep_stem_features, pairs_of
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask
@@ -24,7 +24,6 @@ __all__ = [
     "PairDataset",
     "PairLoader",
     "augment",
-    "averaged",
     "evaluate_loss",
     "find_stem_features",
     "fit",

@@ -10,22 +10,40 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime import devices
 from esiamfc_lib.training.pairs import PairBatch, PairDataset, batch_of
+
+PREFETCH = 2  # batches that each worker prepares ahead
+
+
+def loader(dataset: PairDataset, parameters: TrainingParameters) -> "PairLoader":
+    """Batches for ``fit``: this process's share of them, where ``torchrun`` started several."""
+    rank, world = devices.rank_and_world()
+    on_gpu = devices.choose_device(parameters.device).type == "cuda"
+    return PairLoader(
+        dataset,
+        parameters.batch_size,
+        parameters.workers,
+        pin_memory=on_gpu,
+        rank=rank,
+        world=world,
+    )
 
 
 class _Slots(Dataset):
     """The dataset in worker processes: pixels go into memory that was shared before they began.
 
     Fresh shared memory for every batch would cost more than a third of the decoding in page
-    faults. A worker fills its slots in turn. It is at most ``prefetch`` batches ahead of the one
+    faults. A worker fills its slots in turn. It is at most ``PREFETCH`` batches ahead of the one
     that the trainer copies out, so with two slots more than that none is overwritten too early.
     """
 
-    def __init__(self, dataset: PairDataset, batch: int, workers: int, prefetch: int):
-        self.dataset, self.each, self._turn = dataset, prefetch + 2, 0
+    def __init__(self, dataset: PairDataset, batch: int, workers: int):
+        self.dataset, self.each, self._turn = dataset, PREFETCH + 2, 0
         self.exemplars, self.searches = (
-            pixels.share_memory_() for pixels in dataset.room(workers * self.each, batch)
+            pixels.share_memory_() for pixels in dataset.allocate(workers * self.each, batch)
         )
 
     def __len__(self) -> int:
@@ -37,7 +55,7 @@ class _Slots(Dataset):
         self._turn = (self._turn + 1) % self.each
         n = len(numbers)
         pixels = self.exemplars[slot, :n].numpy(), self.searches[slot, :n].numpy()
-        return slot, *self.dataset.fill(*pixels, numbers), numbers
+        return slot, *self.dataset.read_into(*pixels, numbers), numbers
 
     def taken(self, item: tuple[int, np.ndarray, np.ndarray, list[int]], pin: bool) -> PairBatch:
         """The batch, in the trainer's own memory."""
@@ -64,7 +82,6 @@ class PairLoader:
         workers: loading processes; 0 = in this process.
         pin_memory: page-lock the batches (for a GPU).
         rank, world: this training process and their number.
-        prefetch: batches that each worker prepares ahead.
     """
 
     def __init__(
@@ -76,14 +93,13 @@ class PairLoader:
         pin_memory: bool = False,
         rank: int = 0,
         world: int = 1,
-        prefetch: int = 2,
     ):
         if batch_size < world or batch_size % world:
             raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
         self.dataset, self.batch_size = dataset, batch_size
         self._rank, self._world, self._pin = rank, world, pin_memory
         each = -(-min(batch_size, dataset.length) // world)
-        self._slots = _Slots(dataset, each, workers, prefetch) if workers else None
+        self._slots = _Slots(dataset, each, workers) if workers else None
         self._from: tuple[int, int] = (0, 0)
         # "fork" shares the store's index and mapping, and the slots, with the workers at no cost.
         self._loader = DataLoader(
@@ -93,7 +109,7 @@ class PairLoader:
             pin_memory=pin_memory and not workers,  # the slots see to it themselves
             collate_fn=_as_it_is,
             persistent_workers=workers > 0,
-            prefetch_factor=prefetch if workers else None,
+            prefetch_factor=PREFETCH if workers else None,
             worker_init_fn=_one_thread if workers else None,
             multiprocessing_context="fork" if workers else None,
         )

@@ -16,13 +16,12 @@ moment, to the same bytes as if there had been none (on a CPU with the same numb
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from esiamfc_lib.config import TrainingParameters
@@ -30,34 +29,18 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime import devices
 from esiamfc_lib.runtime.bars import Progress
-from esiamfc_lib.training.augmentation import AUGMENTATIONS, Augmentation, augment
+from esiamfc_lib.runtime.batch_norm import synchronise_norms
+from esiamfc_lib.training.augmentation import AUGMENTATIONS
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.log import TrainingLog
-from esiamfc_lib.training.pairs import PairBatch, PairDataset
+from esiamfc_lib.training.measure import add, figures_of, inputs_of, measure
+from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.run_folder import Position, RunFolder
 from esiamfc_lib.training.tasks import Task
 
 # What may differ between a run and its continuation without changing its result.
 FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_seconds"}
-
-
-def loader(dataset: PairDataset, parameters: TrainingParameters) -> PairLoader:
-    """Batches for ``fit``: this process's share of them, where ``torchrun`` started several."""
-    rank, world = devices.rank_and_world()
-    on_gpu = devices.choose_device(parameters.device).type == "cuda"
-    return PairLoader(
-        dataset,
-        parameters.batch_size,
-        parameters.workers,
-        pin_memory=on_gpu,
-        rank=rank,
-        world=world,
-    )
-
-
-def margin(parameters: TrainingParameters) -> int:
-    """Pixels around the exemplar that the augmentation needs: the ``margin`` of the pairs."""
-    return AUGMENTATIONS[parameters.augmentation].margin
+PLATEAUS = 3  # of the stepwise learning rate
 
 
 def exponential(epoch: int, parameters: TrainingParameters) -> float:
@@ -66,10 +49,10 @@ def exponential(epoch: int, parameters: TrainingParameters) -> float:
     return parameters.lr * (parameters.lr_last / parameters.lr) ** share
 
 
-def stepwise(epoch: int, parameters: TrainingParameters, steps: int = 3) -> float:
-    """Learning rate: from ``lr`` to ``lr_last`` in ``steps`` plateaus of equal length."""
-    plateau = min(steps - 1, epoch * steps // parameters.epochs)
-    return parameters.lr * (parameters.lr_last / parameters.lr) ** (plateau / (steps - 1))
+def stepwise(epoch: int, parameters: TrainingParameters) -> float:
+    """Learning rate: from ``lr`` to ``lr_last`` in three plateaus of equal length."""
+    plateau = min(PLATEAUS - 1, epoch * PLATEAUS // parameters.epochs)
+    return parameters.lr * (parameters.lr_last / parameters.lr) ** (plateau / (PLATEAUS - 1))
 
 
 SCHEDULES = {"exponential": exponential, "step": stepwise}
@@ -111,58 +94,12 @@ def fit(
         parameters: learning rate, epochs, precision ... of the stage.
         train: pairs to learn from.
         folder: of this run; a run that was killed there goes on where it was.
-        options: see ``Run``.
+        options: see ``Training``.
 
     Raises:
         StudyError: the loss is not finite; or the folder holds a run with other parameters.
     """
-    return fit_together([Training(task, parameters, train, folder, **options)])[0]
-
-
-def fit_together(runs: "Sequence[Training]") -> list[Trained]:
-    """Train several branches of one baseline side by side, their stem computed once for all.
-
-    Each run keeps its own pairs, optimiser, folder and checkpoints, and ends as it would alone.
-
-    Raises:
-        StudyError: as ``fit``; or the runs do not share one frozen part.
-    """
-    shared = runs[0].task
-    if len(runs) > 1 and len({run.frozen_digest for run in runs}) > 1:
-        raise StudyError("only runs with the same frozen part can be trained together")
-    working = {i: run.steps() for i, run in enumerate(runs)}
-    results, wanted = {}, {}
-
-    def advance(i: int, given) -> None:
-        try:
-            wanted[i] = working[i].send(given)
-        except StopIteration as end:
-            results[i] = end.value
-            wanted.pop(i, None)
-
-    for i in working:
-        advance(i, None)
-    while wanted:
-        asking = list(wanted)
-        with runs[0].fabric.autocast():
-            given = given_of_all(shared, [wanted[i] for i in asking])
-        for i, own in zip(asking, given, strict=True):
-            advance(i, own)
-    return [results[i] for i in range(len(runs))]
-
-
-def given_of_all(task: Task, images: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
-    """What the frozen part makes of the batches of several runs.
-
-    On a GPU in one pass. On a CPU batch by batch: activations of one large batch fall out of the
-    caches (a stem pass over 48 search images takes 1.6 times as long as six over 8), and so every
-    bit is as it would be for a run alone.
-    """
-    if len(images) == 1 or images[0][0].device.type == "cpu":
-        return [task.given(exemplar, search) for exemplar, search in images]
-    sizes = [len(exemplar) for exemplar, _ in images]
-    given = task.given(*(torch.cat(part) for part in zip(*images, strict=True)))
-    return list(zip(*(part.split(sizes) for part in given), strict=True))
+    return Training(task, parameters, train, folder, **options).run()
 
 
 class Training:
@@ -212,10 +149,9 @@ class Training:
         self.precision = devices.choose_precision(parameters.precision, device)
         self.fabric = devices.make_fabric(device, self.precision[0])
         if self.fabric.world_size > 1:
-            devices.synchronise_norms(task.learners)
-        self.frozen_digest = checkpoints.digest(_frozen(task))
+            synchronise_norms(task.learners)
         self.files = RunFolder(
-            Path(folder), self._identity(info or {}), keep, enabled=self.fabric.is_global_zero
+            Path(folder), self._settings(info or {}), keep, enabled=self.fabric.is_global_zero
         )
         task.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
@@ -228,15 +164,14 @@ class Training:
 
     # The course of a training, from top to bottom.
 
-    def steps(self) -> Generator[tuple[Tensor, Tensor], tuple[Tensor, ...], Trained]:
-        """Yield the images of each batch, take what the frozen part makes of them, and learn."""
+    def run(self) -> Trained:
+        """Go on where a killed run stopped, learn batch by batch, and end every epoch's account."""
         found = self.files.load_state(self.task.learners, self.optimizer) if self.resume else None
         self.at = found or Position()
-        total = self.parameters.epochs * len(self.train)
         done = self.at.epoch * len(self.train) + self.at.step
         self.log = TrainingLog(self.files.path, self.fabric.is_global_zero, self.at.log_bytes, done)
         bar = Progress(
-            total=total,
+            total=self.parameters.epochs * len(self.train),
             initial=done,
             desc=self.title,
             unit="step",
@@ -247,16 +182,18 @@ class Training:
             while self.at.epoch < self.parameters.epochs:
                 self._begin_epoch()
                 for batch in self.train.epoch(self.at.epoch, self.at.step):
-                    batch = batch.to(self.fabric.device)
-                    inputs = inputs_of(batch, self.augmentation, self.parameters.seed)
-                    loss = self._learn((yield inputs), batch)
+                    loss = self._learn(batch.to(self.fabric.device))
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                     bar.update()
                     self._save_now_and_then()
                 self._end_epoch()
             if not self.at.best:
                 self._keep_best({"epoch": -1})  # no epochs: the starting weights are the result
-        return self._result(resumed=found is not None)
+        self.fabric.barrier()
+        model, _ = checkpoints.load(self.files.best)
+        return Trained(
+            model, self.at.best, self.at.history, self.files.best, found is not None, self.precision
+        )
 
     def _begin_epoch(self) -> None:
         self.lr = self.schedule(self.at.epoch, self.parameters)
@@ -264,8 +201,11 @@ class Training:
             group["lr"] = self.lr
         self.task.train()
 
-    def _learn(self, given: tuple[Tensor, ...], batch: PairBatch) -> float:
-        loss, sums = self.step_module(given, batch.track, batch.positive)
+    def _learn(self, batch: PairBatch) -> float:
+        images = inputs_of(batch, self.augmentation, self.parameters.seed)
+        with self.fabric.autocast():
+            inputs = self.task.frozen(*images)
+        loss, sums = self.step_module(inputs, batch.track, batch.positive)
         value = loss.item()
         if not math.isfinite(value):
             self._stop(batch, value)
@@ -276,16 +216,20 @@ class Training:
                 self.step_module, self.optimizer, max_norm=self.parameters.clip_norm
             )
         self.optimizer.step()
-        _add(self.at.sums, sums)
+        add(self.at.sums, sums)
         self.at.step += 1
         self.log.step(self.at.epoch, self.at.step, value, self.lr)
         return value
 
     def _end_epoch(self) -> None:
         epoch = self.at.epoch
-        entry = {"epoch": epoch, "lr": self.lr, "train": self._report(self.at.sums)}
+        entry = {
+            "epoch": epoch,
+            "lr": self.lr,
+            "train": figures_of(self.task, self.at.sums, self.fabric),
+        }
         if self.validation is not None:
-            entry["validation"] = self._validation()
+            entry["validation"] = measure(self.task, self.validation, self.fabric, self.log.images)
         last = epoch + 1 == self.parameters.epochs
         if self.validate is not None and (last or (epoch + 1) % self.validate_every == 0):
             self.task.eval()
@@ -300,14 +244,6 @@ class Training:
         self.log.epoch(entry)
         self.at.epoch, self.at.step, self.at.sums = epoch + 1, 0, {}
         self._save_state()
-
-    # Validation and selection.
-
-    def _validation(self) -> dict[str, Any]:
-        return _measure(self.task, self.validation, self.fabric, self.log.images)
-
-    def _report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
-        return _report(self.task, sums, self.fabric)
 
     def _is_best(self, entry: dict[str, Any]) -> bool:
         if self.validate is not None:
@@ -324,15 +260,6 @@ class Training:
     def _keep_best(self, entry: dict[str, Any]) -> None:
         self.at.best = entry
         self.files.save_best(self.task.model, entry)
-
-    def _result(self, resumed: bool) -> Trained:
-        self.fabric.barrier()
-        model, _ = checkpoints.load(self.files.best)
-        return Trained(
-            model, self.at.best, self.at.history, self.files.best, resumed, self.precision
-        )
-
-    # Files and identity.
 
     def _save_now_and_then(self) -> None:
         if time.monotonic() - self.saved_at >= self.parameters.checkpoint_seconds:
@@ -353,72 +280,18 @@ class Training:
             "may help"
         )
 
-    def _identity(self, info: dict[str, Any]) -> dict[str, Any]:
-        parameters = self.parameters.model_dump(exclude=FREE) | {"precision": self.precision[0]}
+    def _settings(self, info: dict[str, Any]) -> dict[str, Any]:
         return {
-            **parameters,
+            **self.parameters.model_dump(exclude=FREE),
+            "precision": self.precision[0],
             "task": self.task.name,
-            "frozen part": self.frozen_digest,
+            "frozen part": checkpoints.digest(_frozen_tensors(self.task)),
             "steps an epoch": len(self.train),
             **info,
         }
 
 
-def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
-    """Loss of a network as it stands, computed as ``fit`` computes the validation loss."""
-    device = devices.choose_device(parameters.device)
-    fabric = devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
-    task.to(device=device, memory_format=torch.channels_last)
-    return _measure(task, pairs, fabric)["loss"]
-
-
-@torch.no_grad()
-def _measure(
-    task: Task,
-    pairs: PairLoader,
-    fabric: Fabric,
-    show: Callable[[Tensor, Tensor, Tensor], None] | None = None,
-) -> dict[str, Any]:
-    """Figures of a task on pairs, without learning; the first batch is shown."""
-    task.eval()
-    sums: dict[str, Tensor] = {}
-    for batch in pairs.epoch(0):
-        batch = batch.to(fabric.device)
-        exemplar, search = inputs_of(batch)
-        with fabric.autocast():
-            given = task.given(exemplar, search)
-            _, own = task(given, batch.track, batch.positive)
-            if show is not None and not sums and exemplar.shape[1] == 3:
-                show(exemplar, search, task.response(*given))
-        _add(sums, own)
-    return _report(task, sums, fabric)
-
-
-def inputs_of(
-    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Images of a batch, augmented; or where it holds features of the stem, these in float32."""
-    if batch.search.is_floating_point():
-        return batch.exemplar.float(), batch.search.float()
-    return augment(batch, augmentation, seed)
-
-
-def _report(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
-    """Figures of an epoch from the sums of all processes."""
-    return task.report(
-        {
-            name: devices.summed(value.clone().to(fabric.device)).cpu()
-            for name, value in sums.items()
-        }
-    )
-
-
-def _frozen(task: Task) -> dict[str, Tensor]:
+def _frozen_tensors(task: Task) -> dict[str, Tensor]:
     learning = {id(tensor) for tensor in task.learners.state_dict(keep_vars=True).values()}
     state = task.model.state_dict(keep_vars=True)
     return {name: tensor for name, tensor in state.items() if id(tensor) not in learning}
-
-
-def _add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
-    for name, value in more.items():
-        total[name] = total[name] + value if name in total else value

@@ -58,43 +58,53 @@ class Task(nn.Module):
                     layer.eval()
         return self
 
-    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
-        """What the frozen part makes of the images: the input of the learning part, no graph."""
+    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+        """What the frozen part makes of the images, without graph: input of the learning part."""
         raise NotImplementedError
 
-    def response(self, *given: Tensor) -> Tensor:
-        """What the learning part makes of ``given``: (N, H, W) logits."""
+    def learned(self, *inputs: Tensor) -> Tensor:
+        """What the learning part makes of ``inputs``: (N, H, W) logits."""
         raise NotImplementedError
 
     def forward(
-        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch.
 
         Args:
-            given: of ``given()``.
+            inputs: of ``frozen()``.
             tracks: (N,) index of the exemplar's track.
             positive: (N,) bool; False where the search image shows another object.
 
         Returns:
             The loss, and sums over the batch that ``report`` makes the figures of an epoch of.
         """
-        response = self.response(*given)
+        response = self.learned(*inputs)
+        loss = balanced_loss(response, self.labels(response, positive))
+        return loss, _sums(len(response), loss=loss)
+
+    def labels(self, response: Tensor, positive: Tensor) -> Tensor:
+        """(N, H, W) of 0 and 1: what the response should be; 0 throughout for another object."""
         labels = response_labels(response.shape[-1], self.radius).to(response.device)
-        loss = balanced_loss(response, labels * positive[:, None, None])
-        sums = {
-            "pairs": torch.tensor(float(len(response)), dtype=torch.float64),
-            "loss": loss.detach().double().cpu() * len(response),
-        }
-        return loss, sums
+        return labels * positive[:, None, None]
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
-        """Figures of an epoch from the sums over its batches."""
-        return {"loss": float(sums["loss"] / sums["pairs"])}
+        """Figures of an epoch from the sums over its batches: means over its pairs."""
+        return {
+            name: float(total / sums["pairs"])
+            for name, total in sums.items()
+            if name != "pairs" and not total.ndim
+        }
 
     def warning(self, figures: dict[str, Any]) -> str:
         """What is wrong with the figures of an epoch; empty if nothing."""
         return ""
+
+
+def _sums(pairs: int, **means: Tensor) -> dict[str, Tensor]:
+    """Sums over a batch, of which only means over its pairs are known."""
+    sums = {"pairs": torch.tensor(float(pairs), dtype=torch.float64)}
+    return sums | {name: mean.detach().double().cpu() * pairs for name, mean in means.items()}
 
 
 class BaselineTask(Task):
@@ -105,11 +115,11 @@ class BaselineTask(Task):
     def __init__(self, model: SiamFC, radius: float = 16.0, frozen_norms: bool = False):
         super().__init__(model, [model], radius, frozen_norms)
 
-    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
         """The images themselves: (N, 3, 127, 127) and (N, 3, 255, 255)."""
         return exemplar, search
 
-    def response(self, exemplar: Tensor, search: Tensor) -> Tensor:
+    def learned(self, exemplar: Tensor, search: Tensor) -> Tensor:
         """Images → (N, 17, 17)."""
         return self.model(exemplar, search)
 
@@ -139,49 +149,36 @@ class BranchTask(Task):
             self.start = copy.deepcopy(model.branch).requires_grad_(False).eval()
 
     @torch.no_grad()
-    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
         """Images, or the features that were kept of them → stem features (N, C, 12, 12) and
         (N, C, 28, 28)."""
         return _stem(self.model, exemplar), _stem(self.model, search)
 
-    def response(self, z: Tensor, x: Tensor) -> Tensor:
+    def learned(self, z: Tensor, x: Tensor) -> Tensor:
         """Stem features → (N, 17, 17)."""
         branch = self.model.branch
         return branch.response(branch(z), branch(x))
 
     def forward(
-        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As ``Task.forward``; with a ``diversity_weight`` the sums also hold the agreement."""
         if not self.diversity_weight:
-            return super().forward(given, tracks, positive)
-        response = self.response(*given)
+            return super().forward(inputs, tracks, positive)
+        response = self.learned(*inputs)
+        labels = self.labels(response, positive)
+        loss = balanced_loss(response, labels)
         with torch.no_grad():
-            start = self.start.response(*(self.start(part) for part in given))
-        labels = response_labels(response.shape[-1], self.radius).to(response.device)
-        labels = labels * positive[:, None, None]
-        data_loss = balanced_loss(response, labels)
+            start = self.start.response(*(self.start(part) for part in inputs))
         alike = agreement(response, start, labels == 0)
-        n = len(response)
-        sums = {
-            "pairs": torch.tensor(float(n), dtype=torch.float64),
-            "loss": data_loss.detach().double().cpu() * n,
-            "agreement": alike.detach().double().cpu() * n,
-        }
-        return data_loss + self.diversity_weight * alike, sums
-
-    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
-        """Loss without the diversity term; ``agreement`` where there is one."""
-        figures = super().report(sums)
-        if "agreement" in sums:
-            figures["agreement"] = float(sums["agreement"] / sums["pairs"])
-        return figures
+        total = loss + self.diversity_weight * alike
+        return total, _sums(len(response), loss=loss, agreement=alike)
 
 
 def _stem(model: SiamFC | ESiamFC, inputs: Tensor) -> Tensor:
     """Stem features of images; of inputs with the stem's own number of channels, themselves.
 
-    Images have three channels, every stem has at least eight: see ``networks.channels``.
+    Images have three channels, every stem has at least eight: see ``siamfc.channels``.
     """
     return inputs if inputs.shape[1] == model.stem.channels else model.stem(inputs)
 
@@ -231,44 +228,38 @@ class FusionTask(Task):
         entropy_weight: float = 0.0,
         radius: float = 16.0,
     ):
-        super().__init__(model, [model.weights], radius)
-        model.weights.temperature = temperature
+        super().__init__(model, [model.cluster_weights], radius)
+        model.cluster_weights.temperature = temperature
         self.entropy_weight = entropy_weight
         self.clusters = torch.as_tensor(list(clusters), dtype=torch.int64)
 
     @torch.no_grad()
-    def given(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
         """The exemplar's stem features (N, C, 12, 12) and all responses (N, k, 17, 17)."""
         z = _stem(self.model, exemplar)
         return z, self.model.responses(z, _stem(self.model, search))
 
-    def response(self, z: Tensor, responses: Tensor) -> Tensor:
+    def learned(self, z: Tensor, responses: Tensor) -> Tensor:
         """Stem features and responses of the branches → fused response (N, 17, 17)."""
-        return fuse(responses, self.model.weights(z))
+        return fuse(responses, self.model.cluster_weights(z))
 
     def forward(
-        self, given: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As ``Task.forward``; the sums also hold the weights that each cluster's tracks got."""
-        z, responses = given
-        weights = self.model.weights(z)
+        z, responses = inputs
+        weights = self.model.cluster_weights(z)
         response = fuse(responses, weights)
-        labels = response_labels(response.shape[-1], self.radius).to(response.device)
-        data_loss = balanced_loss(response, labels * positive[:, None, None])
+        loss = balanced_loss(response, self.labels(response, positive))
         entropy = -(weights * weights.clamp(min=1e-12).log()).sum(1).mean()
-        n, shown = len(weights), weights.detach().double().cpu()
         tracks = tracks.cpu()
         cluster = self.clusters[tracks] if len(self.clusters) else torch.zeros_like(tracks)
         groups = int(self.clusters.max()) + 1 if len(self.clusters) else 1
-        member = torch.nn.functional.one_hot(cluster, groups).double().T
-        sums = {
-            "pairs": torch.tensor(float(n), dtype=torch.float64),
-            "loss": data_loss.detach().double().cpu() * n,
-            "entropy": entropy.detach().double().cpu() * n,
-            "weights": member @ shown,
-            "members": member.sum(1),
-        }
-        return data_loss - self.entropy_weight * entropy, sums
+        member = nn.functional.one_hot(cluster, groups).double().T
+        sums = _sums(len(weights), loss=loss, entropy=entropy)
+        sums["weights"] = member @ weights.detach().double().cpu()
+        sums["members"] = member.sum(1)
+        return loss - self.entropy_weight * entropy, sums
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
         """Loss without the entropy term, entropy in nats, and mean weights.
@@ -282,7 +273,6 @@ class FusionTask(Task):
         ]
         return {
             **super().report(sums),
-            "entropy": float(sums["entropy"] / sums["pairs"]),
             "weights": rows,
             "mean_weights": (sums["weights"].sum(0) / sums["pairs"]).tolist(),
         }

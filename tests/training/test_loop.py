@@ -21,14 +21,7 @@ from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.log import read_log
-from esiamfc_lib.training.loop import (
-    Training,
-    exponential,
-    fit,
-    fit_together,
-    given_of_all,
-    stepwise,
-)
+from esiamfc_lib.training.loop import exponential, fit, stepwise
 from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, agreement
 
@@ -183,17 +176,17 @@ def test_frozen_means_frozen(tmp_path):
     before = copy_of(ensemble)
     fit(FusionTask(ensemble), parameters(FusionParameters), Blobs(), tmp_path / "fusion")
     changed = {n for n, t in ensemble.state_dict().items() if not torch.equal(t, before[n])}
-    assert changed and all(name.startswith("weights.") for name in changed)
+    assert changed and all(name.startswith("cluster_weights.") for name in changed)
 
 
 def test_frozen_part_has_no_graph_and_stays_in_eval_mode():
     task = BranchTask(small()).train()
-    z, x = task.given(torch.zeros(1, 3, 127, 127), torch.zeros(1, 3, 255, 255))
+    z, x = task.frozen(torch.zeros(1, 3, 127, 127), torch.zeros(1, 3, 255, 255))
     assert not z.requires_grad and not x.requires_grad
     assert not task.model.stem.training and task.model.branch.training
     fusion = FusionTask(ESiamFC(2, WIDTH)).train()
     assert not any(m.training for m in fusion.model.branches.modules())
-    assert fusion.model.weights.training
+    assert fusion.model.cluster_weights.training
 
 
 def test_identity_norms_can_stay_as_they_are(tmp_path):
@@ -316,7 +309,7 @@ def test_diversity_weight_moves_a_branch_away_from_its_start(tmp_path):
         judge.model.branch.load_state_dict(task.model.branch.state_dict())
         batch = next(Blobs(1, 8, seed=9).epoch(0))
         with torch.no_grad():
-            loss, sums = judge(judge.given(*augment(batch)), batch.track, batch.positive)
+            loss, sums = judge(judge.frozen(*augment(batch)), batch.track, batch.positive)
         figures = judge.report(sums)
         assert loss.item() == pytest.approx(figures["loss"] + figures["agreement"], rel=1e-5)
         alike[weight] = figures["agreement"]
@@ -398,48 +391,6 @@ def test_nonfinite_loss_stops_and_keeps_the_batch(tmp_path):
     assert same(before, copy_of(model.stem.layers[0]))
 
 
-def test_branches_together_end_as_they_would_alone(tmp_path):
-    loaders = [Blobs(2, seed=5), Blobs(3, 1, seed=6), Blobs(2, seed=7)]
-    settings = [parameters(TransferParameters, cluster_id=j) for j in range(3)]
-    alone = [
-        fit(BranchTask(small()), p, pairs, tmp_path / f"alone{j}", validation=Blobs(1, seed=9))
-        for j, (p, pairs) in enumerate(zip(settings, loaders, strict=True))
-    ]
-    together = fit_together(
-        [
-            Training(
-                BranchTask(small()),
-                p,
-                pairs,
-                tmp_path / f"together{j}",
-                validation=Blobs(1, seed=9),
-            )
-            for j, (p, pairs) in enumerate(zip(settings, loaders, strict=True))
-        ]
-    )
-    for one, other in zip(alone, together, strict=True):
-        assert same(copy_of(one.model), copy_of(other.model))
-        assert one.history == other.history
-    with pytest.raises(StudyError, match="same frozen part"):
-        fit_together(
-            [
-                Training(BranchTask(small(s)), settings[0], Blobs(), tmp_path / f"x{s}")
-                for s in range(2)
-            ]
-        )
-
-
-def test_one_pass_of_the_stem_gives_each_run_its_own_part(monkeypatch):
-    task = BranchTask(small())
-    images = [augment(batch) for batch in Blobs(3, 2).epoch(0)]
-    apart = given_of_all(task, images)
-    monkeypatch.setattr(torch.Tensor, "device", torch.device("meta"))  # anything but a CPU
-    together = given_of_all(task, images)
-    for one, other in zip(apart, together, strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)
-
-
 def test_fusion_reports_weights_per_cluster_and_warns_of_collapse(tmp_path):
     ensemble = warm(ESiamFC(3, WIDTH))
     task = FusionTask(ensemble, clusters=[0, 0, 1, 1, 1, 3], temperature=0.5)
@@ -455,12 +406,12 @@ def test_fusion_reports_weights_per_cluster_and_warns_of_collapse(tmp_path):
     assert all(sum(row) == pytest.approx(1) for row in figures["weights"] if row)
     assert figures["entropy"] == pytest.approx(np.log(3), abs=0.05)
     assert "warning" not in result.history[0]
-    assert result.model.weights.temperature == 0.5
+    assert result.model.cluster_weights.temperature == 0.5
 
     with torch.no_grad():
-        ensemble.weights.layers[6].bias.fill_(1.0)
-        ensemble.weights.linear.weight.fill_(0.0)
-        ensemble.weights.linear.weight[2].fill_(10.0)
+        ensemble.cluster_weights.layers[6].bias.fill_(1.0)
+        ensemble.cluster_weights.linear.weight.fill_(0.0)
+        ensemble.cluster_weights.linear.weight[2].fill_(10.0)
     with pytest.warns(UserWarning, match="fusion has collapsed: branch 2 gets 100%"):
         result = fit(task, parameters(FusionParameters, epochs=1, lr=1e-9), Blobs(), tmp_path / "b")
     assert "collapsed" in result.history[0]["warning"]
@@ -472,11 +423,11 @@ def test_entropy_term_by_hand():
     for entropy_weight in (0.0, 2.0):
         task = FusionTask(ESiamFC(2, WIDTH), entropy_weight=entropy_weight).eval()
         with torch.no_grad():  # logits ln 3 and 0: weights 3/4 and 1/4
-            task.model.weights.layers[6].weight.zero_()
-            task.model.weights.layers[6].bias.fill_(1.0)
-            task.model.weights.linear.weight.zero_()
-            channels = task.model.weights.linear.in_features
-            task.model.weights.linear.weight[0].fill_(np.log(3) / channels)
+            task.model.cluster_weights.layers[6].weight.zero_()
+            task.model.cluster_weights.layers[6].bias.fill_(1.0)
+            task.model.cluster_weights.linear.weight.zero_()
+            channels = task.model.cluster_weights.linear.in_features
+            task.model.cluster_weights.linear.weight[0].fill_(np.log(3) / channels)
         given = (torch.zeros(1, 16, 12, 12), torch.zeros(1, 2, 17, 17))
         losses[entropy_weight], sums = task(given, track, positive)
         figures = task.report(sums)

@@ -1,0 +1,70 @@
+"""The figures of a task: sums over batches, and its loss on pairs without learning."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from esiamfc_lib.config import TrainingParameters
+from esiamfc_lib.runtime import devices
+from esiamfc_lib.training.augmentation import Augmentation, augment
+from esiamfc_lib.training.loading import PairLoader
+from esiamfc_lib.training.pairs import PairBatch
+from esiamfc_lib.training.tasks import Task
+
+
+def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
+    """Loss of a network as it stands, computed as ``fit`` computes the validation loss."""
+    device = devices.choose_device(parameters.device)
+    fabric = devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
+    task.to(device=device, memory_format=torch.channels_last)
+    return measure(task, pairs, fabric)["loss"]
+
+
+@torch.no_grad()
+def measure(
+    task: Task,
+    pairs: PairLoader,
+    fabric: Fabric,
+    show: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+) -> dict[str, Any]:
+    """Figures of a task on pairs; ``show`` gets images and response of the first batch."""
+    task.eval()
+    sums: dict[str, Tensor] = {}
+    for batch in pairs.epoch(0):
+        batch = batch.to(fabric.device)
+        exemplar, search = inputs_of(batch)
+        with fabric.autocast():
+            inputs = task.frozen(exemplar, search)
+            _, own = task(inputs, batch.track, batch.positive)
+            if show is not None and not sums and exemplar.shape[1] == 3:
+                show(exemplar, search, task.learned(*inputs))
+        add(sums, own)
+    return figures_of(task, sums, fabric)
+
+
+def inputs_of(
+    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Images of a batch, augmented; or where it holds features of the stem, these in float32."""
+    if batch.search.is_floating_point():
+        return batch.exemplar.float(), batch.search.float()
+    return augment(batch, augmentation, seed)
+
+
+def add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    """Add the sums of a batch to those of the epoch, in place."""
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value
+
+
+def figures_of(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
+    """Figures of an epoch from the sums of all processes."""
+    return task.report(
+        {
+            name: devices.summed(value.clone().to(fabric.device)).cpu()
+            for name, value in sums.items()
+        }
+    )
