@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.training.pairs import PairBatch, uniform
 
 LUMINANCE = (0.299, 0.587, 0.114)
-BLUR_TAPS = 7
 # Draws of augmentation are independent of the draws of sampling with the same seed.
 STREAM = 0x5EED
 
@@ -29,21 +29,12 @@ class Augmentation:
             training code the label stays where it is, so keep it within the label's radius.
         stretch: largest relative change of the side of each image.
         grey: share of pairs turned grey, both images alike.
-        blur: share of images blurred.
-        blur_sigma: largest blur, pixels.
-        brightness, contrast, colour: largest relative change of level, of contrast about the
-            image's mean, and of each channel; each image by itself.
     """
 
     search_size: int = SEARCH_SIZE
     translation: float = 0.0
     stretch: float = 0.0
     grey: float = 0.0
-    blur: float = 0.0
-    blur_sigma: float = 2.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    colour: float = 0.0
 
     @property
     def margin(self) -> int:
@@ -53,6 +44,11 @@ class Augmentation:
 
 PAPER = Augmentation(search_size=239, translation=8.0, stretch=0.05, grey=0.25)
 AUGMENTATIONS = {"none": Augmentation(), "paper": PAPER}
+
+
+def margin(parameters: TrainingParameters) -> int:
+    """Pixels around the exemplar that the augmentation needs: the ``margin`` of the pairs."""
+    return AUGMENTATIONS[parameters.augmentation].margin
 
 
 def augment(
@@ -71,7 +67,7 @@ def augment(
     """
     a = augmentation or Augmentation()
     exemplar, search = batch.exemplar.float(), batch.search.float()
-    draws = uniform(seed ^ STREAM, batch.number.cpu().numpy(), 20)
+    draws = uniform(seed ^ STREAM, batch.number.cpu().numpy(), 5)
     u = torch.from_numpy(2 * draws - 1).to(exemplar.device, torch.float32)  # -1..1
     still = torch.zeros_like(u[:, :2])
     exemplar = resample(exemplar, EXEMPLAR_SIZE, a.stretch * u[:, 0], still)
@@ -79,17 +75,7 @@ def augment(
     if a.grey:
         chosen = u[:, 4] < 2 * a.grey - 1
         exemplar, search = grey(exemplar, chosen), grey(search, chosen)
-    changed = []
-    for image, v in ((exemplar, u[:, 5:11]), (search, u[:, 11:17])):
-        if a.brightness or a.contrast or a.colour:
-            image = relight(
-                image, a.brightness * v[:, 0], a.contrast * v[:, 1], a.colour * v[:, 2:5]
-            )
-        if a.blur:
-            width = (v[:, 5] + 1) / 2  # below ``blur``: blurred, the less the smaller
-            image = blur(image, torch.where(width < a.blur, width / a.blur * a.blur_sigma, 0.0))
-        changed.append(image)
-    return changed[0], changed[1]
+    return exemplar, search
 
 
 def resample(
@@ -117,31 +103,3 @@ def grey(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Images (B, 3, H, W) of which the chosen (B,) have three equal channels."""
     weights = torch.tensor(LUMINANCE, device=images.device).view(1, 3, 1, 1)
     return torch.where(chosen.view(-1, 1, 1, 1), (images * weights).sum(1, keepdim=True), images)
-
-
-def relight(
-    images: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, colour: torch.Tensor
-) -> torch.Tensor:
-    """Images with changed level (B,), contrast (B,) and channels (B, 3), kept within 0..255."""
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    gain = (1 + brightness.view(-1, 1, 1, 1)) * (1 + colour.view(-1, 3, 1, 1))
-    return ((images - mean) * (1 + contrast.view(-1, 1, 1, 1)) + mean).mul(gain).clamp(0, 255)
-
-
-def blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Images (B, 3, H, W) under Gaussians of sigma (B,) pixels; 0 leaves an image as it is."""
-    chosen = sigma > 0
-    if not chosen.any():
-        return images
-    some, sigma = images[chosen].contiguous(), sigma[chosen]
-    count, height, width = len(some), *some.shape[-2:]
-    taps = torch.arange(BLUR_TAPS, device=images.device) - BLUR_TAPS // 2
-    kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
-    half, flat = BLUR_TAPS // 2, some.view(1, 3 * count, height, width)
-    flat = F.pad(flat, (half, half, half, half), mode="replicate")
-    flat = F.conv2d(flat, kernel.view(3 * count, 1, 1, BLUR_TAPS), groups=3 * count)
-    flat = F.conv2d(flat, kernel.view(3 * count, 1, BLUR_TAPS, 1), groups=3 * count)
-    result = images.clone()
-    result[chosen] = flat.view(count, 3, height, width)
-    return result

@@ -16,8 +16,6 @@ from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
 
-WEIGHTS = ("video", "track", "length")
-
 
 class PairBatch(NamedTuple):
     """A batch of B pairs, as it comes from the loader.
@@ -72,8 +70,6 @@ class PairDataset(Dataset):
         length: pairs an epoch.
         seed: of the sampling.
         frame_range: largest distance of the two frames, in frame numbers.
-        weights: ``video``: uniform over videos, then over the video's tracks (the paper);
-            ``track``: uniform over tracks; ``length``: in proportion to their number of crops.
         negative_fraction: share of pairs whose search image comes from another video.
         hard_negatives: take it from a video of the same class where there is one.
         margin: extra pixels around the exemplar, for stretching it on the device.
@@ -90,29 +86,23 @@ class PairDataset(Dataset):
         length: int,
         seed: int = 0,
         frame_range: int = 100,
-        weights: str = "video",
         negative_fraction: float = 0.0,
         hard_negatives: bool = False,
         margin: int = 0,
     ):
         self.store, self.length, self.seed, self.frame_range = store, length, seed, frame_range
         self.negative_fraction, self.hard_negatives = negative_fraction, hard_negatives
-        if weights not in WEIGHTS:
-            raise StudyError(f"weights are {', '.join(WEIGHTS)}, not {weights!r}")
         if length < 1 or frame_range < 1 or not 0 <= negative_fraction <= 1:
             raise StudyError(
                 f"length = {length} and frame_range = {frame_range} must be at least "
                 f"1, negative_fraction = {negative_fraction} between 0 and 1"
             )
-        if not 0 <= margin <= (SEARCH_SIZE - EXEMPLAR_SIZE) // 2:
-            raise StudyError(
-                f"margin = {margin}: the crop has "
-                f"{(SEARCH_SIZE - EXEMPLAR_SIZE) // 2} pixels around the exemplar"
-            )
+        around = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2
+        if not 0 <= margin <= around:
+            raise StudyError(f"margin = {margin}: the crop has {around} pixels around the exemplar")
         index = store.index
-        if tracks is None:
-            tracks = np.arange(len(index.track_id))
-        tracks = np.sort(np.asarray(tracks, dtype=np.int64))
+        chosen = np.arange(len(index.track_id)) if tracks is None else tracks
+        tracks = np.sort(np.asarray(chosen, dtype=np.int64))
         if not len(tracks):
             raise StudyError("no tracks to draw pairs from")
         self.tracks = tracks
@@ -124,17 +114,10 @@ class PairDataset(Dataset):
         self._position = track_of * self._stride + index.frame
         self._video = index.track_video[tracks]
         self._name = np.unique(index.track_name[tracks], return_inverse=True)[1]
-        self._cumulative = np.cumsum(self._weights(weights))
+        # Uniform over videos, then over the video's tracks, as in the paper.
+        _, video, count = np.unique(self._video, return_inverse=True, return_counts=True)
+        self._cumulative = np.cumsum(1.0 / count[video])
         self._cumulative /= self._cumulative[-1]
-
-    def _weights(self, weights: str) -> np.ndarray:
-        """Probability of each track, up to a factor."""
-        if weights == "length":
-            return np.diff(self._offset)[self.tracks].astype(np.float64)
-        if weights == "track":
-            return np.ones(len(self.tracks))
-        _, place, count = np.unique(self._video, return_inverse=True, return_counts=True)
-        return 1.0 / count[place]
 
     def __len__(self) -> int:
         return self.length
@@ -163,13 +146,8 @@ class PairDataset(Dataset):
             other[i], search[i], positive[i] = self._negative(
                 place[i], track[i], search[i], draws[i, 4]
             )
-        return {
-            "track": track,
-            "exemplar": exemplar,
-            "other": other,
-            "search": search,
-            "positive": positive,
-        }
+        rows = {"track": track, "exemplar": exemplar, "other": other, "search": search}
+        return {**rows, "positive": positive}
 
     def _negative(self, place: int, track: int, search: int, draw: float) -> tuple[int, int, bool]:
         """Track and row of a crop from another video; the positive one where there is no other."""
@@ -190,19 +168,19 @@ class PairDataset(Dataset):
 
     def __getitems__(self, numbers: list[int]) -> PairBatch:
         """The pairs ``numbers`` as one batch."""
-        exemplars, searches = self.room(len(numbers))
-        track, positive = self.fill(exemplars.numpy(), searches.numpy(), numbers)
+        exemplars, searches = self.allocate(len(numbers))
+        track, positive = self.read_into(exemplars.numpy(), searches.numpy(), numbers)
         return batch_of(exemplars, searches, track, positive, numbers)
 
-    def room(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def allocate(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Memory for pixels: uint8 (..., S, S, 3), S the side of exemplar and search image."""
         sides = EXEMPLAR_SIZE + 2 * self.margin, SEARCH_SIZE
         return tuple(torch.empty((*shape, side, side, 3), dtype=torch.uint8) for side in sides)
 
-    def fill(
+    def read_into(
         self, exemplars: np.ndarray, searches: np.ndarray, numbers: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode the pairs ``numbers`` into memory as of ``room``.
+        """Decode the pairs ``numbers`` into memory as of ``allocate``.
 
         Returns:
             int64 (B,) track and bool (B,) positive, as in ``PairBatch``.
@@ -225,7 +203,7 @@ def batch_of(
     positive: np.ndarray,
     numbers: list[int],
 ) -> PairBatch:
-    """A batch from memory as of ``PairDataset.room`` and what ``fill`` says of it."""
+    """A batch from memory as of ``PairDataset.allocate`` and what ``read_into`` says of it."""
     return PairBatch(
         exemplars.permute(0, 3, 1, 2),
         searches.permute(0, 3, 1, 2),

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, folded
+from esiamfc_lib.networks.norms import folded
+from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.devices import choose_device
@@ -34,7 +35,7 @@ FIRST = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2 // STRIDE  # cell at which the exempl
 EXEMPLAR = slice(FIRST, FIRST + 12)
 
 
-class StemFeatures:
+class StemFeatures(NamedTuple):
     """Features of every crop of a store.
 
     Attributes:
@@ -42,8 +43,8 @@ class StemFeatures:
         digest: SHA-256 of the values.
     """
 
-    def __init__(self, values: np.ndarray, digest: str):
-        self.values, self.digest = values, digest
+    values: np.ndarray
+    digest: str
 
 
 def keep_stem_features(
@@ -88,8 +89,7 @@ def keep_stem_features(
         "shape": list(shape),
         "digest": sha.hexdigest(),
     }
-    text = json.dumps(facts, indent=2) + "\n"
-    files.write_atomically(folder / FACTS, text)
+    files.write_atomically(folder / FACTS, json.dumps(facts, indent=2) + "\n")
     return StemFeatures(np.load(folder / FEATURES, mmap_mode="r"), facts["digest"])
 
 
@@ -120,7 +120,8 @@ def _computed(
 def find_stem_features(
     folder: str | Path, store: CropStore, model: SiamFC | ESiamFC, augmentation: str = "none"
 ) -> StemFeatures | None:
-    """What ``write`` left in ``folder``; None where it left nothing, or where images are needed.
+    """What ``keep_stem_features`` left in ``folder``; None where there is nothing, or where
+    images are needed.
 
     Raises:
         StudyError: the features are of another store or stem, or damaged.
@@ -155,16 +156,16 @@ class FeaturePairs(PairDataset):
         super().__init__(store, tracks, **options)
         self.features = features
 
-    def room(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def allocate(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Memory for features: float16 (..., 12, 12, C) and (..., 28, 28, C)."""
         c = self.features.values.shape[-1]
         sides = EXEMPLAR.stop - EXEMPLAR.start, CELLS
         return tuple(torch.empty((*shape, side, side, c), dtype=torch.float16) for side in sides)
 
-    def fill(
+    def read_into(
         self, exemplars: np.ndarray, searches: np.ndarray, numbers: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Read the features of the pairs ``numbers``; as ``PairDataset.fill``."""
+        """Read the features of the pairs ``numbers``; as ``PairDataset.read_into``."""
         pairs, values = self.pairs(numbers), self.features.values
         for i in range(len(numbers)):
             exemplars[i] = values[pairs["exemplar"][i], EXEMPLAR, EXEMPLAR]

@@ -18,7 +18,8 @@ from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.training import stem_features
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loading import PairLoader
-from esiamfc_lib.training.loop import evaluate_loss, fit
+from esiamfc_lib.training.loop import fit
+from esiamfc_lib.training.measure import evaluate_loss
 from esiamfc_lib.training.pairs import PairDataset
 from esiamfc_lib.training.stem_features import (
     FeaturePairs,
