@@ -10,13 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+EVERY = 10  # steps between two lines
 PICTURES = 8  # pairs shown an epoch
 
 
 class TrainingLog:
     """Writes ``log.jsonl`` and TensorBoard events into ``folder``.
 
-    Lines of two kinds: ``{"event": "step", "epoch", "step", "loss", "lr"}`` every ``every`` steps
+    Lines of two kinds: ``{"event": "step", "epoch", "step", "loss", "lr"}`` every ``EVERY`` steps
     and ``{"event": "epoch", ...figures, "seconds"}``.
 
     Args:
@@ -24,13 +25,10 @@ class TrainingLog:
         enabled: False on all processes but the first: nothing is written.
         size: bytes of the log that count; what a killed run wrote after them is cut off.
         done: steps made so far; later TensorBoard points of a killed run are hidden.
-        every: steps between two lines.
     """
 
-    def __init__(
-        self, folder: Path, enabled: bool = True, size: int = 0, done: int = 0, every: int = 10
-    ):
-        self.every, self.done, self.started = every, done, time.monotonic()
+    def __init__(self, folder: Path, enabled: bool = True, size: int = 0, done: int = 0):
+        self.done, self.started = done, time.monotonic()
         self.file = self.board = None
         if not enabled:
             return
@@ -60,7 +58,7 @@ class TrainingLog:
     def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
         """Record the loss of a step (``step`` counts from 1 in each epoch)."""
         self.done += 1
-        if self.file is not None and step % self.every == 0:
+        if self.file is not None and step % EVERY == 0:
             self._write({"event": "step", "epoch": epoch, "step": step, "loss": loss, "lr": lr})
             self.board.add_scalar("train/loss", loss, self.done)
             self.board.add_scalar("lr", lr, self.done)
@@ -106,18 +104,16 @@ def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
     """One row an epoch: ``epoch, lr, loss, validation_loss, auc``; NaN where not measured.
 
     Args:
-        history: of ``training.Result``.
+        history: of ``Trained``.
     """
-    rows = []
-    for entry in history:
-        validation, tracking = entry.get("validation", {}), entry.get("tracking", {})
-        rows.append(
-            {
-                "epoch": entry["epoch"],
-                "lr": entry["lr"],
-                "loss": entry["train"]["loss"],
-                "validation_loss": validation.get("loss", math.nan),
-                "auc": tracking.get("auc", math.nan),
-            }
-        )
+    rows = [
+        {
+            "epoch": entry["epoch"],
+            "lr": entry["lr"],
+            "loss": entry["train"]["loss"],
+            "validation_loss": entry.get("validation", {}).get("loss", math.nan),
+            "auc": entry.get("tracking", {}).get("auc", math.nan),
+        }
+        for entry in history
+    ]
     return pd.DataFrame(rows, columns=["epoch", "lr", "loss", "validation_loss", "auc"])
