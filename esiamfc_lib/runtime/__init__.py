@@ -2,7 +2,8 @@
 
 Nothing here knows the method. In reading order: ``files`` (written whole or not at all, digests),
 ``code`` (which modules a result depends on), ``packages`` (versions), ``bars`` (progress),
-``parallel`` (processes, Dask, threads), ``devices`` (CPU, GPU, precision).
+``parallel`` (processes, Dask, threads), ``devices`` (CPU, GPU, precision), ``batch_norm`` (of
+several processes).
 """
 
 from esiamfc_lib.runtime.bars import Progress, progress
