@@ -44,7 +44,7 @@ def response_maps(model: ESiamFC, exemplar: np.ndarray, search: np.ndarray) -> d
         model.stem(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float())
         for x in (exemplar, search)
     ]
-    responses, weights = model.responses(*stems), model.weights(stems[0])
+    responses, weights = model.responses(*stems), model.cluster_weights(stems[0])
     fused = (responses * weights[:, :, None, None]).sum(1)
     return {"responses": responses, "weights": weights, "fused": fused}
 
@@ -193,7 +193,7 @@ def diversity(
     for batch in pairs.epoch(0):
         exemplar, search = augment(batch)
         z = model.stem(exemplar)
-        responses, weights = model.responses(z, model.stem(search)), model.weights(z)
+        responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
         n, size = len(responses), responses.shape[-1]
         labels = response_labels(size, radius) * batch.positive[:, None, None]
         flat = responses.double().flatten(2)

@@ -21,7 +21,8 @@ from esiamfc_lib.data.exemplars import evenly_spaced, exemplar
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.networks.siamfc import SiamFC, folded
+from esiamfc_lib.networks.norms import folded
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.runtime.files import write_atomically
@@ -295,7 +296,7 @@ def track_weights(
     while batch := list(islice(exemplars, batch_size)):
         images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
         with torch.inference_mode():
-            rows.append(model.weights(model.stem(images)).numpy())
+            rows.append(model.cluster_weights(model.stem(images)).numpy())
     return np.concatenate(rows)
 
 

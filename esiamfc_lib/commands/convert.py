@@ -31,10 +31,7 @@ def main(args: Namespace) -> int:
         raise StudyError("nothing to write: give --out FILE.safetensors or --onnx FOLDER")
     if args.out is not None and args.out.suffix != ".safetensors":
         raise StudyError(f"--out {args.out}: a model file ends in .safetensors")
-    if args.source.suffix == ".safetensors":
-        model, about = checkpoints.load(args.source)
-    else:
-        model, about = published.read_published(args.source), {}
+    model, about = published.load_any(args.source)
     lines = [
         f"{args.source}: {type(model).__name__}, width {model.width:g}, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters"

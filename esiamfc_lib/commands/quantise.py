@@ -8,8 +8,8 @@ from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.deploy import quantisation
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import published
+from esiamfc_lib.networks.esiamfc import branches_of
 from esiamfc_lib.runtime.bars import progress
-from esiamfc_lib.tracking.spec import is_ensemble
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -28,11 +28,9 @@ def main(args: Namespace) -> int:
     """Quantise and say what was written."""
     if args.crops < 1:
         raise StudyError(f"--crops {args.crops}: at least one is needed")
-    ensemble = is_ensemble(args.weights)
-    load = published.load_esiamfc if ensemble else published.load_siamfc
-    model = load(args.weights)
+    model, _ = published.load_any(args.weights)
     crops = quantisation.training_crops(CropStore(args.store), args.crops)
-    parts = 1 + (model.k if ensemble else 1)
+    parts = 1 + len(branches_of(model))
     steps = quantisation.quantise(model, crops)
     *_, result = progress(steps, "int8", total=parts + 1, unit="part")
     path = args.out or quantisation.beside(args.weights)

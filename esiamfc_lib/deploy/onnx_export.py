@@ -23,9 +23,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.networks.siamfc import EXEMPLAR_SIZE, SEARCH_SIZE, SiamFC, folded
+from esiamfc_lib.networks.norms import folded
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.files import write_atomically
 
 OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.14
@@ -151,13 +153,12 @@ def _exemplar(model: SiamFC | ESiamFC) -> bytes:
     graph, branches = OnnxGraph(), _branches(model)
     stem = graph.layers(model.stem.layers, "image")
     if isinstance(model, ESiamFC):
-        pooled = graph.add("GlobalAveragePool", graph.layers(model.weights.layers, stem))
+        fusion = model.cluster_weights
+        pooled = graph.add("GlobalAveragePool", graph.layers(fusion.layers, stem))
         logits = graph.add(
             "MatMul",
             graph.add("Flatten", pooled),
-            graph.constant(
-                model.weights.linear.weight.detach().numpy().T / model.weights.temperature
-            ),
+            graph.constant(fusion.linear.weight.detach().numpy().T / fusion.temperature),
         )
         weights = graph.add("Softmax", logits, output="weights", axis=1)
     else:

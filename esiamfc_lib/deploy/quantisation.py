@@ -24,7 +24,8 @@ from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
-from esiamfc_lib.networks.siamfc import SiamFC, folded
+from esiamfc_lib.networks.norms import folded
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 In reading order: ``siamfc`` (stem, branch, SiamFC), ``correlation`` (the response), ``loss``
 (labels and balanced loss), ``esiamfc`` (branches, cluster weights, fusion), ``checkpoints``
-(model files), ``published`` (networks of others, read into ours).
+(files of ours), ``published`` (reading any weights file), ``norms`` (BatchNorm folded and back),
+``first_conv`` (a faster conv1 for learning in bf16).
 
 Images are float32 RGB, 0 to 255, (N, 3, H, W).
 """
@@ -11,12 +12,8 @@ from esiamfc_lib.networks.checkpoints import digest, save
 from esiamfc_lib.networks.correlation import cross_correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
-from esiamfc_lib.networks.published import (
-    calibrate_norms,
-    has_identity_norms,
-    load_esiamfc,
-    load_siamfc,
-)
+from esiamfc_lib.networks.norms import calibrate_norms, has_identity_norms
+from esiamfc_lib.networks.published import load_esiamfc, load_siamfc
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, layer_table
 
 __all__ = [

@@ -7,8 +7,10 @@ needs to go on (see ``training``). Nothing here can run code on loading.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,7 +23,8 @@ from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.files import existing, write_atomically
 
-FORMAT = 1
+# In format 1 of an ensemble the tensors of its cluster weights were called "weights...".
+FORMATS = {"siamfc": 1, "esiamfc": 2}
 HEADER = "esiamfc"
 
 
@@ -48,7 +51,8 @@ def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
         The digest of the tensors, which the header holds too.
     """
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    header = {"format": FORMAT, **_network(model), "digest": digest(state), **info}
+    network = _network(model)
+    header = {"format": FORMATS[network["network"]], **network, "digest": digest(state), **info}
     # One key: safetensors keeps several in no fixed order, and the bytes would differ.
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))
     data = safetensors_bytes(state, metadata={HEADER: text})
@@ -81,7 +85,9 @@ def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
         model = SiamFC(about["width"])
     else:
         model = ESiamFC(about["k"], about["width"])
-        model.weights.temperature = about["temperature"]
+        model.cluster_weights.temperature = about["temperature"]
+        if about["format"] == 1:
+            state = {re.sub("^weights", "cluster_weights", n): t for n, t in state.items()}
     load_into(model, state, str(path))
     return model.eval(), about
 
@@ -114,31 +120,19 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
     write_atomically(path, lambda file: torch.save(state, file))
 
 
-def load_state(path: str | Path) -> dict[str, Any]:
-    """Read a state file onto the CPU.
-
-    Raises:
-        StudyError: no such file, or damaged.
-    """
-    return read_torch(path)
-
-
-def read_torch(path: str | Path) -> Any:
-    """``torch.load`` that cannot run code.
+def load_state(path: str | Path) -> Any:
+    """Read a state file, or any other of ``torch.save``, onto the CPU; it cannot run code.
 
     Raises:
         StudyError: no such file, damaged, or holds more than tensors and plain values.
     """
     try:
         return torch.load(existing(path), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, _UNPICKLING) as error:
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError, UnpicklingError) as error:
         raise StudyError(
             f"{path} cannot be read as a PyTorch file of plain tensors: "
             f"{str(error).splitlines()[0]}"
         ) from None
-
-
-_UNPICKLING = torch.serialization.pickle.UnpicklingError
 
 
 def _network(model: SiamFC | ESiamFC) -> dict[str, Any]:
@@ -147,7 +141,7 @@ def _network(model: SiamFC | ESiamFC) -> dict[str, Any]:
             "network": "esiamfc",
             "width": model.width,
             "k": model.k,
-            "temperature": model.weights.temperature,
+            "temperature": model.cluster_weights.temperature,
         }
     return {"network": "siamfc", "width": model.width}
 
@@ -164,6 +158,7 @@ def _header(path: str | Path, file) -> dict[str, Any]:
     if text is None:
         raise StudyError(f"{path} has no {HEADER!r} header: it is not a model file of this project")
     about = json.loads(text)
-    if about["format"] != FORMAT:
-        raise StudyError(f"{path} has format {about['format']}, this version reads {FORMAT}")
+    known = FORMATS.get(about.get("network"), 1)
+    if not 1 <= about["format"] <= known:
+        raise StudyError(f"{path} has format {about['format']}, this version reads up to {known}")
     return about

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, _block, channels, initialise
+from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels, conv_block, initialise
 
 
 class ClusterWeights(nn.Module):
@@ -17,8 +17,8 @@ class ClusterWeights(nn.Module):
         super().__init__()
         sizes = [channels(n, width) for n in (256, 384, 512, 1024)]
         self.layers = nn.Sequential(
-            *_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
-            *_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
+            *conv_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
+            *conv_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
             nn.Conv2d(sizes[2], sizes[3], 3),
             nn.ReLU(inplace=True),
         )  # → 1×1
@@ -48,7 +48,7 @@ class ESiamFC(nn.Module):
         self.k, self.width = k, width
         self.stem = Stem(width)
         self.branches = nn.ModuleList(Branch(width) for _ in range(k))
-        self.weights = ClusterWeights(k, width)
+        self.cluster_weights = ClusterWeights(k, width)
         initialise(self, torch.Generator().manual_seed(seed))
 
     @classmethod
@@ -89,7 +89,7 @@ class ESiamFC(nn.Module):
     def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
         """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → fused response (N, 17, 17)."""
         z = self.stem(exemplar)
-        return fuse(self.responses(z, self.stem(search)), self.weights(z))
+        return fuse(self.responses(z, self.stem(search)), self.cluster_weights(z))
 
 
 def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:

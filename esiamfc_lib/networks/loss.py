@@ -7,13 +7,13 @@ from torch import Tensor
 from esiamfc_lib.networks.siamfc import STRIDE
 
 
-def response_labels(size: int, radius: float = 16.0, stride: int = STRIDE) -> Tensor:
+def response_labels(size: int, radius: float = 16.0) -> Tensor:
     """Where the response should be positive: (size, size) float32 of 0 and 1.
 
     A cell is positive when its distance from the centre is at most ``radius`` pixels of the search
-    image, that is ``stride * |u - c| <= radius`` (Bertinetto et al. 2016, equation 4).
+    image, that is ``STRIDE * |u - c| <= radius`` (Bertinetto et al. 2016, equation 4).
     """
-    offset = stride * (torch.arange(size) - (size - 1) / 2)
+    offset = STRIDE * (torch.arange(size) - (size - 1) / 2)
     distance = torch.hypot(offset[:, None], offset[None, :])
     return (distance <= radius).float()
 

@@ -1,9 +1,10 @@
-"""Networks that others published, read into ours.
+"""Reading a network from any weights file: ours (see ``checkpoints``) or one that others published.
 
-Four kinds of file hold the same network under other names:
+Four kinds of published file hold the same network under other names:
 
 - ``.npz`` with BatchNorm folded into the convolutions: ``conv1.weight`` (O, I, H, W),
-  ``conv1.bias`` ... and optionally ``bias`` of the response;
+  ``conv1.bias`` ... and optionally ``bias`` of the response; the others are brought to these
+  names first;
 - ``.mat`` of MatConvNet (the authors' own): ``conv1f`` (H, W, I, O), ``conv1b``, ``bn1m``
   (factor), ``bn1b`` (offset), ``bn1x`` (mean and standard deviation) ..., each possibly behind
   ``br_``, and ``adjust_f``/``adjust_b`` or ``fin_adjust_bn{m,b,x}`` for scale and bias of the
@@ -21,46 +22,70 @@ which both sides of the correlation pass.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.networks.checkpoints import load_into, read_torch
+from esiamfc_lib.networks.checkpoints import load_into
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import RESPONSE_SCALE, SiamFC
+from esiamfc_lib.runtime.files import existing
 
 PUBLISHED_BIAS = -2.148  # of the network of 2016-08-17, whose folded export does not hold it
 NORM_EPS = 1e-5  # of our BatchNorm layers
-# Where conv1–5 and bn1–4 stand in the PyTorch namings' one sequence of layers, and in ours.
-SEQUENCE = {
-    0: "conv1",
-    1: "bn1",
-    4: "conv2",
-    5: "bn2",
-    8: "conv3",
-    9: "bn3",
-    11: "conv4",
-    12: "bn4",
-    14: "conv5",
+# Where the layers stand in the PyTorch namings' one sequence. Ours are numbered alike: the stem
+# holds 0 to 7, the branch begins at 8.
+BRANCH = 8
+NUMBERS = {
+    **{"conv1": 0, "bn1": 1, "conv2": 4, "bn2": 5},
+    **{"conv3": 8, "bn3": 9, "conv4": 11, "bn4": 12, "conv5": 14},
 }
-OURS = {
-    "conv1": "stem.layers.0",
-    "bn1": "stem.layers.1",
-    "conv2": "stem.layers.4",
-    "bn2": "stem.layers.5",
-    "conv3": "branch.layers.0",
-    "bn3": "branch.layers.1",
-    "conv4": "branch.layers.3",
-    "bn4": "branch.layers.4",
-    "conv5": "branch.layers.6",
-}
-Layers = dict[str, Tensor]  # "conv1.weight", "bn1.running_mean", ..., "bias": the common tongue
+NAMES = {number: name for name, number in NUMBERS.items()}
+Layers = dict[str, Tensor]
+"""A SiamFC: ``conv1.weight``, ``bn1.running_mean`` ..., ``bias`` and ``scale`` of the response."""
+
+
+def load_siamfc(path: str | Path) -> SiamFC:
+    """Read a SiamFC from any weights file.
+
+    Raises:
+        StudyError: the file cannot be read, or holds an ensemble.
+    """
+    return _load_as(SiamFC, path)
+
+
+def load_esiamfc(path: str | Path) -> ESiamFC:
+    """Read an ESiamFC from any weights file.
+
+    Raises:
+        StudyError: the file cannot be read, or holds a single tracker.
+    """
+    return _load_as(ESiamFC, path)
+
+
+def _load_as(kind: type, path: str | Path):
+    model, _ = load_any(path)
+    if not isinstance(model, kind):
+        raise StudyError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+    return model
+
+
+def load_any(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
+    """Read any weights file: the network in eval mode on the CPU, and the header of a file of ours.
+
+    Raises:
+        StudyError: the file cannot be read.
+    """
+    if Path(path).suffix == ".safetensors":
+        return checkpoints.load(path)
+    return read_published(path), {}
 
 
 def read_published(path: str | Path) -> SiamFC | ESiamFC:
@@ -69,9 +94,7 @@ def read_published(path: str | Path) -> SiamFC | ESiamFC:
     Raises:
         StudyError: no such file, unknown kind, or not this network.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise StudyError(f"no such file: {path}")
+    path = existing(path)
     if path.suffix == ".npz":
         return siamfc(_npz(path), str(path))
     if path.suffix == ".mat":
@@ -99,8 +122,8 @@ def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     state = {"branch.bias": layers.get("bias", torch.zeros(1)).reshape(1)}
     for name, value in (_with_identity_norms(layers) | layers).items():
         layer, _, field = name.partition(".")
-        if layer in OURS:
-            state[f"{OURS[layer]}.{field}"] = value
+        if layer in NUMBERS:
+            state[f"{_place(layer)}.{field}"] = value
     for name in model.state_dict():
         if name.endswith("running_var") and name in state:
             state[name] = (state[name].double() + eps - NORM_EPS).clamp(min=0)
@@ -109,66 +132,18 @@ def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     if "scale" in layers:
         share = (layers["scale"].reshape(()).double() / RESPONSE_SCALE).sqrt()
         for field in ("weight", "bias"):
-            state[f"{OURS['conv5']}.{field}"] = layers[f"conv5.{field}"].double() * share
+            state[f"{_place('conv5')}.{field}"] = layers[f"conv5.{field}"].double() * share
     own = model.state_dict()
     load_into(model, {n: v.to(own[n].dtype) if n in own else v for n, v in state.items()}, where)
     return model.eval()
 
 
-@torch.no_grad()
-def has_identity_norms(model: nn.Module) -> bool:
-    """Whether every BatchNorm leaves its input as it is, as after folding."""
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    return all(
-        bool((layer.running_mean == 0).all() and (layer.bias == 0).all())
-        and torch.allclose(layer.running_var + layer.eps, layer.weight.square(), rtol=1e-4)
-        for layer in norms
-    )
-
-
-def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
-    """Give identity BatchNorm layers the statistics of real activations, in place.
-
-    The network stays the same function: what a layer takes away by its new statistics, its factor
-    and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm in
-    training mode, where every batch is normalised: without it, all activations would change scale.
-
-    Args:
-        model: SiamFC or ESiamFC.
-        images: batches float32 (N, 3, H, W), some hundred images in all.
-    """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    sums = {layer: torch.zeros(3, layer.num_features, dtype=torch.float64) for layer in norms}
-
-    def watch(layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        values = inputs[0].double().transpose(0, 1).flatten(1).cpu()
-        sums[layer] += torch.stack(
-            [
-                torch.full_like(values[:, 0], values.shape[1]),
-                values.sum(1),
-                (values * values).sum(1),
-            ]
-        )
-
-    handles = [layer.register_forward_pre_hook(watch) for layer in norms]
-    training = model.training
-    model.eval()
-    for batch in images:
-        for branch in getattr(model, "branches", None) or [model.branch]:
-            branch(model.stem(batch))
-    model.train(training)
-    for handle in handles:
-        handle.remove()
-    for layer, (count, total, squares) in sums.items():
-        if count[0] == 0:
-            continue
-        mean = total / count
-        variance = squares / count - mean * mean
-        factor = layer.weight.double() / (layer.running_var.double() + layer.eps).sqrt()
-        layer.bias += (factor * (mean - layer.running_mean)).to(layer.bias)
-        layer.weight.copy_(factor * (variance + layer.eps).sqrt())
-        layer.running_mean.copy_(mean)
-        layer.running_var.copy_(variance)
+def _place(layer: str) -> str:
+    """Where a layer stands in our SiamFC: conv3 is ``branch.layers.0``."""
+    number = NUMBERS[layer]
+    if number < BRANCH:
+        return f"stem.layers.{number}"
+    return f"branch.layers.{number - BRANCH}"
 
 
 def _with_identity_norms(layers: Layers) -> Layers:
@@ -233,7 +208,7 @@ def _adjustment(values: Mapping[str, Tensor]) -> Layers:
 
 
 def _from_state_dict(path: Path) -> SiamFC | ESiamFC:
-    content = read_torch(path)
+    content = checkpoints.load_state(path)
     for wrapper in ("state_dict", "model", "net"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -256,17 +231,14 @@ def _common_names(state: Mapping[str, Tensor]) -> Layers:
         elif match := re.search(r"(?:^|\.)((?:conv|bn)[1-5])\.(\w+)$", name):
             layer, field = match.groups()
         elif match := re.search(r"(?:^|\.)feature2\.(\d+)\.(\w+)$", name):
-            layer, field = SEQUENCE.get(int(match[1]) + 8, ""), match[2]
+            layer, field = NAMES.get(int(match[1]) + BRANCH, ""), match[2]
         elif match := re.search(r"(?:^|\.)(?:features?1?|feat_extraction)\.(\d+)\.(\w+)$", name):
-            layer, field = SEQUENCE.get(int(match[1]), ""), match[2]
+            layer, field = NAMES.get(int(match[1]), ""), match[2]
         else:
             continue
         layers[f"{layer}.{field}"] = value.double() if value.is_floating_point() else value
-    for theirs, ours in {
-        "corr_bias": "bias",
-        "adjust.bias": "bias",
-        "adjust.weight": "scale",
-    }.items():
+    response = {"corr_bias": "bias", "adjust.bias": "bias", "adjust.weight": "scale"}
+    for theirs, ours in response.items():
         if theirs in state:
             layers[ours] = state[theirs].double().reshape(1)
     return layers
@@ -291,31 +263,5 @@ def _reference_ensemble(state: Mapping[str, Tensor], where: str) -> ESiamFC:
         elif re.match(r"cluster_weight\.linear\.(0\.)?weight", name):
             weights["linear.weight"] = value
     if weights:
-        load_into(model.weights, weights, f"{where}, cluster weights")
+        load_into(model.cluster_weights, weights, f"{where}, cluster weights")
     return model.eval()
-
-
-def load_siamfc(path: str | Path) -> SiamFC:
-    """Read a SiamFC, from a model file or from a published one (see ``read``).
-
-    Raises:
-        StudyError: the file cannot be read, or holds an ensemble.
-    """
-    return _load_as(SiamFC, path)
-
-
-def load_esiamfc(path: str | Path) -> ESiamFC:
-    """Read an ESiamFC, from a model file or from one of the reference implementation.
-
-    Raises:
-        StudyError: the file cannot be read, or holds a single tracker.
-    """
-    return _load_as(ESiamFC, path)
-
-
-def _load_as(kind: type, path: str | Path):
-    ours = Path(path).suffix == ".safetensors"
-    model = checkpoints.load(path)[0] if ours else read_published(path)
-    if not isinstance(model, kind):
-        raise StudyError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
-    return model

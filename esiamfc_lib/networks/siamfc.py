@@ -1,4 +1,4 @@
-"""The networks: stem, branch, SiamFC, cluster weights, ESiamFC; and the loss they learn from.
+"""SiamFC: the stem, the branch, and the two as one network.
 
 Fully convolutional AlexNet (Bertinetto et al. 2016, table 1), cut in two: the **stem** (conv1–2),
 which all trackers of the ensemble share, and the **branch** (conv3–5), which every base tracker
@@ -8,18 +8,14 @@ moves by 8 pixels moves by one cell of the response.
 Images are float32 RGB, 0 to 255, no mean subtracted, (N, 3, H, W).
 """
 
-import copy
-
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.networks.correlation import cross_correlation
+from esiamfc_lib.networks.first_conv import FirstConv
 
-EXEMPLAR_SIZE = 127
-SEARCH_SIZE = 255
 STRIDE = 8
 RESPONSE_SCALE = 1e-3
 
@@ -29,9 +25,10 @@ def channels(full: int, width: float) -> int:
     return full if width == 1 else max(8, 8 * round(full * width / 8))
 
 
-def _block(
+def conv_block(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, padding: int = 0
 ) -> list[nn.Module]:
+    """A convolution, its BatchNorm, ReLU."""
     return [
         nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups),
         nn.BatchNorm2d(outputs),
@@ -58,30 +55,6 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
             nn.init.normal_(layer.weight, std=0.01, generator=generator)
 
 
-class FirstConv(nn.Conv2d):
-    """conv1, stride 2; in bf16 training on a CPU by way of blocks of 2×2 pixels.
-
-    The gradient of a convolution with three input channels leaves most of a processor's bf16 tiles
-    empty. With the pixels of each 2×2 block as twelve channels the same sums are a convolution of
-    stride 1 with a kernel of 6×6 blocks, which makes the whole step 6 % (width 1) to 11 % (width
-    0.25) faster. Forward alone and in fp32 the plain form is the faster one.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) → (N, O, h, w), by either way."""
-        learning = torch.is_grad_enabled() and self.weight.requires_grad
-        if learning and images.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            return self.by_blocks(images)
-        return super().forward(images)
-
-    def by_blocks(self, images: Tensor) -> Tensor:
-        """The same convolution on blocks of pixels; odd sizes are filled up with zeros."""
-        height, width = images.shape[-2:]
-        blocks = F.pixel_unshuffle(F.pad(images, (0, width % 2, 0, height % 2)), 2)
-        kernel = F.pixel_unshuffle(F.pad(self.weight, (0, 1, 0, 1)), 2)
-        return F.conv2d(blocks, kernel, self.bias)
-
-
 class Stem(nn.Module):
     """conv1–2: the shared part of the ensemble.
 
@@ -97,7 +70,7 @@ class Stem(nn.Module):
             nn.BatchNorm2d(first),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2),
-            *_block(first, second, 5, groups=2),
+            *conv_block(first, second, 5, groups=2),
             nn.MaxPool2d(3, 2),
         )
         self.channels = second
@@ -120,8 +93,8 @@ class Branch(nn.Module):
         super().__init__()
         inputs, middle, outputs = (channels(n, width) for n in (256, 384, 256))
         self.layers = nn.Sequential(
-            *_block(inputs, middle, 3),
-            *_block(middle, middle, 3, groups=2),
+            *conv_block(inputs, middle, 3),
+            *conv_block(middle, middle, 3, groups=2),
             nn.Conv2d(middle, outputs, 3, groups=2),
         )
         self.bias = nn.Parameter(torch.zeros(1))
@@ -167,17 +140,6 @@ class SiamFC(nn.Module):
     def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
         """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → response (N, 17, 17)."""
         return self.response(self.features(exemplar), self.features(search))
-
-
-def folded(model: nn.Module) -> nn.Module:
-    """A copy in eval mode with every BatchNorm folded into the convolution before it (exact)."""
-    model = copy.deepcopy(model).eval()
-    for sequence in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
-        for i in range(1, len(sequence)):
-            if isinstance(sequence[i], nn.BatchNorm2d):
-                sequence[i - 1] = fuse_conv_bn_eval(sequence[i - 1], sequence[i])
-                sequence[i] = nn.Identity()
-    return model
 
 
 def layer_table(model: SiamFC) -> pd.DataFrame:

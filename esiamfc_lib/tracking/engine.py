@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
-from esiamfc_lib.networks.siamfc import SiamFC, folded
+from esiamfc_lib.networks.norms import folded
+from esiamfc_lib.networks.siamfc import SiamFC
 
 if TYPE_CHECKING:
     pass

@@ -116,7 +116,7 @@ class ESiamFCTracker(SiamFCTracker):
         """(k,) float64 weights of the branches for this exemplar."""
         k = self.engine.k
         if self.fusion == "cluster_weight":
-            return self.engine.model.weights(stem)[0].double().cpu().numpy()
+            return self.engine.model.cluster_weights(stem)[0].double().cpu().numpy()
         if self.fusion == "nearest_centroid":
             feature = self.embedder.features(exemplar).float().flatten().cpu().numpy()
             if self.centroids.shape[1] != len(feature):

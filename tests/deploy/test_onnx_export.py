@@ -25,8 +25,8 @@ def trained(model):
                 value.uniform_(0.5, 2, generator=generator)
         model.stem.layers[1].running_var.mul_(1e4)  # images reach 255
         if isinstance(model, ESiamFC):
-            model.weights.linear.weight.normal_(generator=generator)
-            model.weights.temperature = 2.0
+            model.cluster_weights.linear.weight.normal_(generator=generator)
+            model.cluster_weights.temperature = 2.0
     return model.eval()
 
 
@@ -41,7 +41,7 @@ def test_graphs_equal_the_network(tmp_path, model):
     weights, kernel = session.run(["weights", "kernel"], {"image": image})
     if isinstance(model, ESiamFC):
         with torch.no_grad():
-            expected = model.weights(model.stem(torch.from_numpy(image))).numpy()
+            expected = model.cluster_weights(model.stem(torch.from_numpy(image))).numpy()
         np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
         assert weights.max() > 0.5 or model.k == 1
     else:

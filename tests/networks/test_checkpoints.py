@@ -8,10 +8,11 @@ import pytest
 import scipy.io
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import checkpoints, published
+from esiamfc_lib.networks import checkpoints, norms, published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
@@ -62,18 +63,38 @@ def assert_same_function(model, net, scale, bias):
 
 def test_round_trip_keeps_every_bit_and_the_header(tmp_path):
     model = ESiamFC(3, 0.125, seed=2)
-    model.weights.temperature = 0.5
+    model.cluster_weights.temperature = 0.5
     path = tmp_path / "model.safetensors"
     digest = checkpoints.save(path, model, training={"lr": 0.01}, data="abc")
     loaded, about = checkpoints.load(path)
     assert all(torch.equal(t, loaded.state_dict()[n]) for n, t in model.state_dict().items())
-    assert not loaded.training and loaded.weights.temperature == 0.5
+    assert not loaded.training and loaded.cluster_weights.temperature == 0.5
     assert about["digest"] == digest == checkpoints.digest(model.state_dict())
     assert about["training"] == {"lr": 0.01} and about["data"] == "abc"
     assert (about["network"], about["k"], about["width"]) == ("esiamfc", 3, 0.125)
     first = path.read_bytes()
     checkpoints.save(path, model, training={"lr": 0.01}, data="abc")
     assert path.read_bytes() == first
+
+
+def test_an_ensemble_of_format_1_is_read_under_the_present_names(tmp_path):
+    model, path = ESiamFC(2, 0.125, seed=2), tmp_path / "model.safetensors"
+    state = {n.replace("cluster_weights.", "weights."): t for n, t in model.state_dict().items()}
+    about = {"network": "esiamfc", "width": 0.125, "k": 2, "temperature": 1.0}
+
+    def write(number):
+        header = {"format": number, **about, "digest": checkpoints.digest(state)}
+        save_file(state, path, metadata={"esiamfc": json.dumps(header)})
+
+    write(1)
+    loaded, header = checkpoints.load(path)
+    assert all(torch.equal(t, loaded.state_dict()[n]) for n, t in model.state_dict().items())
+    assert header["format"] == 1 and header["digest"] == checkpoints.digest(state)
+    checkpoints.save(path, loaded)
+    assert checkpoints.header(path)["format"] == 2
+    write(3)
+    with pytest.raises(StudyError, match="has format 3, this version reads up to 2"):
+        checkpoints.load(path)
 
 
 def test_digest_depends_on_names_and_values_not_on_memory_layout():
@@ -207,7 +228,7 @@ def _reference_name(name):
 
 def test_reference_ensemble(tmp_path):
     net = published_layers()
-    weights = ESiamFC(2).weights
+    weights = ESiamFC(2).cluster_weights
     state = {}
     for name, value in numbered(net).items():
         own = _reference_name(name)
@@ -226,7 +247,7 @@ def test_reference_ensemble(tmp_path):
     assert model.k == 2
     assert [b.bias.item() for b in model.branches] == [1.0, 2.0]
     assert_same_function(model.base_tracker(0), net, 0.001, 1.0)
-    assert torch.equal(model.weights.linear.weight, weights.linear.weight)
+    assert torch.equal(model.cluster_weights.linear.weight, weights.linear.weight)
 
 
 @pytest.mark.parametrize("prefix", ["", "br_"])
@@ -266,11 +287,12 @@ def test_calibrated_norms_keep_the_function_and_survive_training_mode():
                 layer.weight.mul_(0.5)
                 layer.bias.normal_(generator=torch.Generator().manual_seed(0))
     pairs = [(images(8, 127, seed=i), images(8, 255, seed=100 + i)) for i in range(2)]
-    assert published.has_identity_norms(model)
+    assert norms.has_identity_norms(model)
     with torch.no_grad():
         before = model(*pairs[0])
-        published.calibrate_norms(model, [image for pair in pairs for image in pair])
-        assert not published.has_identity_norms(model)
+    norms.calibrate_norms(model, [image for pair in pairs for image in pair])
+    with torch.no_grad():
+        assert not norms.has_identity_norms(model)
         after = model(*pairs[0])
         torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3 * before.abs().max().item())
         norm = model.stem.layers[1]

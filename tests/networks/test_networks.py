@@ -10,7 +10,8 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import cross_correlation
 from esiamfc_lib.networks.esiamfc import ClusterWeights, ESiamFC, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
-from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels, folded
+from esiamfc_lib.networks.norms import folded
+from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels
 
 
 def count(module):
@@ -156,7 +157,7 @@ def test_fusion_weights_sum_to_one_and_the_fused_response_is_the_weighted_sum():
     model = ESiamFC(3, 0.125).eval()
     exemplar, search = images(2, 127), images(2, 255)
     z, x = model.stem(exemplar), model.stem(search)
-    weights, responses = model.weights(z), model.responses(z, x)
+    weights, responses = model.cluster_weights(z), model.responses(z, x)
     assert weights.shape == (2, 3) and responses.shape == (2, 3, 17, 17)
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
     by_hand = sum(weights[:, j, None, None] * responses[:, j] for j in range(3))

@@ -42,7 +42,7 @@ def sequences(tmp_path_factory):
 def trackers():
     ensemble = ESiamFC(3, WIDTH, seed=2)
     # The features of an untrained network are large; weights this small leave the softmax open.
-    torch.nn.init.normal_(ensemble.weights.linear.weight, std=1e-5,
+    torch.nn.init.normal_(ensemble.cluster_weights.linear.weight, std=1e-5,
                           generator=torch.Generator().manual_seed(0))  # fmt: skip
     return {
         "SiamFC": SiamFCTracker(SiamFC(WIDTH, seed=1)),

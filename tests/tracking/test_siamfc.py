@@ -46,7 +46,7 @@ def ensemble():
         torch.nn.init.constant_(branch.bias, -1.0 - i)
     generator = torch.Generator().manual_seed(0)
     # The features of an untrained network are large; weights this small leave the softmax open.
-    torch.nn.init.normal_(model.weights.linear.weight, std=1e-5, generator=generator)
+    torch.nn.init.normal_(model.cluster_weights.linear.weight, std=1e-5, generator=generator)
     return model
 
 
@@ -279,7 +279,7 @@ def fused_by_the_parts(ensemble, exemplar, search, fuse):
     model = ensemble.eval()
     with torch.inference_mode():
         z, x = model.stem(exemplar), model.stem(search)
-        return fuse(model.responses(z, x), model.weights(z))
+        return fuse(model.responses(z, x), model.cluster_weights(z))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_cluster_weights_are_those_of_the_module(ensemble, frames):
     tracker = ESiamFCTracker(ensemble)
     tracker.init(frames[0], BOX)
     with torch.inference_mode():
-        expected = ensemble.eval().weights(ensemble.stem(tracker._exemplar(frames[0])))[0]
+        expected = ensemble.eval().cluster_weights(ensemble.stem(tracker._exemplar(frames[0])))[0]
     np.testing.assert_allclose(tracker.fusion_weights, expected, atol=1e-4)
     assert tracker.fusion_weights.std() > 0.001
 
