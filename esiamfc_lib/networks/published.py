@@ -80,34 +80,27 @@ def _load_as(kind: type, path: str | Path):
 def load_any(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     """Read any weights file: the network in eval mode on the CPU, and the header of a file of ours.
 
-    Raises:
-        StudyError: the file cannot be read.
-    """
-    if Path(path).suffix == ".safetensors":
-        return checkpoints.load(path)
-    return read_published(path), {}
-
-
-def read_published(path: str | Path) -> SiamFC | ESiamFC:
-    """Read a published network; the kind of file is told by its name and its tensors' names.
+    The kind of file is told by its name and its tensors' names.
 
     Raises:
-        StudyError: no such file, unknown kind, or not this network.
+        StudyError: no such file, unknown kind, damaged, or not this network.
     """
     path = existing(path)
+    if path.suffix == ".safetensors":
+        return checkpoints.load(path)
     if path.suffix == ".npz":
-        return siamfc(_npz(path), str(path))
+        return _siamfc(_npz(path), str(path)), {}
     if path.suffix == ".mat":
-        return siamfc(_matconvnet(path), str(path))
+        return _siamfc(_matconvnet(path), str(path)), {}
     if path.suffix in {".pth", ".pt", ".tar", ".model"}:
-        return _from_state_dict(path)
+        return _from_state_dict(path), {}
     raise StudyError(
         f"{path}: unknown kind of network file {path.suffix!r} "
         "(.safetensors, .npz, .mat and .pth are known)"
     )
 
 
-def siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
+def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     """Build a SiamFC from ``conv1.weight`` ... ``bn4.running_var`` and ``bias``.
 
     Without ``bn`` tensors the BatchNorm becomes the identity. ``eps`` is that of the file's
@@ -219,7 +212,7 @@ def _from_state_dict(path: Path) -> SiamFC | ESiamFC:
         return _reference_ensemble(state, str(path))
     # The only one of the public namings whose network sets ε, and has no bias, is the blocks' one.
     blocks = any(re.search(r"conv1\.0\.weight$", name) for name in state)
-    return siamfc(_common_names(state), str(path), eps=1e-6 if blocks else NORM_EPS)
+    return _siamfc(_common_names(state), str(path), eps=1e-6 if blocks else NORM_EPS)
 
 
 def _common_names(state: Mapping[str, Tensor]) -> Layers:
@@ -252,7 +245,7 @@ def _reference_ensemble(state: Mapping[str, Tensor], where: str) -> ESiamFC:
         prefix = f"branch{j}."
         own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
         bias = {"corr_bias": state.get(f"corr_bias{j}", torch.zeros(1))}
-        trackers.append(siamfc(_common_names(stem | own | bias), f"{where}, branch {j}"))
+        trackers.append(_siamfc(_common_names(stem | own | bias), f"{where}, branch {j}"))
     if not trackers:
         raise StudyError(f"{where} has a stem but no branches")
     model = ESiamFC.assembled(trackers)

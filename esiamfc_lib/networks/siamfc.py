@@ -8,6 +8,7 @@ moves by 8 pixels moves by one cell of the response.
 Images are float32 RGB, 0 to 255, no mean subtracted, (N, 3, H, W).
 """
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -147,28 +148,17 @@ def layer_table(model: SiamFC) -> pd.DataFrame:
 
     Parameters of the BatchNorm that follows count with their convolution.
     """
-    layers = [layer for part in (model.stem.layers, model.branch.layers) for layer in part]
     rows, sizes = [], [EXEMPLAR_SIZE, SEARCH_SIZE]
-    for layer in layers:
-        count = sum(parameter.numel() for parameter in layer.parameters())
+    parts = [("stem", layer) for layer in model.stem.layers]
+    for part, layer in parts + [("branch", layer) for layer in model.branch.layers]:
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
-            kernel, stride = (
-                v[0] if isinstance(v, tuple) else v for v in (layer.kernel_size, layer.stride)
-            )
+            # pooling has numbers where a convolution has pairs of them
+            kernel, stride = int(np.max(layer.kernel_size)), int(np.max(layer.stride))
             sizes = [(size - kernel) // stride + 1 for size in sizes]
         if isinstance(layer, nn.Conv2d):
-            rows.append(
-                {
-                    "layer": f"conv{len(rows) + 1}",
-                    "part": "stem" if len(rows) < 2 else "branch",
-                    "kernel": kernel,
-                    "stride": stride,
-                    "groups": layer.groups,
-                    "channels": layer.out_channels,
-                    "parameters": count,
-                }
-            )
-        elif count:
-            rows[-1]["parameters"] += count
+            facts = {"layer": f"conv{len(rows) + 1}", "part": part, "kernel": kernel}
+            facts |= {"stride": stride, "groups": layer.groups, "channels": layer.out_channels}
+            rows.append(facts | {"parameters": 0})
+        rows[-1]["parameters"] += sum(parameter.numel() for parameter in layer.parameters())
         rows[-1] |= {"exemplar": sizes[0], "search": sizes[1]}
     return pd.DataFrame(rows)

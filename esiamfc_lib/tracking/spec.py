@@ -202,7 +202,7 @@ def is_ensemble(path: str | Path) -> bool:
     """
     if Path(path).suffix == ".safetensors":
         return checkpoints.header(path)["network"] == "esiamfc"
-    return hasattr(published.read_published(path), "branches")
+    return hasattr(published.load_any(path)[0], "branches")
 
 
 def _centroids(path: str) -> np.ndarray:

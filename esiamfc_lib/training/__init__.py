@@ -6,7 +6,7 @@ resume), ``measure`` (loss without learning), ``run_folder`` (its files), ``log`
 ``stem_features`` (a frozen stem computed once).
 """
 
-from esiamfc_lib.training.augmentation import AUGMENTATIONS, augment, margin
+from esiamfc_lib.training.augmentation import augment, margin
 from esiamfc_lib.training.held_out import split_tracks
 from esiamfc_lib.training.loading import PairLoader, loader
 from esiamfc_lib.training.log import history_table
@@ -17,7 +17,6 @@ from esiamfc_lib.training.stem_features import find_stem_features, keep_stem_fea
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask
 
 __all__ = [
-    "AUGMENTATIONS",
     "BaselineTask",
     "BranchTask",
     "FusionTask",

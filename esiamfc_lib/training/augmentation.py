@@ -3,9 +3,8 @@
 Every pair's draw is a pure function of (seed, pair number), like the pair itself.
 """
 
-from dataclasses import dataclass
+import math
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -13,69 +12,50 @@ from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.training.pairs import PairBatch, uniform
 
+# "paper": what SiamFC's public training code does to its pairs.
+SMALLER = 239  # side of the search image, so that it can be shifted within the 255 of the crop
+SHIFT = 8.0  # pixels at most; the label stays where it is, so keep it within the label's radius
+STRETCH = 0.05  # largest relative change of the side of each image
+GREY = 0.25  # share of pairs turned grey, both images alike
 LUMINANCE = (0.299, 0.587, 0.114)
 # Draws of augmentation are independent of the draws of sampling with the same seed.
 STREAM = 0x5EED
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """What is changed at random; the default changes nothing.
-
-    Attributes:
-        search_size: side of the search image that the network gets; with 239 it can be shifted by
-            up to 8 pixels within the 255 of the crop.
-        translation: largest shift of the search image's content, pixels. As in SiamFC's public
-            training code the label stays where it is, so keep it within the label's radius.
-        stretch: largest relative change of the side of each image.
-        grey: share of pairs turned grey, both images alike.
-    """
-
-    search_size: int = SEARCH_SIZE
-    translation: float = 0.0
-    stretch: float = 0.0
-    grey: float = 0.0
-
-    @property
-    def margin(self) -> int:
-        """Pixels around the exemplar that stretching needs (``PairDataset(margin=...)``)."""
-        return int(np.ceil(self.stretch * EXEMPLAR_SIZE / 2)) if self.stretch else 0
-
-
-PAPER = Augmentation(search_size=239, translation=8.0, stretch=0.05, grey=0.25)
-AUGMENTATIONS = {"none": Augmentation(), "paper": PAPER}
-
-
 def margin(parameters: TrainingParameters) -> int:
-    """Pixels around the exemplar that the augmentation needs: the ``margin`` of the pairs."""
-    return AUGMENTATIONS[parameters.augmentation].margin
+    """Pixels around the exemplar that stretching needs: ``PairDataset(margin=...)``."""
+    return math.ceil(STRETCH * EXEMPLAR_SIZE / 2) if parameters.augmentation == "paper" else 0
 
 
 def augment(
-    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
+    batch: PairBatch, augmentation: str = "none", seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a batch of uint8 pixels into the network's input.
 
     Args:
         batch: on the device where the work is to be done.
-        augmentation: None changes nothing but the type.
+        augmentation: ``none`` changes nothing but the type; or ``paper``.
         seed: of the draws.
 
     Returns:
         exemplar float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255,
-        s = ``search_size``, channels_last as the batch.
+        s = 255 or, with ``paper``, 239; channels_last as the batch.
     """
-    a = augmentation or Augmentation()
     exemplar, search = batch.exemplar.float(), batch.search.float()
+    if augmentation == "none":
+        return middle(exemplar, EXEMPLAR_SIZE), middle(search, SEARCH_SIZE)
     draws = uniform(seed ^ STREAM, batch.number.cpu().numpy(), 5)
     u = torch.from_numpy(2 * draws - 1).to(exemplar.device, torch.float32)  # -1..1
-    still = torch.zeros_like(u[:, :2])
-    exemplar = resample(exemplar, EXEMPLAR_SIZE, a.stretch * u[:, 0], still)
-    search = resample(search, a.search_size, a.stretch * u[:, 1], a.translation * u[:, 2:4])
-    if a.grey:
-        chosen = u[:, 4] < 2 * a.grey - 1
-        exemplar, search = grey(exemplar, chosen), grey(search, chosen)
-    return exemplar, search
+    exemplar = resample(exemplar, EXEMPLAR_SIZE, STRETCH * u[:, 0], torch.zeros_like(u[:, :2]))
+    search = resample(search, SMALLER, STRETCH * u[:, 1], SHIFT * u[:, 2:4])
+    chosen = u[:, 4] < 2 * GREY - 1
+    return grey(exemplar, chosen), grey(search, chosen)
+
+
+def middle(images: torch.Tensor, size: int) -> torch.Tensor:
+    """The central ``size`` pixels of images (B, 3, S, S)."""
+    start = (images.shape[-1] - size) // 2
+    return images[..., start : start + size, start : start + size]
 
 
 def resample(
@@ -88,9 +68,6 @@ def resample(
         shift: (B, 2) x, y pixels by which the window moves.
     """
     side = images.shape[-1]
-    if not (stretch.any() or shift.any()):
-        start = (side - size) // 2
-        return images[..., start : start + size, start : start + size]
     scale = size / side * (1 + stretch)
     theta = torch.zeros(len(images), 2, 3, device=images.device)
     theta[:, 0, 0] = theta[:, 1, 1] = scale

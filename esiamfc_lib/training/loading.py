@@ -96,15 +96,14 @@ class PairLoader:
     ):
         if batch_size < world or batch_size % world:
             raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
-        self.dataset, self.batch_size = dataset, batch_size
-        self._rank, self._world, self._pin = rank, world, pin_memory
+        self._pin = pin_memory
         each = -(-min(batch_size, dataset.length) // world)
         self._slots = _Slots(dataset, each, workers) if workers else None
-        self._from: tuple[int, int] = (0, 0)
+        self._numbers = _Numbers(dataset.length, batch_size, rank, world)
         # "fork" shares the store's index and mapping, and the slots, with the workers at no cost.
         self._loader = DataLoader(
             self._slots or dataset,
-            batch_sampler=_Numbers(self),
+            batch_sampler=self._numbers,
             num_workers=workers,
             pin_memory=pin_memory and not workers,  # the slots see to it themselves
             collate_fn=_as_it_is,
@@ -116,36 +115,33 @@ class PairLoader:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return max(self.dataset.length // self.batch_size, 1)
+        return len(self._numbers)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
         """The batches of an epoch, from batch ``start`` on (to go on after an interruption)."""
-        self._from = (epoch, start)
+        self._numbers.at = (epoch, start)
         batches = iter(self._loader)
         if self._slots is None:
             return batches
         return (self._slots.taken(item, self._pin) for item in batches)
 
-    def numbers(self) -> Iterator[list[int]]:
-        """Pair numbers of this process's batches in the epoch that was asked for last."""
-        epoch, start = self._from
-        size = min(self.batch_size, self.dataset.length)
-        for batch in range(start, len(self)):
-            first = epoch * self.dataset.length + batch * size
-            yield list(range(first + self._rank, first + size, self._world))
-
 
 class _Numbers:
-    """The loader's numbers as torch wants them: an object that can be iterated anew each epoch."""
+    """Pair numbers of this process's batches in the epoch that is asked for: torch's sampler."""
 
-    def __init__(self, loader: PairLoader):
-        self._loader = loader
+    def __init__(self, length: int, batch_size: int, rank: int, world: int):
+        self.length, self.batch_size, self.rank, self.world = length, batch_size, rank, world
+        self.at = (0, 0)  # epoch, first batch
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return max(self.length // self.batch_size, 1)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return self._loader.numbers()
+        epoch, start = self.at
+        size = min(self.batch_size, self.length)
+        for batch in range(start, len(self)):
+            first = epoch * self.length + batch * size
+            yield list(range(first + self.rank, first + size, self.world))
 
 
 def _as_it_is(batch):

@@ -1,7 +1,6 @@
 """The record of a training: ``log.jsonl`` for the plots, TensorBoard for watching."""
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -106,14 +105,8 @@ def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
     Args:
         history: of ``Trained``.
     """
-    rows = [
-        {
-            "epoch": entry["epoch"],
-            "lr": entry["lr"],
-            "loss": entry["train"]["loss"],
-            "validation_loss": entry.get("validation", {}).get("loss", math.nan),
-            "auc": entry.get("tracking", {}).get("auc", math.nan),
-        }
-        for entry in history
-    ]
-    return pd.DataFrame(rows, columns=["epoch", "lr", "loss", "validation_loss", "auc"])
+    names = {
+        "train.loss": "loss", "validation.loss": "validation_loss", "tracking.auc": "auc",
+    }  # fmt: skip
+    flat = pd.json_normalize(history, max_level=1).rename(columns=names)
+    return flat.reindex(columns=["epoch", "lr", *names.values()])

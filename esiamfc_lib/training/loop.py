@@ -30,7 +30,6 @@ from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime import devices
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.batch_norm import synchronise_norms
-from esiamfc_lib.training.augmentation import AUGMENTATIONS
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.log import TrainingLog
 from esiamfc_lib.training.measure import add, figures_of, inputs_of, measure
@@ -109,10 +108,9 @@ class Training:
         task, parameters, train, folder: see ``fit``.
         validation: pairs of held-out videos, for the validation loss.
         validate: called with the network (eval mode) and the epoch; returns tracking figures on
-            held-out sequences, of which ``score`` chooses the best epoch.
+            held-out sequences, of which the largest ``auc`` chooses the best epoch. Without it
+            the smallest validation loss decides, and without validation pairs the last epoch.
         validate_every: epochs between two calls of ``validate``; the last epoch is always one.
-        score: the figure of ``validate`` that is to be large. Without ``validate`` the smallest
-            validation loss decides, and without validation pairs the last epoch.
         info: facts that belong to the result, for the model's header (``data``: fingerprint of
             the data, ``start``: digest of the starting weights). A run is not continued when
             they have changed.
@@ -131,7 +129,6 @@ class Training:
         validation: PairLoader | None = None,
         validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
         validate_every: int = 1,
-        score: str = "auc",
         info: dict[str, Any] | None = None,
         resume: bool = True,
         keep: int = 2,
@@ -139,9 +136,8 @@ class Training:
     ):
         self.task, self.parameters, self.train = task, parameters, train
         self.validation, self.validate, self.validate_every = validation, validate, validate_every
-        self.score, self.resume = score, resume
+        self.resume = resume
         self.schedule = SCHEDULES[parameters.schedule]
-        self.augmentation = AUGMENTATIONS[parameters.augmentation]
         self.title = title or task.name
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
@@ -202,7 +198,7 @@ class Training:
         self.task.train()
 
     def _learn(self, batch: PairBatch) -> float:
-        images = inputs_of(batch, self.augmentation, self.parameters.seed)
+        images = inputs_of(batch, self.parameters.augmentation, self.parameters.seed)
         with self.fabric.autocast():
             inputs = self.task.frozen(*images)
         loss, sums = self.step_module(inputs, batch.track, batch.positive)
@@ -249,7 +245,7 @@ class Training:
         if self.validate is not None:
             if "tracking" not in entry:
                 return False
-            value = entry["tracking"][self.score]
+            value = entry["tracking"]["auc"]
         elif self.validation is not None:
             value = -entry["validation"]["loss"]
         else:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.runtime import devices
-from esiamfc_lib.training.augmentation import Augmentation, augment
+from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.tasks import Task
@@ -45,9 +45,7 @@ def measure(
     return figures_of(task, sums, fabric)
 
 
-def inputs_of(
-    batch: PairBatch, augmentation: Augmentation | None = None, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+def inputs_of(batch: PairBatch, augmentation: str = "none", seed: int = 0) -> tuple[Tensor, Tensor]:
     """Images of a batch, augmented; or where it holds features of the stem, these in float32."""
     if batch.search.is_floating_point():
         return batch.exemplar.float(), batch.search.float()

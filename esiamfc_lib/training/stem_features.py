@@ -48,11 +48,7 @@ class StemFeatures(NamedTuple):
 
 
 def keep_stem_features(
-    store: CropStore,
-    model: SiamFC,
-    folder: str | Path,
-    batch_size: int = 16,
-    device: str = "auto",
+    store: CropStore, model: SiamFC, folder: str | Path, batch_size: int = 16, device: str = "auto"
 ) -> StemFeatures:
     """Compute and keep the features of all crops, in fp32; whole or not at all.
 

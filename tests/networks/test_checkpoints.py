@@ -309,22 +309,22 @@ def test_conversion_names_what_is_wrong(tmp_path):
     path = tmp_path / "net.pth"
     torch.save({"features.0.weight": torch.zeros(96, 3, 11, 11)}, path)
     with pytest.raises(StudyError, match="conv1 or conv5 is missing"):
-        published.read_published(path)
+        published.load_any(path)
     state = numbered(published_layers())
     del state["features.4.bias"]
     torch.save(state, path)
     with pytest.raises(StudyError, match=r"lacks stem\.layers\.4\.bias"):
-        published.read_published(path)
+        published.load_any(path)
     other = tmp_path / "net.onnx"
     other.write_bytes(b"")
     with pytest.raises(StudyError, match=r"unknown kind of network file '\.onnx'"):
-        published.read_published(other)
+        published.load_any(other)
     np.savez(tmp_path / "net.npz", x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(StudyError, match="plain arrays"):
-        published.read_published(tmp_path / "net.npz")
+        published.load_any(tmp_path / "net.npz")
     scipy.io.savemat(tmp_path / "net.mat", {"x": 1})
     with pytest.raises(StudyError, match="no MatConvNet network"):
-        published.read_published(tmp_path / "net.mat")
+        published.load_any(tmp_path / "net.mat")
 
 
 def test_header_is_readable_without_this_project(tmp_path):

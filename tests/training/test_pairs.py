@@ -8,16 +8,11 @@ import pytest
 import torch
 from mini_vid import make_vid
 
+from esiamfc_lib.config import BaselineParameters
 from esiamfc_lib.curation.pipeline import curate
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.training.augmentation import (
-    PAPER,
-    Augmentation,
-    augment,
-    grey,
-    resample,
-)
+from esiamfc_lib.training.augmentation import augment, grey, margin, middle, resample
 from esiamfc_lib.training.held_out import split_tracks, split_videos
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.pairs import PairBatch, PairDataset, uniform
@@ -184,9 +179,7 @@ def ramp(size=255):
 
 
 def test_resample_by_hand():
-    assert torch.equal(
-        resample(ramp(), 239, torch.zeros(1), torch.zeros(1, 2))[0, 0, 0], torch.arange(8.0, 247.0)
-    )
+    assert torch.equal(middle(ramp(), 239)[0, 0, 0], torch.arange(8.0, 247.0))
     shifted = resample(ramp(), 239, torch.zeros(1), torch.tensor([[5.0, 0.0]]))
     assert torch.allclose(shifted[0, 0, 0], torch.arange(13.0, 252.0), atol=1e-3)
     wider = resample(ramp(), 127, torch.tensor([0.05]), torch.zeros(1, 2))[0, 0, 0]
@@ -201,16 +194,15 @@ def test_grey_by_hand():
 
 
 def test_augment(store):
-    data = PairDataset(store, length=64, margin=PAPER.margin)
+    data = PairDataset(store, length=64, margin=margin(BaselineParameters(augmentation="paper")))
     batch = data.__getitems__(list(range(8)))
-    everything = Augmentation(search_size=239, translation=8, stretch=0.05, grey=0.5)
-    exemplar, search = augment(batch, everything, seed=1)
+    exemplar, search = augment(batch, "paper", seed=1)
     assert exemplar.shape == (8, 3, 127, 127) and search.shape == (8, 3, 239, 239)
     assert exemplar.dtype == torch.float32 and search.min() >= 0 and search.max() <= 255
     # A pair's augmentation does not depend on the batch that it is in.
-    some = augment(PairBatch(*(tensor[3:5] for tensor in batch)), everything, seed=1)
+    some = augment(PairBatch(*(tensor[3:5] for tensor in batch)), "paper", seed=1)
     assert torch.allclose(some[1], search[3:5], atol=1e-2)
-    assert not torch.equal(augment(batch, everything, seed=2)[1], search)
+    assert not torch.equal(augment(batch, "paper", seed=2)[1], search)
     plain = augment(batch)
     assert torch.equal(plain[1], batch.search.float())
     assert torch.equal(plain[0], batch.exemplar[:, :, 4:131, 4:131].float())
