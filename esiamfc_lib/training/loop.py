@@ -32,7 +32,7 @@ from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.batch_norm import synchronise_norms
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.log import TrainingLog
-from esiamfc_lib.training.measure import add, figures_of, inputs_of, measure
+from esiamfc_lib.training.measure import add, figures_of, figures_on, inputs_of
 from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.run_folder import Position, RunFolder
 from esiamfc_lib.training.tasks import Task
@@ -225,7 +225,9 @@ class Training:
             "train": figures_of(self.task, self.at.sums, self.fabric),
         }
         if self.validation is not None:
-            entry["validation"] = measure(self.task, self.validation, self.fabric, self.log.images)
+            entry["validation"] = figures_on(
+                self.task, self.validation, self.fabric, self.log.images
+            )
         last = epoch + 1 == self.parameters.epochs
         if self.validate is not None and (last or (epoch + 1) % self.validate_every == 0):
             self.task.eval()

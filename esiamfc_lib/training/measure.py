@@ -20,11 +20,11 @@ def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters)
     device = devices.choose_device(parameters.device)
     fabric = devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
     task.to(device=device, memory_format=torch.channels_last)
-    return measure(task, pairs, fabric)["loss"]
+    return figures_on(task, pairs, fabric)["loss"]
 
 
 @torch.no_grad()
-def measure(
+def figures_on(
     task: Task,
     pairs: PairLoader,
     fabric: Fabric,
