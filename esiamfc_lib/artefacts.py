@@ -22,6 +22,7 @@ FUSION = "fusion/esiamfc.safetensors"
 SCORES = "results/scores.csv"
 ARMS = "arms"
 MANIFEST = "arms/arms.json"
+SWEEP = "sweep.json"
 
 MAIN = "main"
 """Name of the study itself among its arms, in the manifest."""
@@ -85,6 +86,16 @@ class Artefacts:
     def results(self) -> Path:
         """Folder of boxes and scores, of notebook 07."""
         return (self.run / SCORES).parent
+
+    @property
+    def control_scores(self) -> Path:
+        """Scores of all arms from many starts, of notebook 07."""
+        return self.results / "controls.csv"
+
+    @property
+    def closer_scores(self) -> Path:
+        """Scores of the arms that were looked at from more starts, of notebook 07."""
+        return self.results / "closer.csv"
 
     def arm(self, name: str) -> "Artefacts":
         """Those of a control arm; of the study itself for ``MAIN``."""

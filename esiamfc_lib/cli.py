@@ -21,7 +21,6 @@ COMMANDS = {
     "evaluate": "score trackers on a benchmark",
     "select": "choose a checkpoint or tracking parameters on held-out videos",
     "vot-workspace": "write a workspace for the official VOT toolkit",
-    "scaling": "measure the ensemble's gain against the amount and the variety of its data",
 }
 """Name of the command -> what it does; its module is ``commands/<name>.py``, - written as _."""
 

@@ -406,6 +406,21 @@ class ResultsParameters(StageParameters):
     workers: Count = Field(2, description="processes, one thread each")
 
 
+class SweepParameters(StageParameters):
+    """Notebook 09: what the points of a sweep say together; no stage of a study."""
+
+    stage: ClassVar[str] = "sweep"
+    notebook: ClassVar[str] = "09_scaling"
+
+    run_dir: str = Field("data/scaling", description="working folder of the sweep")
+    report_dir: str = Field("reports/scaling", description="its figures and tables")
+
+    @property
+    def metrics(self) -> Path:
+        """What the notebook leaves last."""
+        return self.run / self.stage / "metrics.json"
+
+
 STAGES: tuple[type[StageParameters], ...] = (
     DatasetParameters,
     BaselineParameters,

@@ -77,7 +77,12 @@ def save_page(
     Returns:
         the page, as Markdown.
     """
-    lines = [f"# {title}", "", "Written by notebook 07 from the tables beside it.", ""]
+    lines = [
+        f"# {title}",
+        "",
+        f"Written by notebook {parameters.notebook[:2]} from the tables beside it.",
+        "",
+    ]
     lines += [f"- {sentence}" for sentence in sentences]
     for heading, table in tables.items():
         lines += ["", f"## {heading}", "", *markdown(table)]

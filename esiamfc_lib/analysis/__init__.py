@@ -26,14 +26,25 @@ from esiamfc_lib.analysis.specialists import (
     response_maps,
     routing,
 )
+from esiamfc_lib.analysis.sweeps import (
+    against_controls,
+    branch_losses,
+    gain_sentences,
+    gains,
+    read_points,
+)
 
 __all__ = [
     "FUSIONS",
+    "against_controls",
     "arm_differences",
+    "branch_losses",
     "compare_arms",
     "composition",
     "disagreement",
     "diversity",
+    "gain_sentences",
+    "gains",
     "hierarchical_differences",
     "kind_matrix",
     "means",
@@ -42,6 +53,7 @@ __all__ = [
     "own_kind",
     "paired_differences",
     "published_table",
+    "read_points",
     "relation",
     "response_maps",
     "routing",

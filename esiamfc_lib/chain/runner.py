@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,7 +46,6 @@ class Chain:
         profile: parameters of all stages.
         stream: where to tell what happens.
         only, until: limit the run to one stage, or to one and all before it.
-        without: stages that are left out.
         force: stages to run from nothing even if they are up to date.
         jobs: stages to run side by side.
     """
@@ -57,7 +56,6 @@ class Chain:
     until: str = ""
     force: tuple[str, ...] = ()
     jobs: int = 1
-    without: tuple[str, ...] = ()
 
     def __post_init__(self):
         self.stages = graph(self.profile)
@@ -70,14 +68,15 @@ class Chain:
         self.display = Display(self.stream)
 
     def _select(self) -> list[str]:
-        if self.without:
-            out = {name for wanted in self.without for name in find_stages(self.stages, wanted)}
-            return [name for name in self.stages if name not in out]
         if self.only:
             return find_stages(self.stages, self.only)
         if self.until:
             return ancestry(self.stages, find_stages(self.stages, self.until))
         return list(self.stages)
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Do not run these stages: what they make is there already."""
+        self.selected = [name for name in self.selected if name not in set(names)]
 
     def plan(self) -> list[tuple[str, str]]:
         """For every selected stage what would happen and why; runs nothing."""

@@ -1,12 +1,13 @@
 """Run the study: every notebook whose code, parameters, library modules or input files changed.
 
-A killed run goes on where its checkpoints are when it is started again.
+A killed run goes on where its checkpoints are when it is started again. With --sweep the study runs
+once for every combination of the values, each in a folder of its own; then notebook 09 is executed.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
 
-from esiamfc_lib.chain.profiles import check_profile, load_profile
+from esiamfc_lib.chain.profiles import Profile, check_profile, load_profile
 from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
 
@@ -33,6 +34,13 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="STAGE.KEY=VALUE",
         help="change a parameter of the profile, the value in YAML; can be repeated",
     )
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="STAGE.KEY=V1,V2,...",
+        help="run the study for each of these values; can be repeated for all combinations",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only tell what would run and why")
     parser.add_argument(
         "-n", "--jobs", type=int, default=1, help="stages to run side by side (default: 1)"
@@ -43,13 +51,36 @@ def main(args: Namespace) -> int:
     """Run or, with ``--dry-run``, explain."""
     if args.jobs < 1:
         raise StudyError(f"-n {args.jobs}: at least one job is needed")
-    profile = load_profile(args.profile, args.set)
-    study = Chain(profile, sys.stdout, args.only, args.until, tuple(args.force), args.jobs)
+    options = {"only": args.only, "until": args.until, "force": tuple(args.force)}
+    options["jobs"] = args.jobs
+    if args.sweep:
+        return _sweep(args, options)
+    return _run(load_profile(args.profile, args.set), args.dry_run, options)
+
+
+def _sweep(args: Namespace, options: dict) -> int:
+    from esiamfc_lib.chain import sweep
+
+    points = sweep.points(args.profile, args.set, args.sweep)
     if args.dry_run:
-        check_profile(profile)
-        lines = study.plan()
-        width = max(12, *(len(name) for name, _ in lines))
-        for name, what in lines:
-            sys.stdout.write(f"{name:<{width}} {what}\n")
+        for point in points:
+            sys.stdout.write(f"{point.name}\n")
+            _run(point.profile, True, options)
         return 0
-    return study.run()
+    done = sweep.run(points, sys.stdout, **options)
+    if not (args.only or args.until):
+        folder = sweep.report(args.profile, args.set)
+        sys.stdout.write(f"what the points say together: {folder}\n")
+    return 0 if done else 1
+
+
+def _run(profile: Profile, dry_run: bool, options: dict) -> int:
+    study = Chain(profile, sys.stdout, **options)
+    if not dry_run:
+        return study.run()
+    check_profile(profile)
+    lines = study.plan()
+    width = max(12, *(len(name) for name, _ in lines))
+    for name, what in lines:
+        sys.stdout.write(f"{name:<{width}} {what}\n")
+    return 0

@@ -15,6 +15,7 @@ from esiamfc_lib.figures.clusters import (
 )
 from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
 from esiamfc_lib.figures.maps import gallery, map_with_thumbnails, screening, write_page
+from esiamfc_lib.figures.scaling import gain_curves
 from esiamfc_lib.figures.scores import (
     accuracy_robustness,
     attribute_bars,
@@ -47,6 +48,7 @@ __all__ = [
     "forest",
     "frame_strip",
     "fusion_weights",
+    "gain_curves",
     "gallery",
     "histories",
     "image_grid",

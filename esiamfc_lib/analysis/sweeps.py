@@ -1,0 +1,149 @@
+"""What a sweep says: gains against the amount and the variety of the data (notebook 09).
+
+Every point of a sweep (``esiamfc run --sweep``) is a study whose control arms were tracked from
+many starts; notebook 07 keeps the scores. Here they become tables that begin with the point's
+values.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from esiamfc_lib.analysis import arm_comparison, intervals
+from esiamfc_lib.artefacts import STORE, SWEEP, Artefacts
+from esiamfc_lib.errors import StudyError
+
+BUDGET = "equal_budget SiamFC"
+"""The tracker that gains are taken from: one network that has seen as many pairs."""
+
+FACTS = ("clusters", "method", "membership", "pairs")
+WHEN = ("before", "after")
+
+
+def read_points(out: Path) -> pd.DataFrame:
+    """The points of a sweep whose scores are there.
+
+    Args:
+        out: working folder of the sweep.
+
+    Returns:
+        One row a point: its values, ``tracks`` (in its crop store) and ``run`` (its folder).
+
+    Raises:
+        StudyError: there is no sweep, or none of its points is done.
+    """
+    try:
+        listed = json.loads((out / SWEEP).read_text(encoding="utf-8"))
+        points = [{**point["values"], "run": out / point["folder"]} for point in listed]
+    except FileNotFoundError:
+        raise StudyError(f"no sweep in {out}: make one with 'esiamfc run --sweep'") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{out / SWEEP} is damaged ({error!r}): run the sweep again") from None
+    done = [point for point in points if Artefacts(point["run"]).control_scores.is_file()]
+    if not done:
+        raise StudyError(f"no point of the sweep in {out} is done: run it first")
+    for point in done:
+        manifest = (point["run"] / STORE).read_text(encoding="utf-8")
+        point["tracks"] = json.loads(manifest)["tracks"]
+    return pd.DataFrame(done)
+
+
+def gains(points: pd.DataFrame, control: str = BUDGET) -> pd.DataFrame:
+    """Gains of all trackers over one control, at every point.
+
+    Args:
+        points: of ``read_points``.
+        control: name of the tracker that gains are taken from.
+
+    Returns:
+        The point's values, ``clusters, method, membership, pairs`` of each tracker, and the columns
+        of ``intervals.hierarchical_differences``; intervals that hold together hold within a point.
+    """
+
+    def of_point(artefacts: Artefacts) -> pd.DataFrame:
+        scores = pd.read_csv(artefacts.control_scores)
+        means = arm_comparison.means(scores, artefacts.arms()).set_index(["benchmark", "tracker"])
+        found = intervals.hierarchical_differences(scores, control)
+        return found.join(means[list(FACTS)], on=["benchmark", "tracker"])
+
+    return _at_every_point(points, of_point)
+
+
+def against_controls(points: pd.DataFrame) -> pd.DataFrame:
+    """The ensemble minus every control, from the closer look where a point has one.
+
+    Returns:
+        The point's values and the columns of ``arm_comparison.arm_differences``; last of a
+        point its oracle minus that over branches which all learned from all tracks.
+    """
+
+    def of_point(artefacts: Artefacts) -> pd.DataFrame:
+        scores = pd.read_csv(artefacts.control_scores)
+        looked = artefacts.closer_scores
+        compared = pd.read_csv(looked) if looked.is_file() else scores
+        found = arm_comparison.arm_differences(compared, leave_out=["Oracle"])
+        return pd.concat([found, arm_comparison.oracle_differences(scores)], ignore_index=True)
+
+    return _at_every_point(points, of_point)
+
+
+def branch_losses(points: pd.DataFrame) -> pd.DataFrame:
+    """What learning in its cluster did to each branch of the study itself.
+
+    Returns:
+        The point's values, ``cluster, tracks`` (of the branch), ``validation_loss_before,
+        validation_loss_after`` (on the cluster's held-out videos).
+    """
+
+    def of_point(artefacts: Artefacts) -> pd.DataFrame:
+        files = sorted(artefacts.run.glob("branches/*/metrics.json"))
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        kept = ["cluster", "tracks", *(f"validation_loss_{at}" for at in WHEN)]
+        return pd.DataFrame([{name: row[name] for name in kept} for row in found])
+
+    return _at_every_point(points, of_point)
+
+
+def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
+    """From which value on a tracker gains for sure, in one sentence each.
+
+    "For sure": the interval that holds for all comparisons of its point lies above zero, there and
+    at every larger value.
+
+    Args:
+        table: of ``gains``, with one value of every other parameter.
+        value: the parameter that grows, a column of ``table``.
+    """
+    sentences = []
+    for tracker, rows in table.groupby("tracker", sort=True):
+        rows = rows.sort_values(value)
+        last = rows.iloc[-1]
+        gain, low, high = (
+            intervals.signed(last[name]) for name in ("difference", "low_all", "high_all")
+        )
+        sure = rows["low_all"] > 0
+        lasting = sure[::-1].cummin()[::-1]  # from here on at every larger value, too
+        if tracker.endswith("Oracle"):
+            verdict = "an upper bound"
+        elif lasting.any():
+            verdict = f"the gain is shown from {rows.loc[lasting.idxmax(), value]} {value} on"
+        else:
+            verdict = f"no gain is shown that lasts to the largest number of {value}"
+        among = f"among {last['comparisons']} comparisons"
+        sentences.append(
+            f"{tracker}: at {last[value]} {value} {gain} [{low}, {high}] {among}, {verdict}"
+        )
+    return sentences
+
+
+def _at_every_point(points: pd.DataFrame, of_point) -> pd.DataFrame:
+    """The tables of all points below each other, the point's values first."""
+    parts = []
+    for point in points.to_dict("records"):
+        run = point.pop("run")
+        table = of_point(Artefacts(run))
+        place = pd.DataFrame([point] * len(table))
+        place = place[[name for name in place if name not in table]]
+        parts.append(place.join(table.reset_index(drop=True)))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,160 @@
+"""A sweep: the same study at several values of some parameters, each in a folder of its own.
+
+The points of ``--sweep dataset.train_videos=50,200 --sweep dataset.separation=0,1`` are all
+combinations of the values. Each is an ordinary run of the chain in ``<run_dir>/<values>``: it can
+be interrupted, resumed and looked at like one. A stage that an earlier point has made with the same
+parameters and inputs is not made again: a link in the later point's folder leads to it.
+``sweep.json`` in ``<run_dir>`` lists the points for notebook 09.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from esiamfc_lib.artefacts import SWEEP
+from esiamfc_lib.chain.arms import link
+from esiamfc_lib.chain.profiles import Profile, load_profile
+from esiamfc_lib.chain.runner import Chain
+from esiamfc_lib.config import SweepParameters, project_root
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import write_atomically
+
+SHARED = ("dataset", "baseline", "embedding", "clustering")
+"""Stages that points share where they are equal; what follows is what a sweep compares."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a sweep.
+
+    Attributes:
+        name: its values as text, and its folder: ``train_videos=50,separation=0``.
+        values: parameter -> value.
+        profile: of its run.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    profile: Profile
+
+
+def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point]:
+    """All points of a sweep, those with the first values first.
+
+    Args:
+        name, changes: as for ``load_profile``.
+        axes: ``stage.key=value,value,...``, values in YAML.
+
+    Raises:
+        StudyError: an axis without a value, with one value twice or said twice; or a point's
+            parameters are wrong.
+    """
+    changes, values = list(changes), {}
+    for axis in axes:
+        key, _, text = axis.partition("=")
+        try:
+            found = yaml.safe_load(f"[{text}]")
+        except yaml.YAMLError:
+            raise StudyError(f"--sweep {axis}: the values are not valid YAML") from None
+        if not found or len({json.dumps(value) for value in found}) < len(found):
+            raise StudyError(f"--sweep {axis}: expected different values, as in stage.key=1,2,3")
+        if key in values:
+            raise StudyError(f"--sweep {axis}: {key} is swept already")
+        if key in ("run_dir", "report_dir", "arms"):
+            raise StudyError(f"--sweep {axis}: {key} cannot be swept")
+        values[key] = found
+    base, made = load_profile(name, changes), []
+    for combination in itertools.product(*values.values()):
+        own = dict(zip(values, combination, strict=True))
+        text = ",".join(f"{_short(key, values)}={value}" for key, value in own.items())
+        if any(character in text for character in "/\\ "):
+            raise StudyError(f"--sweep: {text!r} cannot be the name of a folder")
+        run = f"{base.stages['dataset'].run_dir}/{text}"
+        place = [f"run_dir={json.dumps(run)}", f"report_dir={json.dumps(run + '/reports')}"]
+        swept = [f"{key}={json.dumps(value)}" for key, value in own.items()]
+        made.append(Point(text, own, load_profile(name, [*changes, *swept, *place])))
+    return made
+
+
+def _short(key: str, keys: Iterable[str]) -> str:
+    """A parameter's name without its stage, unless another stage's has the same."""
+    name = key.rpartition(".")[2]
+    return name if sum(other.rpartition(".")[2] == name for other in keys) == 1 else key
+
+
+def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
+    """Run all points, one after the other; one that fails is told and the others go on.
+
+    Args:
+        swept: of ``points``.
+        stream: where to tell what happens.
+        options: of ``Chain``: ``only``, ``until``, ``force``, ``jobs``.
+
+    Returns:
+        Whether every point is done.
+
+    Raises:
+        StudyError: a point's profile cannot work.
+    """
+    out = swept[0].profile.run.parent
+    listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
+    write_atomically(out / SWEEP, json.dumps(listed, indent=1) + "\n")
+    chains = [Chain(point.profile, stream, **options) for point in swept]
+    shared = _shared(chains)
+    done = True
+    for point, chain in zip(swept, chains, strict=True):
+        stream.write(f"{point.name}\n")
+        links = shared[point.name]
+        link([(chain.stages[kind].folder, owner) for kind, owner in links.items()], own=[])
+        chain.leave_out(links)
+        done &= chain.run() == 0
+    return done
+
+
+def report(name: str, changes: Iterable[str]) -> Path:
+    """Execute notebook 09, which says what the points that are done say together.
+
+    Args:
+        name, changes: as for ``points``.
+
+    Returns:
+        The report folder.
+
+    Raises:
+        StudyError: no point is done, or the notebook failed.
+    """
+    from esiamfc_lib.chain.notebook_run import run_notebook
+
+    base = load_profile(name, changes).stages["dataset"]
+    parameters = SweepParameters(run_dir=base.run_dir, report_dir=base.report_dir, seed=base.seed)
+    executed = base.run / "notebooks" / f"{parameters.notebook}.ipynb"
+    source = project_root() / "notebooks" / executed.name
+    run_notebook(source, executed, parameters.model_dump(), outputs=[parameters.metrics])
+    return base.reports
+
+
+def _shared(chains: list[Chain]) -> dict[str, dict[str, Path]]:
+    """Point -> stages that an earlier point makes -> the folder where it makes them."""
+    makers: dict[str, Path] = {}
+    shared: dict[str, dict[str, Path]] = {}
+    for chain in chains:
+        own = shared[chain.profile.run.name] = {}
+        content: dict[str, list[Any]] = {}
+        for kind in SHARED:
+            stage = chain.stages[kind]
+            parameters = stage.parameters.model_dump(exclude={"run_dir", "report_dir"})
+            content[kind] = [kind, parameters, *(content[need] for need in stage.needs)]
+            maker = makers.setdefault(json.dumps(content[kind]), stage.folder)
+            if maker == stage.folder:
+                if maker.is_symlink():  # shared in an earlier sweep, whose maker comes later now
+                    made = maker.resolve()
+                    maker.unlink()
+                    made.rename(maker)
+            else:
+                own[kind] = maker
+    return shared
