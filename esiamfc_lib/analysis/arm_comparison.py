@@ -163,7 +163,6 @@ def arm_differences(
     scores: pd.DataFrame,
     ensemble: str = ENSEMBLE,
     leave_out: Sequence[str] = (),
-    column: str = "success",
     seed: int = 0,
 ) -> pd.DataFrame:
     """The ensemble minus each control.
@@ -172,18 +171,17 @@ def arm_differences(
         scores: of ``evaluate``.
         ensemble: name of the tracker that the controls are taken from.
         leave_out: words; trackers whose names hold one are not compared.
-        column: ``success`` or ``precision``.
         seed: of the bootstrap.
 
     Returns:
-        As ``statistics.hierarchical_differences``, but with the signs of ``ensemble − minus``; the
+        As ``intervals.hierarchical_differences``, but with the signs of ``ensemble − minus``; the
         intervals ``low_all, high_all`` hold for all controls together.
 
     Raises:
         StudyError: the ensemble was not run; a run is missing.
     """
     kept = scores[~scores["tracker"].map(lambda name: any(word in name for word in leave_out))]
-    table = intervals.hierarchical_differences(kept, ensemble, column=column, seed=seed)
+    table = intervals.hierarchical_differences(kept, ensemble, seed=seed)
     return _turned(table) if len(table) else table
 
 

@@ -8,15 +8,16 @@ anew with replacement (bootstrap) to see how far the mean moves.
 starts of each sequence, several seeds of the training.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from esiamfc_lib.analysis.matched_runs import UNITS, MatchedRuns, check_complete, paired
+from esiamfc_lib.analysis.matched_runs import MatchedRuns, check_complete, paired
 from esiamfc_lib.errors import StudyError
 
+TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2  # of a 95 % interval
 TIE = 0.005  # a difference in AUC that rounding alone makes
 # Success of a segment below which the target was lost for nearly all of it, and above which it was
 # held to the end: a segment that goes from one to the other has flipped. What lies between (lost
@@ -24,35 +25,31 @@ TIE = 0.005  # a difference in AUC that rounding alone makes
 LOST, HELD = 0.2, 0.5
 
 
-def bootstrap_mean(
-    values: np.ndarray, level: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Mean of ``values`` (n,) and its percentile bootstrap interval.
-
-    Returns:
-        mean, lower bound, upper bound.
-
-    Raises:
-        StudyError: no values, or one that is not finite.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise StudyError(f"a mean needs finite values in one row, not {values.shape}")
-    picked = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
-    means = values[picked].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(values.mean()), float(low), float(high)
-
-
-def paired_differences(
-    scores: pd.DataFrame, reference: str, column: str = "success", seed: int = 0
-) -> pd.DataFrame:
-    """Every tracker minus ``reference``, sequence by sequence.
+def bootstrap_interval(
+    statistic: Callable, *samples: np.ndarray, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of a statistic of samples (n,) whose units are drawn together.
 
     Args:
-        scores: one row a tracker and sequence: ``tracker, benchmark, sequence`` and ``column``.
+        statistic: as ``scipy.stats.bootstrap`` takes it; a draw of which it is not finite does not
+            count. One unit leaves nothing to draw: both bounds are its own.
+    """
+    if len(samples[0]) == 1:
+        return (float(statistic(*samples)),) * 2
+    random = np.random.default_rng(seed)
+    drawn = stats.bootstrap(
+        samples, statistic, n_resamples=draws, paired=True, method="percentile", rng=random
+    ).bootstrap_distribution
+    low, high = np.quantile(drawn[np.isfinite(drawn)], TAILS)
+    return float(low), float(high)
+
+
+def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
+    """Every tracker minus ``reference`` in success, sequence by sequence.
+
+    Args:
+        scores: one row a tracker and sequence: ``tracker, benchmark, sequence, success``.
         reference: name of the tracker that the others are compared with.
-        column: the score.
         seed: of the bootstrap.
 
     Returns:
@@ -60,54 +57,33 @@ def paired_differences(
         mean), ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``.
 
     Raises:
-        StudyError: the reference was not run.
+        StudyError: the reference was not run, or on no sequence of another's.
     """
-    if reference not in set(scores["tracker"]):
-        raise StudyError(f"no scores of {reference!r} to compare with")
     rows = []
-    for benchmark, part in scores.dropna(subset=[column]).groupby("benchmark", sort=False):
-        table = part.pivot(index="sequence", columns="tracker", values=column)
-        for tracker in dict.fromkeys(part["tracker"]):
-            if tracker == reference or reference not in table:
-                continue
+    for benchmark, part in _by_benchmark(scores, reference):
+        table = part.pivot(index="sequence", columns="tracker", values="success")
+        for tracker in _others(part, reference):
             change = (table[tracker] - table[reference]).dropna().to_numpy()
-            mean, low, high = bootstrap_mean(change, seed=seed)
-            rows.append(
-                {
-                    "benchmark": benchmark,
-                    "tracker": tracker,
-                    "minus": reference,
-                    "difference": mean,
-                    "low": low,
-                    "high": high,
-                    "median": float(np.median(change)),
-                    "wins": int((change > TIE).sum()),
-                    "ties": int((np.abs(change) <= TIE).sum()),
-                    "losses": int((change < -TIE).sum()),
-                    "sequences": len(change),
-                }
-            )
+            if not len(change):
+                raise StudyError(f"{benchmark}: {tracker} and {reference} share no sequence")
+            low, high = bootstrap_interval(np.mean, change, seed=seed)
+            row = {"benchmark": benchmark, "tracker": tracker, "minus": reference}
+            row |= {"difference": float(change.mean()), "low": low, "high": high}
+            rows.append(row | _tally(change) | {"sequences": len(change)})
     return pd.DataFrame(rows)
 
 
 def hierarchical_differences(
-    scores: pd.DataFrame,
-    reference: str,
-    levels: Iterable[str] = ("sequence", "start", "seed"),
-    column: str = "success",
-    confidence: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
+    scores: pd.DataFrame, reference: str, draws: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Every tracker minus ``reference``, with intervals that know where the luck lies.
+    """Every tracker minus ``reference`` in success, with intervals that know where the luck lies.
 
     The difference is the mean over sequences of the mean over their starts and seeds. What could
     have been otherwise is drawn anew, ``draws`` times, the same for all trackers:
 
     - Sequences are drawn whole, with their starts. A sequence's mean already moves by the luck of
       its starts; to draw these once more would count that luck twice (Davison & Hinkley 1997,
-      *Bootstrap Methods*, section 3.8). Without ``sequence`` among the levels the starts are drawn
-      within each sequence, and the result is about these sequences alone.
+      *Bootstrap Methods*, section 3.8). One sequence alone cannot be drawn: its starts are.
     - Seeds are drawn once for the whole study: one trained network runs on all sequences, so that
       a lucky seed is lucky everywhere (crossed, not nested: Owen 2007, *Annals of Applied
       Statistics* 1, 386).
@@ -119,46 +95,37 @@ def hierarchical_differences(
     Several trackers against one reference are several chances to be lucky: ``low_all`` to
     ``high_all`` hold for all of them together (the largest of their standardised deviations, as
     correlated as the draws: Hothorn et al. 2008, *Biometrical Journal* 50, 346). Not Holm's
-    correction, because the study reports intervals and Holm's gives none, and because the branches
-    of one network resemble each other, which the shared draws use and Holm's cannot.
+    correction, which gives no intervals and cannot use that branches of one network resemble each
+    other; the shared draws do.
 
     Args:
-        scores: one row a tracker and run: ``tracker, benchmark, sequence``, ``column``, and those
-            of ``start, direction, perturbation, seed`` that tell the runs apart. A tracker without
+        scores: one row a tracker and run: ``tracker, benchmark, sequence, success``, and those of
+            ``start, direction, perturbation, seed`` that tell the runs apart. A tracker without
             seeds (NaN) is compared with every seed of the other.
         reference: name of the tracker that the others are compared with.
-        levels: of ``sequence``, ``start``, ``seed``: what is drawn.
-        column: the score.
-        confidence: of the intervals.
         draws: bootstrap draws.
         seed: of the draws.
 
     Returns:
         One row a tracker and benchmark: ``difference``, ``low``, ``high``, ``low_all``,
-        ``high_all`` (NaN where no level has two units), ``comparisons``; over sequences ``median``,
-        ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``; ``flips_won``, ``flips_lost`` (runs
-        from success below 0.2 to above 0.5, and back); ``sd_sequences``, ``sd_starts`` (standard
-        deviations between sequences, without what starts explain, and within one);
-        ``sequences``, ``starts`` (of a sequence, at most), ``seeds``, ``seeds_of`` (``both``, or
-        the one tracker that was repeated: the interval does not know the luck of the other's
-        single network), ``runs``.
+        ``high_all`` (95 %; NaN where no level has two units), ``comparisons``; over sequences
+        ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``; ``flips_won``,
+        ``flips_lost`` (runs from success below 0.2 to above 0.5, and back); ``sd_sequences``,
+        ``sd_starts`` (standard deviations between sequences, without what starts explain, and
+        within one); ``sequences``, ``starts`` (of a sequence, at most), ``seeds``, ``seeds_of``
+        (``both``, or the one tracker that was repeated: the interval does not know the luck of the
+        other's single network), ``runs``.
 
     Raises:
-        StudyError: the reference was not run, two rows for one run, a run that is missing, an
-            unknown level.
+        StudyError: the reference was not run, two rows for one run, a run that is missing.
     """
-    unknown = set(levels := tuple(levels)) - set(UNITS)
-    if unknown or not levels:
-        raise StudyError(f"levels are some of {', '.join(UNITS)}, not {sorted(unknown) or 'none'}")
-    if reference not in set(scores["tracker"]):
-        raise StudyError(f"no scores of {reference!r} to compare with")
     rows = []
-    for benchmark, part in scores.dropna(subset=[column]).groupby("benchmark", sort=False):
-        pairs = [paired(part, name, reference, column) for name in _others(part, reference)]
+    for benchmark, part in _by_benchmark(scores, reference):
+        pairs = [paired(part, name, reference) for name in _others(part, reference)]
         check_complete(pairs, benchmark)
         random = np.random.default_rng(seed)
-        replicates = _replicates(pairs, levels, draws, random)
-        found = _intervals(pairs, replicates, confidence, random)
+        replicates = _replicates(pairs, draws, random)
+        found = _intervals(pairs, replicates, random)
         rows += [
             {"benchmark": benchmark, "tracker": pair.tracker, "minus": reference} | row
             for pair, row in zip(pairs, found, strict=True)
@@ -166,7 +133,7 @@ def hierarchical_differences(
     return pd.DataFrame(rows)
 
 
-def sentence(row: pd.Series, column: str = "AUC") -> str:
+def sentence(row: pd.Series) -> str:
     """One row of ``paired_differences`` or ``hierarchical_differences`` in words."""
     counts = f"{row['sequences']} sequences"
     low, high, among = row["low"], row["high"], ""
@@ -182,45 +149,46 @@ def sentence(row: pd.Series, column: str = "AUC") -> str:
             among = f" among {row['comparisons']} comparisons"
     text = (
         f"{row['benchmark']}: {row['tracker']} − {row['minus']}: {signed(row['difference'])} "
-        f"{column} [{signed(row['low'])}, {signed(row['high'])}], {counts}: "
+        f"AUC [{signed(row['low'])}, {signed(row['high'])}], {counts}: "
     )
     if np.isnan(low):
         return text + "too few for an interval"
     return text + ("no" if low <= 0 <= high else "a") + f" difference is shown{among}"
 
 
-def _others(part: pd.DataFrame, reference: str) -> Iterator[str]:
+def _by_benchmark(scores: pd.DataFrame, reference: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    if reference not in set(scores["tracker"]):
+        raise StudyError(f"no scores of {reference!r} to compare with")
+    return iter(scores.dropna(subset=["success"]).groupby("benchmark", sort=False))
+
+
+def _others(part: pd.DataFrame, reference: str) -> list[str]:
     names = dict.fromkeys(part["tracker"])
-    return (name for name in names if name != reference and reference in names)
+    return [name for name in names if name != reference and reference in names]
 
 
 def _replicates(
-    pairs: list[MatchedRuns], levels: tuple[str, ...], draws: int, random: np.random.Generator
+    pairs: list[MatchedRuns], draws: int, random: np.random.Generator
 ) -> list[tuple[np.ndarray, float]]:
     """For each tracker the drawn means (draws,) and the degrees of freedom of their spread."""
     if not pairs:
         return []
     # One sequence cannot be drawn: its starts can.
-    whole = "sequence" in levels and len(pairs[0].cells) > 1
-    drawn = whole or "start" in levels
-    strata = [[pair.sequences] if whole else pair.cells for pair in pairs]
-    weights = [_weights(len(m), draws, random) if drawn else _equal(len(m)) for m in strata[0]]
-    of_seeds = {}
-    found = []
-    for pair, matrices in zip(pairs, strata, strict=True):
+    whole = len(pairs[0].cells) > 1
+    units = [pair.sequences if whole else pair.cells[0] for pair in pairs]
+    weights = _weights(len(units[0]), draws, random)
+    of_seeds, found = {}, []
+    for pair, matrix in zip(pairs, units, strict=True):
         if pair.seeds not in of_seeds:
-            n = len(pair.seeds)
-            of_seeds[pair.seeds] = _weights(n, draws, random) if "seed" in levels else _equal(n)
-        by_seed = sum(w @ m for w, m in zip(weights, matrices, strict=True)) / len(matrices)
-        means = np.broadcast_to((by_seed * of_seeds[pair.seeds]).sum(axis=1), draws)
-        # Variances of the means of each level, and their degrees of freedom (Satterthwaite).
-        parts = [(m.mean(axis=1), len(matrices)) for m in matrices] if drawn else []
-        if "seed" in levels:
-            parts.append((np.mean([m.mean(axis=0) for m in matrices], axis=0), 1))
-        variances = [(v.var(ddof=1) / len(v) / n**2, len(v) - 1) for v, n in parts if len(v) > 1]
+            of_seeds[pair.seeds] = _weights(len(pair.seeds), draws, random)
+        means = ((weights @ matrix) * of_seeds[pair.seeds]).sum(axis=1)
+        # Variances of the means of both levels, and their degrees of freedom (Satterthwaite).
+        levels = [mean for mean in (matrix.mean(axis=1), matrix.mean(axis=0)) if len(mean) > 1]
+        variances = [(mean.var(ddof=1) / len(mean), len(mean) - 1) for mean in levels]
         total = sum(v for v, _ in variances)
         spread = sum(v**2 / free for v, free in variances)
-        found.append((means, total**2 / spread if spread > 0 else np.inf if variances else 0.0))
+        free = total**2 / spread if spread > 0 else np.inf if variances else 0.0
+        found.append((np.broadcast_to(means, draws), free))
     return found
 
 
@@ -231,26 +199,20 @@ def _weights(n: int, draws: int, random: np.random.Generator) -> np.ndarray:
     return random.multinomial(n - 1, np.full(n, 1 / n), draws) / (n - 1)
 
 
-def _equal(n: int) -> np.ndarray:
-    return np.full((1, n), 1 / n)
-
-
 def _intervals(
     pairs: list[MatchedRuns],
     replicates: list[tuple[np.ndarray, float]],
-    confidence: float,
     random: np.random.Generator,
 ) -> Iterator[dict]:
     """The rest of each row."""
-    tail = (1 - confidence) / 2
-    normal = stats.norm.ppf(1 - tail)
-    joint = max(_largest([drawn for drawn, _ in replicates], confidence, random), normal)
+    normal = stats.norm.ppf(TAILS[1])
+    joint = max(_largest([drawn for drawn, _ in replicates], random), normal)
     for pair, (drawn, free) in zip(pairs, replicates, strict=True):
         mean = float(pair.sequences.mean())
         low = high = low_all = high_all = np.nan
         if free > 0:
-            stretch = stats.t.ppf(1 - tail, free) / normal
-            low, high = mean + stretch * (np.quantile(drawn, [tail, 1 - tail]) - mean)
+            stretch = stats.t.ppf(TAILS[1], free) / normal
+            low, high = mean + stretch * (np.quantile(drawn, TAILS) - mean)
             half = stats.t.ppf(stats.norm.cdf(joint), free) * drawn.std()
             low_all, high_all = mean - half, mean + half
         yield {
@@ -259,7 +221,7 @@ def _intervals(
         }  # fmt: skip
 
 
-def _largest(replicates: list[np.ndarray], confidence: float, random) -> float:
+def _largest(replicates: list[np.ndarray], random: np.random.Generator) -> float:
     """How far the worst of the comparisons strays, in standard errors, at most so often.
 
     Normal numbers with the correlations of the replicates: of three seeds there are too few
@@ -272,24 +234,19 @@ def _largest(replicates: list[np.ndarray], confidence: float, random) -> float:
     normal = random.multivariate_normal(
         np.zeros(len(varied)), correlation, len(varied[0]), check_valid="ignore", method="eigh"
     )
-    return float(np.quantile(np.abs(normal).max(axis=1), confidence))
+    return float(np.quantile(np.abs(normal).max(axis=1), 0.95))
 
 
 def _counts(pair: MatchedRuns) -> dict:
     """Median, wins, flips, spreads, and numbers of units."""
-    runs = pair.runs
-    cells = pair.cells
+    runs, cells = pair.runs, pair.cells
     of_sequence = np.array([m.mean() for m in cells])
     starts = [m.mean(axis=1) for m in cells]
     within = [s.var(ddof=1) for s in starts if len(s) > 1]
     of_starts = np.mean([s.var(ddof=1) / len(s) if len(s) > 1 else 0.0 for s in starts])
     between = of_sequence.var(ddof=1) - of_starts if len(of_sequence) > 1 else np.nan
     lost, held = (runs[["value", "reference"]] < LOST), (runs[["value", "reference"]] > HELD)
-    return {
-        "median": float(np.median(of_sequence)),
-        "wins": int((of_sequence > TIE).sum()),
-        "ties": int((np.abs(of_sequence) <= TIE).sum()),
-        "losses": int((of_sequence < -TIE).sum()),
+    return _tally(of_sequence) | {
         "flips_won": int((lost["reference"] & held["value"]).sum()),
         "flips_lost": int((held["reference"] & lost["value"]).sum()),
         "sd_sequences": float(np.sqrt(np.maximum(between, 0))),
@@ -299,6 +256,15 @@ def _counts(pair: MatchedRuns) -> dict:
         "seeds": len(pair.seeds),
         "seeds_of": pair.seeds_of,
         "runs": len(runs),
+    }
+
+
+def _tally(change: np.ndarray) -> dict:
+    return {
+        "median": float(np.median(change)),
+        "wins": int((change > TIE).sum()),
+        "ties": int((np.abs(change) <= TIE).sum()),
+        "losses": int((change < -TIE).sum()),
     }
 
 

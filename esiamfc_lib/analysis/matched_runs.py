@@ -8,12 +8,7 @@ import pandas as pd
 
 from esiamfc_lib.errors import StudyError
 
-# Columns that tell the units of a level apart, as far as the table has them.
-UNITS = {
-    "sequence": ("sequence",),
-    "start": ("start", "direction", "perturbation"),
-    "seed": ("seed",),
-}
+START = ("start", "direction", "perturbation")  # tell starts apart, as far as the table has them
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,18 @@ class MatchedRuns:
         return tuple(sorted(self.runs["seed"].unique()))
 
 
-def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> MatchedRuns:
-    """Match the runs of two trackers."""
-    keys = [name for level in ("sequence", "start") for name in UNITS[level] if name in part]
+def paired(part: pd.DataFrame, tracker: str, reference: str) -> MatchedRuns:
+    """Match the runs of two trackers.
+
+    Raises:
+        StudyError: a run that one of them lacks or has twice, seeds in some of its rows only.
+    """
+    starts = [name for name in START if name in part]
+    keys = ["sequence", *starts]
     sides = []
     for name in (tracker, reference):
         side = part.loc[part["tracker"] == name]
-        side = side[[*keys, column]].assign(seed=side.get("seed", np.nan))
+        side = side[[*keys, "success"]].assign(seed=side.get("seed", np.nan))
         seeded = side["seed"].notna()
         if seeded.any() and not seeded.all():
             raise StudyError(f"{name}: some runs have a seed and some have none")
@@ -80,7 +80,6 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Mat
         lacking = reference if first["_merge"] == "left_only" else tracker
         place = ", ".join(f"{key} {first[key]}" for key in keys)
         raise StudyError(f"{lacking} lacks the run of {place}: finish it, or leave it out for all")
-    starts = [name for name in UNITS["start"] if name in runs]
     return MatchedRuns(
         tracker,
         pd.DataFrame(
@@ -88,9 +87,9 @@ def paired(part: pd.DataFrame, tracker: str, reference: str, column: str) -> Mat
                 "sequence": runs["sequence"],
                 "start": runs.groupby(starts).ngroup() if starts else 0,
                 "seed": runs["seed"].fillna(0),
-                "value": runs[f"{column}_one"],
-                "reference": runs[f"{column}_other"],
-                "difference": runs[f"{column}_one"] - runs[f"{column}_other"],
+                "value": runs["success_one"],
+                "reference": runs["success_other"],
+                "difference": runs["success_one"] - runs["success_other"],
             }
         ),
         of,

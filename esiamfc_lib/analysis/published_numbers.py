@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from esiamfc_lib.analysis.intervals import bootstrap_interval
 from esiamfc_lib.errors import StudyError
 
 FILE = Path(__file__).with_name("published.csv")
@@ -92,7 +93,7 @@ def published_table(
     """Put our scores beside the published ones.
 
     Args:
-        scores: of notebook 07, as ``scoring.table`` returns; any benchmarks.
+        scores: of notebook 07, as ``score_table`` returns; any benchmarks.
         totals: sequences of the complete benchmarks, by name.
         own: benchmarks whose data is built-in or one's own; they do not stand in the table.
         profile, run_dir: of the study, for the commands of the notes.
@@ -134,33 +135,29 @@ def published(path: Path = FILE) -> pd.DataFrame:
 
 
 def relative_gain(
-    scores: pd.DataFrame,
-    tracker: str,
-    reference: str,
-    column: str = "precision",
-    draws: int = 10_000,
-    seed: int = 0,
+    scores: pd.DataFrame, tracker: str, reference: str, seed: int = 0
 ) -> tuple[float, float, float]:
-    """``mean(tracker) / mean(reference) − 1`` over sequences, and its 95 % bootstrap interval.
+    """``mean(tracker) / mean(reference) − 1`` in precision, and its 95 % bootstrap interval.
 
     Args:
-        scores: of one benchmark, as ``scoring.table`` returns.
+        scores: of one benchmark, as ``score_table`` returns.
 
     Raises:
         StudyError: no sequence that both were run on, or a reference that scores 0.
     """
-    wide = scores.pivot(index="sequence", columns="tracker", values=column)
+    wide = scores.pivot(index="sequence", columns="tracker", values="precision")
     if not {tracker, reference} <= set(wide):
         raise StudyError(f"a gain needs scores of {tracker!r} and of {reference!r}")
-    pair = wide[[tracker, reference]].dropna().to_numpy()
-    if not len(pair) or pair[:, 1].sum() == 0:
-        raise StudyError(f"{reference!r} has no {column} that a gain could be relative to")
-    random = np.random.default_rng(seed)
-    weights = random.multinomial(len(pair), np.full(len(pair), 1 / len(pair)), draws)
-    ours, theirs = (weights @ pair).T
-    ratios = ours[theirs > 0] / theirs[theirs > 0] - 1
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(pair[:, 0].sum() / pair[:, 1].sum() - 1), float(low), float(high)
+    ours, theirs = wide[[tracker, reference]].dropna().to_numpy().T
+    if not theirs.sum():
+        raise StudyError(f"{reference!r} has no precision that a gain could be relative to")
+    low, high = bootstrap_interval(_ratio, ours, theirs, seed=seed)
+    return float(_ratio(ours, theirs)), low, high
+
+
+def _ratio(ours: np.ndarray, theirs: np.ndarray, axis: int = -1) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):  # draws of zeros alone
+        return ours.sum(axis) / theirs.sum(axis) - 1
 
 
 def _ours(

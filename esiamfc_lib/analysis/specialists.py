@@ -7,6 +7,7 @@ the branches' responses from each other, and what does averaging them gain (``di
 ensemble gain most where its branches disagree most (``disagreement``, ``relation``)?
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,15 +17,18 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from esiamfc_lib.analysis.intervals import bootstrap_interval
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
-from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loading import PairLoader
+
+RADIUS = 16.0  # of positives around the centre, in pixels
 
 
 @torch.inference_mode()
@@ -49,15 +53,12 @@ def response_maps(model: ESiamFC, exemplar: np.ndarray, search: np.ndarray) -> d
     return {"responses": responses, "weights": weights, "fused": fused}
 
 
-def kind_matrix(
-    scores: pd.DataFrame, kinds: Mapping[str, object] | None = None, column: str = "success"
-) -> pd.DataFrame:
-    """Mean score of every branch on every kind of object.
+def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None) -> pd.DataFrame:
+    """Mean success of every branch on every kind of object.
 
     Args:
         scores: one row a tracker and sequence (or run of one); branches are called ``Branch 0`` ...
         kinds: sequence -> kind; None: the column ``family``.
-        column: the score.
 
     Returns:
         One row a branch, one column a kind, sorted.
@@ -69,11 +70,11 @@ def kind_matrix(
     if not len(rows):
         raise StudyError("no base trackers among the scores: results.trackers needs 'branches'")
     kind = rows["family"] if kinds is None else rows["sequence"].map(kinds)
-    rows = rows.assign(kind=kind.where(kind != "")).dropna(subset=["kind", column])
+    rows = rows.assign(kind=kind.where(kind != "")).dropna(subset=["kind", "success"])
     if not len(rows):
         raise StudyError("no sequence has a kind to compare the branches by")
     # runs of a sequence first: every sequence counts once, however many starts it has
-    means = rows.groupby(["tracker", "kind", "sequence"])[column].mean()
+    means = rows.groupby(["tracker", "kind", "sequence"])["success"].mean()
     table = means.groupby(level=[0, 1]).mean().unstack()
     order = sorted(table.index, key=lambda name: int(name.split()[1]))
     return table.loc[order].rename_axis(index=None, columns=None)
@@ -164,9 +165,7 @@ def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def diversity(
-    model: ESiamFC, pairs: PairLoader, radius: float = 16.0
-) -> tuple[dict[str, float], np.ndarray]:
+def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.ndarray]:
     """How much the branches differ on pairs of images, and what averaging them gains.
 
     The loss is convex in the response, so the mean response never has a larger loss than the
@@ -177,11 +176,10 @@ def diversity(
     Args:
         model: on the CPU, in eval mode.
         pairs: held-out pairs, one epoch of them.
-        radius: positives lie within this many pixels of the centre.
 
     Returns:
         figures: ``correlation`` (mean over pairs of branches and images), ``disagreement`` (share
-        of images and pairs of branches whose peaks lie more than ``radius`` apart), ``branch_loss``
+        of images and pairs of branches whose peaks lie more than 16 px apart), ``branch_loss``
         (mean of the branches), ``mean_loss`` (of their mean response), ``gain`` (the difference),
         ``fused_loss`` (by cluster weights), ``oracle_loss`` (best branch of each pair in
         hindsight); and the (k, k) matrix of correlations.
@@ -195,7 +193,7 @@ def diversity(
         z = model.stem(exemplar)
         responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
         n, size = len(responses), responses.shape[-1]
-        labels = response_labels(size, radius) * batch.positive[:, None, None]
+        labels = response_labels(size, RADIUS) * batch.positive[:, None, None]
         flat = responses.double().flatten(2)
         flat = torch.nn.functional.normalize(flat - flat.mean(2, keepdim=True), dim=2)
         correlations += (flat @ flat.transpose(1, 2)).sum(0).numpy()
@@ -206,7 +204,7 @@ def diversity(
             ]
         )
         fused = (responses * weights[:, :, None, None]).sum(1)
-        sums["disagreement"] += _apart(responses, radius) * n
+        sums["disagreement"] += _apart(responses) * n
         sums["branch_loss"] += float(losses.mean(1).sum())
         sums["oracle_loss"] += float(losses.amin(1).sum())
         sums["mean_loss"] += float(balanced_loss(responses.mean(1), labels)) * n
@@ -219,14 +217,14 @@ def diversity(
     return figures, correlations
 
 
-def _apart(responses: Tensor, radius: float, stride: int = 8) -> float:
-    """Share of images and pairs of branches whose peaks lie more than ``radius`` pixels apart."""
+def _apart(responses: Tensor) -> float:
+    """Share of images and pairs of branches whose peaks lie more than ``RADIUS`` pixels apart."""
     size = responses.shape[-1]
     peaks = responses.flatten(2).argmax(2)
-    places = stride * torch.stack([peaks // size, peaks % size], dim=2).float()
+    places = STRIDE * torch.stack([peaks // size, peaks % size], dim=2).float()
     distances = torch.cdist(places, places)
     i, j = torch.triu_indices(responses.shape[1], responses.shape[1], offset=1)
-    return float((distances[:, i, j] > radius).float().mean())
+    return float((distances[:, i, j] > RADIUS).float().mean())
 
 
 def disagreement(
@@ -279,22 +277,20 @@ def relation(
             raise StudyError(f"no scores of {name!r}")
     gain = (table[tracker] - table[reference]).rename("gain")
     both = pd.concat([apart, gain], axis=1, join="inner").dropna()
-    values, random = both.to_numpy(), np.random.default_rng(seed)
+    values = both.to_numpy().T
     found = {"rank_correlation": np.nan, "low": np.nan, "high": np.nan, "sequences": len(both)}
-    if len(both) >= 4 and (np.ptp(values, axis=0) > 0).all():
-        draws = [_spearman(values[random.integers(0, len(values), len(values))])
-                 for _ in range(2000)]  # fmt: skip
-        found["rank_correlation"] = _spearman(values)
-        found["low"], found["high"] = np.nanquantile(draws, [0.025, 0.975]).tolist()
+    if len(both) >= 4 and (np.ptp(values, axis=1) > 0).all():
+        found["rank_correlation"] = _rank_correlation(*values)
+        found["low"], found["high"] = bootstrap_interval(
+            _rank_correlation, *values, draws=2000, seed=seed
+        )
     return both.rename_axis("sequence").reset_index(), found
 
 
-def _spearman(values: np.ndarray) -> float:
-    """Rank correlation of the two columns; NaN where one of them is constant."""
-    ranks = stats.rankdata(values, axis=0)
-    ranks -= ranks.mean(0)
-    scale = np.sqrt((ranks**2).sum(0).prod())
-    return float(ranks.prod(1).sum() / scale) if scale > 0 else np.nan
+def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    with warnings.catch_warnings():  # NaN where a draw is constant
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        return float(stats.spearmanr(x, y).statistic)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from esiamfc_lib.analysis import arm_comparison
-from esiamfc_lib.artefacts import MANIFEST, read_manifest
+from esiamfc_lib.artefacts import MANIFEST, Artefacts
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
@@ -134,7 +134,7 @@ def test_oracles_are_compared_with_each_other(scores):
 
 
 def test_means_say_what_each_tracker_learned_from(run, scores):
-    table = arm_comparison.means(scores, read_manifest(run)).set_index("tracker")
+    table = arm_comparison.means(scores, Artefacts(run).arms()).set_index("tracker")
     assert table.loc["equal_budget SiamFC", ["clusters", "pairs", "seeds"]].tolist() == [1, 100, 2]
     assert table.loc["SiamFC", "pairs"] == 0
     assert table.loc["seeds ESiamFC", "membership"] == "all"
