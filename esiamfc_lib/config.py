@@ -321,7 +321,7 @@ class TransferParameters(TrainingParameters):
     membership: Literal["nearest", "nearest+second", "all"] = Field(
         "nearest", description="clusters that a track helps to train"
     )
-    start: str = Field(
+    initial: str = Field(
         "", description="start from this file, or a control arm's branch; empty: from the baseline"
     )
     train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
@@ -389,10 +389,10 @@ class ResultsParameters(StageParameters):
         0, description="segments of each sequence forward, and as many backward; 0: one pass only"
     )
     segment_frames: Annotated[int, Field(ge=2)] = Field(100, description="frames of a segment")
-    closer: list = Field(
-        [], description="control arms that are compared from more starts, with closer_starts"
+    closer_arms: list = Field(
+        [], description="control arms that are compared from more starts, with closer_arms_starts"
     )
-    closer_starts: NonNegativeInt = Field(0, description="in place of starts, for these arms")
+    closer_arms_starts: NonNegativeInt = Field(0, description="in place of starts, for these arms")
     perturbations: NonNegativeInt = Field(
         1, description="perturbed first boxes of a segment; 0: the true one"
     )

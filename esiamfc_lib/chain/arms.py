@@ -116,9 +116,9 @@ def _stages(
         values = {**sections[model.stage], **(changes.get(model.stage) or {})}
         if model.stage in CHANGEABLE:
             values["seed"] = seed
-        again = f"{values.get('start')}_s{seed}"
+        again = f"{values.get('initial')}_s{seed}"
         if again in every:
-            values["start"] = again
+            values["initial"] = again
         run = values.get("run_dir", model.model_fields["run_dir"].default)
         values |= {
             "run_dir": f"{run}/{ARMS}/{name}",
@@ -140,7 +140,7 @@ def branch_pairs(
     branches = stages["branches"]
     assert isinstance(branches, TransferParameters)
     pairs = stages["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
-    start = arms.get(branches.start)
+    start = arms.get(branches.initial)
     return pairs + (branch_pairs(start, arms) if start else 0)
 
 
@@ -149,8 +149,8 @@ def treatment(
 ) -> str:
     """What an arm does, whatever its seed: equal for repetitions; arguments as ``branch_pairs``."""
     values = {stage: stages[stage].model_dump(exclude=UNESSENTIAL) for stage in CHANGEABLE}
-    if (start := values["branches"]["start"]) in arms:
-        values["branches"]["start"] = treatment(arms[start], arms)
+    if (start := values["branches"]["initial"]) in arms:
+        values["branches"]["initial"] = treatment(arms[start], arms)
     return json.dumps(values)
 
 
@@ -175,7 +175,7 @@ def write_manifest(
             "clusters": stages["clustering"].n_clusters,
             "method": "" if single else stages["clustering"].method,
             "membership": "all" if single else stages["branches"].membership,
-            "start": stages["branches"].start,
+            "start": stages["branches"].initial,
             "pairs": branch_pairs(stages, arms),
         }
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -130,7 +130,7 @@ class Stage:
         }
         if any(name.startswith(f"{ARMS}/") for name in self.inputs):
             files[MANIFEST] = self.parameters.run / MANIFEST
-        for parameter in ("weights", "start"):
+        for parameter in ("weights", "initial"):
             weights = getattr(self.parameters, parameter, "")
             if weights and weights not in files:
                 files[weights] = resolve(weights)
@@ -141,7 +141,7 @@ class Stage:
         places = {
             self.parameters.run / name.removesuffix(_within(maker, name)) / maker.place: maker
             for name, maker in self.inputs.items()
-            if name != getattr(self.parameters, "start", "")  # a path of its own
+            if name != getattr(self.parameters, "initial", "")  # a path of its own
         }
         return [(place, made.folder) for place, made in places.items() if place != made.folder]
 
@@ -194,8 +194,8 @@ class _Builder:
             return self.stages[own]
         if own in self._under_way:
             raise StudyError(
-                f"{self.profile.name}: the start of {own} leads back to itself: set branches.start "
-                "of one of the arms to ''"
+                f"{self.profile.name}: the start of {own} leads back to itself: set "
+                "branches.initial of one of the arms to ''"
             )
         self._under_way.append(own)
         parameters = self._of(arm)[kind]
@@ -206,11 +206,11 @@ class _Builder:
         if kind == "branches":
             parameters = parameters.model_copy(update={"cluster_id": cluster})
             outputs = (BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
-            if parameters.start in self.profile.arms:
+            if parameters.initial in self.profile.arms:
                 # an arm's name stands for the file of its first branch
-                maker = self.stage(parameters.start, "branches")
+                maker = self.stage(parameters.initial, "branches")
                 file = f"{maker.parameters.run_dir}/{maker.outputs[0]}"
-                parameters = parameters.model_copy(update={"start": file})
+                parameters = parameters.model_copy(update={"initial": file})
                 inputs[file] = maker
         self._under_way.pop()
         found = Stage(own, parameters, inputs, outputs)

@@ -149,9 +149,11 @@ def check_profile(profile: Profile) -> None:
                 raise StudyError(
                     f"{where}.device = {device!r}: expected auto, cpu, cuda, cuda:1 ..."
                 )
-            start = getattr(parameters, "start", "")
-            if start and start not in profile.arms and not resolve(start).is_file():
-                raise StudyError(f"{where}.start: no arm {start!r}, and no file {resolve(start)}")
+            initial = getattr(parameters, "initial", "")
+            if initial and initial not in profile.arms and not resolve(initial).is_file():
+                raise StudyError(
+                    f"{where}.initial: no arm {initial!r}, and no file {resolve(initial)}"
+                )
 
 
 def _check_data(profile: Profile) -> None:

@@ -20,7 +20,7 @@ ARMS = """
 arms:
   all:
     clustering: {n_clusters: 1}
-    branches: {start: "", pairs_per_epoch: 500}
+    branches: {initial: "", pairs_per_epoch: 500}
   random:
     clustering: {method: random}
   seeds:
@@ -35,11 +35,11 @@ def project(tmp_path, monkeypatch) -> Path:
     root = make_project(tmp_path / "a project")
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
     file = root / "notebooks/profiles/tiny.yaml"
-    file.write_text(file.read_text() + "branches: {start: all}\n" + ARMS)
+    file.write_text(file.read_text() + "branches: {initial: all}\n" + ARMS)
     for notebook, parameter in (
         ("04_clustering", "method"),
         ("05_transfer_learning", "membership"),
-        ("05_transfer_learning", "start"),
+        ("05_transfer_learning", "initial"),
     ):
         edit(root, notebook, f"read += str({parameter}).encode()")
 
@@ -89,7 +89,7 @@ def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
         assert set(stage.needs) <= done, name
         done.add(name)
     assert stages["branches@random/1"].folder == project / "data/tiny/arms/random/branches/1"
-    assert stages["branches/0"].parameters.start == (
+    assert stages["branches/0"].parameters.initial == (
         "data/tiny/arms/all/branches/0/branch.safetensors"
     )
     inputs = [name for name in stages["results"].inputs if name.startswith("arms/")]
@@ -103,7 +103,7 @@ def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
 
 
 def test_without_arms_the_graph_is_the_seven_notebooks(project):
-    stages = graph(load_profile("tiny", ["arms={}", "branches.start=''"]))
+    stages = graph(load_profile("tiny", ["arms={}", "branches.initial=''"]))
     assert list(stages) == [*MAIN, "branches/0", "branches/1", "fusion", "results"]
     assert not any(stage.links() for stage in stages.values())
 
@@ -150,7 +150,7 @@ def test_another_start_trains_what_starts_from_it(project):
     run()
     trained = run("branches.epochs=5")
     assert {"branches@all/0", "branches/0", "branches@seeds/1"} <= set(trained)
-    edit(project, "05_transfer_learning", "read += str((membership, start, lr)).encode()")
+    edit(project, "05_transfer_learning", "read += str((membership, initial, lr)).encode()")
     assert "branches@random/1" in run()
 
 
@@ -201,9 +201,9 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
     assert facts["all"]["pairs"] == 3 * 500
     assert facts["main"]["pairs"] == facts["random"]["pairs"] == 3 * 500 + 2 * 3 * 1200
     assert facts["seeds"]["membership"] == "all" and facts["random"]["method"] == "random"
-    profile = load_profile("tiny", ["branches.start=''"])
+    profile = load_profile("tiny", ["branches.initial=''"])
     assert branch_pairs(profile.stages, profile.arms) == 2 * 3 * 1200
-    run("arms={}", "branches.start=''", only="dataset")
+    run("arms={}", "branches.initial=''", only="dataset")
     assert Artefacts(folder).arms() == {}
     (folder / MANIFEST).write_text("{")
     with pytest.raises(StudyError, match="is damaged"):
@@ -213,14 +213,14 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
 def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
     arms = {
         "again": {"seeds": [1, 2], "clustering": {"study_inits": 0}},
-        "all": {"seeds": [0, 1], "branches": {"start": ""}, "clustering": {"n_clusters": 1}},
+        "all": {"seeds": [0, 1], "branches": {"initial": ""}, "clustering": {"n_clusters": 1}},
     }
     profile = load_profile("tiny", [f"arms={json.dumps(arms)}"])
     assert list(profile.arms) == ["again_s1", "again_s2", "all", "all_s1"]
     stages = graph(profile)
-    assert stages["branches/0"].parameters.start.startswith("data/tiny/arms/all/")
-    assert stages["branches@again_s1/0"].parameters.start.startswith("data/tiny/arms/all_s1/")
-    assert stages["branches@again_s2/0"].parameters.start.startswith("data/tiny/arms/all/")
+    assert stages["branches/0"].parameters.initial.startswith("data/tiny/arms/all/")
+    assert stages["branches@again_s1/0"].parameters.initial.startswith("data/tiny/arms/all_s1/")
+    assert stages["branches@again_s2/0"].parameters.initial.startswith("data/tiny/arms/all/")
     seeds = {name: stage.parameters.seed for name, stage in stages.items()}
     assert seeds["baseline"] == seeds["clustering"] == 0 and "baseline@again_s1" not in seeds
     assert {seeds[name] for name in seeds if "@again_s1" in name} == {1}
@@ -246,17 +246,20 @@ def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
         ("{r: {seeds: 1}}", "arms.r.seeds must be a list of numbers, not 1"),
         ("{r: {seeds: [one]}}", "arms.r.seeds must be a list of numbers, not ['one']"),
         ("{r: {seeds: [-1]}}", "parameter 'seed' = -1"),
-        ("{r: {branches: {start: nowhere}}}", "arms.r.branches.start: no arm 'nowhere', and no"),
+        (
+            "{r: {branches: {initial: nowhere}}}",
+            "arms.r.branches.initial: no arm 'nowhere', and no",
+        ),
         ("{r: {fusion: {device: gpu}}}", "arms.r.fusion.device = 'gpu'"),
     ],
 )
 def test_faults_of_arms_are_one_sentence(project, arms, sentence):
     with pytest.raises(StudyError) as error:
-        check_profile(load_profile("tiny", [f"arms={arms}", "branches.start=''"]))
+        check_profile(load_profile("tiny", [f"arms={arms}", "branches.initial=''"]))
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_start_that_leads_back_to_itself(project):
-    with pytest.raises(StudyError, match=r"leads back to itself: set branches\.start"):
-        study("arms={r: {clustering: {n_clusters: 1}}}", "branches.start=r")
+    with pytest.raises(StudyError, match=r"leads back to itself: set branches\.initial"):
+        study("arms={r: {clustering: {n_clusters: 1}}}", "branches.initial=r")
