@@ -18,7 +18,6 @@ from esiamfc_lib.clustering.embedding import (
     frame_features,
     nearest_agreement,
     screen,
-    track_weights,
 )
 from esiamfc_lib.clustering.maps import pca_map, umap_map
 from esiamfc_lib.clustering.membership import Partition, load_partition, save_partition
@@ -41,6 +40,5 @@ __all__ = [
     "pca_map",
     "save_partition",
     "screen",
-    "track_weights",
     "umap_map",
 ]

@@ -14,7 +14,7 @@ All tables are tidy: one observation a row. Runs share one Gram matrix.
 import time
 import warnings
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -33,13 +33,13 @@ from esiamfc_lib.clustering.pikmeans import PIKMeans
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
 
+PUBLISHED, BALANCED = "PIk-means, published", "PIk-means, balanced"
 METHODS = {
     "k-means": {"kp": 0.0, "ki": 0.0, "stop": "published", "max_iter": 70},
-    "PIk-means, published": {"stop": "published", "max_iter": 100},
-    "PIk-means, balanced": {"stop": "balanced"},
+    PUBLISHED: {"stop": "published", "max_iter": 100},
+    BALANCED: {"stop": "balanced"},
+    "constrained": {},
 }
-CONSTRAINED = "constrained"
-COMPARED = (*METHODS, CONSTRAINED)
 
 
 class EqualSizes:
@@ -52,7 +52,7 @@ class EqualSizes:
         self.k, self.value = k, np.zeros(k)
         self.bounds = size_bounds(n, k, 0.0)
 
-    def assign(self, table: np.ndarray):
+    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, k) distances → labels (n,) and sizes (k,)."""
         labels = rebalance(table, table.argmin(axis=1), *self.bounds)
         return labels, np.bincount(labels, minlength=self.k)
@@ -70,26 +70,16 @@ class Comparison:
 
     Args:
         features: (n, d) rows of unit length.
-        kp, ki, tol_balance: of the PIk-means methods.
-        max_iter: of the balanced and the constrained method.
+        settings: ``kp``, ``ki``, ``tol_balance`` of the PIk-means methods; ``max_iter`` of the
+            balanced and the constrained one.
 
     Raises:
         StudyError: rows that are not finite or not of unit length.
     """
 
-    def __init__(
-        self,
-        features: np.ndarray,
-        *,
-        kp: float = 0.005,
-        ki: float = 0.005,
-        tol_balance: float = 0.02,
-        max_iter: int = 500,
-    ):
+    def __init__(self, features: np.ndarray, **settings: float):
         check_unit_rows(features)
-        self.features = features
-        self.gram = gram(features)
-        self.settings = {"kp": kp, "ki": ki, "tol_balance": tol_balance, "max_iter": max_iter}
+        self.features, self.gram, self.settings = features, gram(features), settings
 
     def fit(self, method: str, k: int, seed: int, **changes) -> PIKMeans:
         """One run of a method; equal ``seed`` and ``k`` mean equal first centres.
@@ -97,19 +87,19 @@ class Comparison:
         Raises:
             StudyError: an unknown method, or k larger than the number of tracks.
         """
-        if method not in COMPARED:
-            raise StudyError(f"method {method!r}: must be one of {', '.join(COMPARED)}")
+        if method not in METHODS:
+            raise StudyError(f"method {method!r}: must be one of {', '.join(METHODS)}")
         if k > len(self.features):
             raise StudyError(f"k = {k}, but there are only {len(self.features)} tracks")
-        settings = {**self.settings, **METHODS.get(method, {}), **changes}
-        kind = ConstrainedKMeans if method == CONSTRAINED else PIKMeans
+        settings = self.settings | METHODS[method] | changes
+        kind = ConstrainedKMeans if method == "constrained" else PIKMeans
         estimator = kind(k, n_init=1, random_state=seed, normalise=False, **settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say which converged
             return estimator.fit(self.features, gram_matrix=self.gram)
 
     def runs(
-        self, k: int, n_runs: int = 20, methods: Iterable[str] = COMPARED
+        self, k: int, n_runs: int = 20, methods: Iterable[str] = tuple(METHODS)
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """Every method from ``n_runs`` initialisations.
 
@@ -118,28 +108,19 @@ class Comparison:
             (largest / smallest), ``iterations``, ``converged``, ``reason``, ``seconds``; and per
             method the labels (n_runs, n).
         """
-        methods = list(methods)
-        rows, labels = [], {method: [] for method in methods}
-        with Progress(total=n_runs * len(methods), desc=f"clustering, k = {k}", unit="run") as bar:
-            for method in methods:
-                for seed in range(n_runs):
-                    start = time.perf_counter()
-                    fitted = self.fit(method, k, seed)
-                    rows.append(
-                        {
-                            "method": method,
-                            "run": seed,
-                            **run_summary(fitted),
-                            "seconds": time.perf_counter() - start,
-                        }
-                    )
-                    labels[method].append(fitted.labels_)
-                    bar.update()
+        rows, labels = [], {}
+        cases = list(product(methods, range(n_runs)))
+        with Progress(cases, desc=f"clustering, k = {k}", unit="run") as bar:
+            for method, seed in bar:
+                start = time.perf_counter()
+                fitted = self.fit(method, k, seed)
+                seconds = time.perf_counter() - start
+                row = {"method": method, "run": seed, **_outcome(fitted), "seconds": seconds}
+                rows.append(row)
+                labels.setdefault(method, []).append(fitted.labels_)
         return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
 
-    def histories(
-        self, k: int, seed: int = 0, methods: Iterable[str] = COMPARED
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def histories(self, k: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
         """How one run of each method went.
 
         Returns:
@@ -147,45 +128,26 @@ class Comparison:
             ``method, iteration, cluster, size, control``.
         """
         whole, single = [], []
-        for method in methods:
+        for method in METHODS:
             history = self.fit(method, k, seed).history_
-            t = np.arange(1, len(history["loss"]) + 1)
-            sizes = history["sizes"]
-            whole.append(
-                pd.DataFrame(
-                    {
-                        "method": method,
-                        "iteration": t,
-                        "loss": history["loss"],
-                        "changes": history["changes"],
-                        "spread": sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1),
-                    }
-                )
-            )
-            single.append(
-                pd.DataFrame(
-                    {
-                        "method": method,
-                        "iteration": np.repeat(t, k),
-                        "cluster": np.tile(np.arange(k), len(t)),
-                        "size": sizes.ravel(),
-                        "control": history["control"].ravel(),
-                    }
-                )
-            )
+            sizes, t = history["sizes"], np.arange(1, len(history["loss"]) + 1)
+            run = pd.DataFrame({"method": method, "iteration": t, "loss": history["loss"]})
+            run["changes"] = history["changes"]
+            run["spread"] = sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1)
+            whole.append(run)
+            clusters = pd.DataFrame({"method": method, "iteration": np.repeat(t, k)})
+            clusters["cluster"] = np.tile(np.arange(k), len(t))
+            clusters["size"], clusters["control"] = sizes.ravel(), history["control"].ravel()
+            single.append(clusters)
         return pd.concat(whole, ignore_index=True), pd.concat(single, ignore_index=True)
 
-    def elbow(
-        self,
-        ks: Iterable[int] = range(2, 13),
-        n_runs: int = 20,
-        methods: Iterable[str] = ("k-means", "PIk-means, balanced"),
-    ) -> pd.DataFrame:
-        """Loss, spread and stability against k: the tables of :meth:`runs` with a column ``k`` and
-        ``agreement``, the mean Fowlkes–Mallows score of a run with the others."""
+    def elbow(self, ks: Iterable[int], n_runs: int) -> pd.DataFrame:
+        """Loss, spread and stability of k-means and of ours against k: the tables of :meth:`runs`
+        with a column ``k`` and ``agreement``, the mean Fowlkes–Mallows score of a run with the
+        others."""
         tables = []
         for k in ks:
-            table, labels = self.runs(k, n_runs, methods)
+            table, labels = self.runs(k, n_runs, ("k-means", BALANCED))
             agree = pd.concat(
                 [pairwise_agreement(found).assign(method=name) for name, found in labels.items()]
             )
@@ -197,26 +159,17 @@ class Comparison:
     def sensitivity(
         self, k: int, gains: Iterable[float] = (5e-4, 5e-3, 5e-2, 5e-1), n_runs: int = 5
     ) -> pd.DataFrame:
-        """Both stopping rules under every pair of gains: ``stop, kp, ki, run`` and as above."""
-        gains = list(gains)
-        cases = [
-            (method, kp, ki, seed)
-            for method in list(METHODS)[1:]
-            for kp in gains
-            for ki in gains
-            for seed in range(n_runs)
-        ]
-        rows = []
+        """Both stopping rules under every pair of gains: ``method, kp, ki, run`` and as above."""
+        gains, rows = list(gains), []
+        cases = list(product((PUBLISHED, BALANCED), gains, gains, range(n_runs)))
         with Progress(cases, desc="gains", unit="run") as bar:
             for method, kp, ki, seed in bar:
                 fitted = self.fit(method, k, seed, kp=kp, ki=ki)
-                rows.append(
-                    {"method": method, "kp": kp, "ki": ki, "run": seed, **run_summary(fitted)}
-                )
+                rows.append({"method": method, "kp": kp, "ki": ki, "run": seed, **_outcome(fitted)})
         return pd.DataFrame(rows)
 
 
-def run_summary(fitted: PIKMeans) -> dict:
+def _outcome(fitted: PIKMeans) -> dict:
     """What the tables say of one run."""
     smallest, largest = int(fitted.sizes_.min()), int(fitted.sizes_.max())
     return {
@@ -243,15 +196,9 @@ def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
     for a, b in combinations(range(len(labels)), 2):
         (_, only_b), (only_a, both) = pair_confusion_matrix(labels[a], labels[b])
         together = both + only_a + only_b
-        rows.append(
-            {
-                "run_a": a,
-                "run_b": b,
-                "jaccard": both / together if together else 1.0,
-                "fowlkes_mallows": fowlkes_mallows_score(labels[a], labels[b]),
-                "rand": rand_score(labels[a], labels[b]),
-            }
-        )
+        jaccard = both / together if together else 1.0
+        fowlkes_mallows = fowlkes_mallows_score(labels[a], labels[b])
+        rows.append((a, b, jaccard, fowlkes_mallows, rand_score(labels[a], labels[b])))
     return pd.DataFrame(rows, columns=["run_a", "run_b", "jaccard", "fowlkes_mallows", "rand"])
 
 
@@ -274,18 +221,9 @@ def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.
         known.
     """
     families = np.asarray(families)
-    known = families != ""
-    return pd.DataFrame(
-        [
-            {
-                "method": method,
-                "run": i,
-                "ari": adjusted_rand_score(families[known], run_[known]),
-                "nmi": normalized_mutual_info_score(families[known], run_[known]),
-            }
-            for method, found in labels.items()
-            for i, run_ in enumerate(found)
-            if known.any()
-        ],
-        columns=["method", "run", "ari", "nmi"],
-    )
+    known, rows = families != "", []
+    for method, found in labels.items() if known.any() else ():
+        for run, own in enumerate(found[:, known]):
+            ari = adjusted_rand_score(families[known], own)
+            rows.append((method, run, ari, normalized_mutual_info_score(families[known], own)))
+    return pd.DataFrame(rows, columns=["method", "run", "ari", "nmi"])

@@ -20,7 +20,6 @@ from esiamfc_lib.clustering.centroids import check_unit_rows
 from esiamfc_lib.data.exemplars import evenly_spaced, exemplar
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.bars import Progress
@@ -29,6 +28,7 @@ from esiamfc_lib.runtime.files import write_atomically
 from esiamfc_lib.runtime.parallel import spread
 
 FORMAT = 1
+OUTCOME = ["sampled", "kept", "agreement", "screened_frames", "reason"]
 JOB_TRACKS = 8  # tracks that a worker gets at a time
 
 
@@ -57,17 +57,13 @@ class VideoFeatures:
     def save(self, path: str | Path) -> None:
         """Write everything into one ``.npz``; the same content gives the same bytes."""
         columns = {f"table_{name}": _plain(self.table[name]) for name in self.table}
-        write_atomically(
-            path,
-            lambda file: np.savez(
-                file,
-                format=FORMAT,
-                features=self.features,
-                tracks=np.asarray(self.tracks, str),
-                weights_digest=self.weights_digest,
-                **columns,
-            ),
-        )
+        content = {
+            "format": FORMAT,
+            "features": self.features,
+            "tracks": np.asarray(self.tracks, str),
+            "weights_digest": self.weights_digest,
+        }
+        write_atomically(path, lambda file: np.savez(file, **content, **columns))
 
     @classmethod
     def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
@@ -84,27 +80,18 @@ class VideoFeatures:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-            table = pd.DataFrame(
-                {
-                    name.removeprefix("table_"): found[name]
-                    for name in found
-                    if name.startswith("table_")
-                }
-            )
-            loaded = cls(
-                found["features"],
-                found["tracks"].astype(object),
-                table,
-                str(found["weights_digest"]),
-            )
+            columns = [name for name in found if name.startswith("table_")]
+            table = pd.DataFrame({name.removeprefix("table_"): found[name] for name in columns})
+            tracks, digest = found["tracks"].astype(object), str(found["weights_digest"])
+            loaded = cls(found["features"], tracks, table, digest)
         except FileNotFoundError:
             raise StudyError(f"no video features at {path}: run notebook 03 first") from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise StudyError(f"{path} is not a file of video features: {error}") from error
         if weights_digest is not None and loaded.weights_digest != weights_digest:
             raise StudyError(
-                f"{path} holds features of weights {loaded.weights_digest[:12] or '?'}"
-                f", not of {weights_digest[:12]}: run notebook 03 again"
+                f"{path} holds features of weights {digest[:12] or '?'}, "
+                f"not of {weights_digest[:12]}: run notebook 03 again"
             )
         check_unit_rows(loaded.features, str(path))
         return loaded
@@ -142,17 +129,8 @@ def embed(
         StudyError: no track has enough frames, the network gives zeros or NaN, no such device.
     """
     tracks = store.tracks
-    table = pd.DataFrame(
-        {
-            "track": tracks["track"].astype(str),
-            "frames": tracks["frames"],
-            "sampled": 0,
-            "kept": 0,
-            "agreement": np.nan,
-            "screened_frames": "",
-            "reason": "",
-        }
-    )
+    table = pd.DataFrame({"track": tracks["track"].astype(str), "frames": tracks["frames"]})
+    table[OUTCOME] = [0, 0, np.nan, "", ""]
     long_enough = np.flatnonzero(tracks["frames"] >= min_frames)
     table.loc[tracks["frames"] < min_frames, "reason"] = f"fewer than {min_frames} frames"
     if not len(long_enough):
@@ -176,13 +154,9 @@ def embed(
                 features = np.empty((len(long_enough), len(feature)), np.float32)
             features[row] = feature
             screened = " ".join(str(frame) for frame in frames[~kept])
-            table.loc[track, ["sampled", "kept", "agreement", "screened_frames", "reason"]] = [
-                len(kept),
-                int(kept.sum()),
-                float(agreement[kept].mean()),
-                screened,
-                "" if kept.all() else "the screened frames agree least with the others",
-            ]
+            reason = "" if kept.all() else "the screened frames agree least with the others"
+            mean = float(agreement[kept].mean())
+            table.loc[track, OUTCOME] = [len(kept), int(kept.sum()), mean, screened, reason]
             bar.update()
     return VideoFeatures(features, tracks["track"].to_numpy()[long_enough], table, weights_digest)
 
@@ -280,24 +254,6 @@ def nearest_agreement(
     nearest = same[np.arange(len(groups)), cosine.argmax(axis=1)]
     chance = (same & allowed).sum(axis=1)[counted] / allowed.sum(axis=1)[counted]
     return float(nearest[counted].mean()), float(chance.mean())
-
-
-def track_weights(
-    store: CropStore, tracks: Iterable[int], model: ESiamFC, batch_size: int = 64
-) -> np.ndarray:
-    """(n, k) float32: the weights that an ensemble gives its branches, for one exemplar a track.
-
-    Args:
-        tracks: indices; the exemplar is the one in the middle of the track.
-        model: on the CPU, in eval mode.
-    """
-    exemplars = (exemplar(store, track, len(store.frames(track)) // 2) for track in tracks)
-    rows = []
-    while batch := list(islice(exemplars, batch_size)):
-        images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
-        with torch.inference_mode():
-            rows.append(model.cluster_weights(model.stem(images)).numpy())
-    return np.concatenate(rows)
 
 
 def _plain(column: pd.Series) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Maps: the video features on a plane, as coordinates and as a page to explore."""
+"""Maps: the video features on a plane."""
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -24,20 +24,14 @@ def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 def umap_map(
-    features: np.ndarray,
-    *,
-    neighbors: int = 15,
-    min_dist: float = 0.1,
-    seed: int = 0,
-    n_jobs: int = 1,
+    features: np.ndarray, *, neighbors: int = 15, min_dist: float = 0.1, seed: int = 0
 ) -> np.ndarray:
-    """UMAP under the cosine distance.
+    """UMAP under the cosine distance, by one thread: more would not give the same map again.
 
     Args:
         features: (n, d), n at least 4.
         neighbors: size of the neighbourhood that is kept; lowered to n - 1 where there are fewer.
         min_dist: smallest distance on the map.
-        n_jobs: threads. UMAP gives the same map again only with one.
 
     Returns:
         (n, 2) coordinates.
@@ -48,14 +42,9 @@ def umap_map(
     _check(features, 4, "UMAP")
     from umap import UMAP  # compiles itself on import, which takes many seconds
 
-    return UMAP(
-        n_neighbors=min(neighbors, len(features) - 1),
-        min_dist=min_dist,
-        metric="cosine",
-        init="pca",
-        random_state=seed,
-        n_jobs=n_jobs,
-    ).fit_transform(features)
+    kept = min(neighbors, len(features) - 1)
+    umap = UMAP(kept, min_dist=min_dist, metric="cosine", init="pca", random_state=seed, n_jobs=1)
+    return umap.fit_transform(features)
 
 
 def _check(features: np.ndarray, least: int, what: str) -> None:

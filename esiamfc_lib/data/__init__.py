@@ -9,7 +9,7 @@ Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` in pixels.
 """
 
 from esiamfc_lib.data.benchmarks import is_own, read_benchmark, total
-from esiamfc_lib.data.exemplars import evenly_spaced, exemplar, thumbnails
+from esiamfc_lib.data.exemplars import evenly_spaced, exemplar, middle_exemplars, thumbnails
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.images import read_image
 from esiamfc_lib.data.roots import Roots, load_roots
@@ -28,6 +28,7 @@ __all__ = [
     "exemplar",
     "is_own",
     "load_roots",
+    "middle_exemplars",
     "read_benchmark",
     "read_image",
     "thumbnails",

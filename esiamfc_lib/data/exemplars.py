@@ -1,13 +1,12 @@
 """Exemplars out of the crop store: the middle of the stored crops."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
 
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.errors import StudyError
 
 MARGIN = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2  # around the exemplar in a crop
 
@@ -16,6 +15,11 @@ def exemplar(store: CropStore, track: int, i: int) -> np.ndarray:
     """The i-th exemplar of a track, the middle of its crop: uint8 (127, 127, 3) RGB."""
     middle = slice(MARGIN, MARGIN + EXEMPLAR_SIZE)
     return store.read(track, i)[middle, middle]
+
+
+def middle_exemplars(store: CropStore, tracks: Iterable[int]) -> Iterator[np.ndarray]:
+    """The exemplar in the middle of each of ``tracks`` (indices), one after another."""
+    return (exemplar(store, track, len(store.frames(track)) // 2) for track in tracks)
 
 
 def evenly_spaced(n: int, count: int) -> np.ndarray:
@@ -29,11 +33,7 @@ def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.nd
     Raises:
         StudyError: a track that the store does not hold.
     """
-    index = {track: i for i, track in enumerate(store.tracks["track"])}
-    pictures = []
-    for track in tracks:
-        if track not in index:
-            raise StudyError(f"{store.path} has no track {track!r}")
-        picture = exemplar(store, index[track], len(store.frames(index[track])) // 2)
-        pictures.append(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))
-    return np.stack(pictures)
+    pictures = middle_exemplars(store, store.rows_of(tracks))
+    return np.stack(
+        [cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pictures]
+    )

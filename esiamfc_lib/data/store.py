@@ -14,6 +14,7 @@ with any number of processes at once, forked or not; a store must not be read wh
 
 import json
 import weakref
+from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -176,6 +177,18 @@ class CropStore:
     def problems(self) -> pd.DataFrame:
         """What curation left out: ``video``, ``frame``, ``track_id``, ``reason``."""
         return pd.DataFrame(self.index.problem, columns=["video", "frame", "track_id", "reason"])
+
+    def rows_of(self, track_ids: Iterable[str]) -> np.ndarray:
+        """(n,) indices of tracks by their ids, "video/track_id", in the order given.
+
+        Raises:
+            StudyError: names the first track that the store does not hold.
+        """
+        track_ids = list(track_ids)
+        rows = pd.Index(self.tracks["track"]).get_indexer(track_ids)
+        if (rows < 0).any():
+            raise StudyError(f"{self.path} has no track {track_ids[int(rows.argmin())]!r}")
+        return rows
 
     def rows(self, track: int) -> slice:
         """The crops of a track, as rows of the index's per-crop arrays."""

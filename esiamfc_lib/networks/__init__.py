@@ -10,7 +10,7 @@ Images are float32 RGB, 0 to 255, (N, 3, H, W).
 
 from esiamfc_lib.networks.checkpoints import digest, save
 from esiamfc_lib.networks.correlation import cross_correlation
-from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
+from esiamfc_lib.networks.esiamfc import ESiamFC, exemplar_weights, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.norms import calibrate_norms, has_identity_norms
 from esiamfc_lib.networks.published import load_esiamfc, load_siamfc
@@ -24,6 +24,7 @@ __all__ = [
     "calibrate_norms",
     "cross_correlation",
     "digest",
+    "exemplar_weights",
     "fuse",
     "has_identity_norms",
     "layer_table",

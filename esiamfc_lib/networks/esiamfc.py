@@ -1,10 +1,16 @@
 """The ensemble: one stem, k branches, and the cluster weights that fuse them."""
 
+from collections.abc import Iterable
+from itertools import islice
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels, conv_block, initialise
+
+EXEMPLARS = 64  # in one batch of exemplar_weights
 
 
 class ClusterWeights(nn.Module):
@@ -95,6 +101,21 @@ class ESiamFC(nn.Module):
 def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:
     """All branches of a network; a SiamFC has one."""
     return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
+
+
+def exemplar_weights(model: ESiamFC, exemplars: Iterable[np.ndarray]) -> np.ndarray:
+    """(n, k) float32: the weights that an ensemble gives its branches for each exemplar.
+
+    Args:
+        model: on the CPU, in eval mode.
+        exemplars: uint8 (127, 127, 3) RGB.
+    """
+    exemplars, rows = iter(exemplars), []
+    while batch := list(islice(exemplars, EXEMPLARS)):
+        images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            rows.append(model.cluster_weights(model.stem(images)).numpy())
+    return np.concatenate(rows)
 
 
 def fuse(responses: Tensor, weights: Tensor) -> Tensor:

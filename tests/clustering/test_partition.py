@@ -6,7 +6,7 @@ import pytest
 
 from esiamfc_lib.clustering import membership, partition
 from esiamfc_lib.clustering.comparison import (
-    COMPARED,
+    METHODS,
     Comparison,
     agreement_matrix,
     family_agreement,
@@ -135,7 +135,7 @@ def test_family_agreement():
 
 def test_runs_start_alike_and_differ_as_they_should(study):
     table, labels = study.runs(3, n_runs=4)
-    assert list(table["method"].unique()) == list(COMPARED)
+    assert list(table["method"].unique()) == list(METHODS)
     assert labels["constrained"].shape == (4, 60)
     worst = table.groupby("method")["spread"].max()
     assert worst["PIk-means, balanced"] == worst["constrained"] == 1

@@ -227,6 +227,15 @@ def test_damaged_stores(copy, tmp_path):
         CropStore(copy)
 
 
+def test_rows_of_tracks_by_id(made):
+    store = CropStore(made / "store")
+    ids = store.tracks["track"].tolist()
+    assert store.rows_of(ids[::-1]).tolist() == list(range(len(ids)))[::-1]
+    assert store.rows_of([]).tolist() == []
+    with pytest.raises(StudyError, match="has no track 'nowhere/7'"):
+        store.rows_of([ids[0], "nowhere/7", "elsewhere/1"])
+
+
 def test_out_of_range(made):
     store = CropStore(made / "store")
     with pytest.raises(StudyError, match="track 6"):

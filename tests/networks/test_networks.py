@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import cross_correlation
-from esiamfc_lib.networks.esiamfc import ClusterWeights, ESiamFC, fuse
+from esiamfc_lib.networks.esiamfc import ClusterWeights, ESiamFC, exemplar_weights, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels
@@ -163,6 +164,17 @@ def test_fusion_weights_sum_to_one_and_the_fused_response_is_the_weighted_sum():
     by_hand = sum(weights[:, j, None, None] * responses[:, j] for j in range(3))
     torch.testing.assert_close(model(exemplar, search), by_hand)
     torch.testing.assert_close(fuse(responses, torch.tensor([[0.0, 1.0, 0.0]])), responses[:, 1])
+
+
+def test_weights_of_many_exemplars_are_those_of_each():
+    model = ESiamFC(3, width=0.1, seed=1).eval()
+    exemplars = np.random.default_rng(0).integers(0, 256, (70, 127, 127, 3), np.uint8)
+    weights = exemplar_weights(model, iter(exemplars))
+    assert weights.shape == (70, 3)
+    one = torch.from_numpy(exemplars[66:67]).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        alone = model.cluster_weights(model.stem(one))[0].numpy()
+    np.testing.assert_allclose(weights[66], alone, atol=1e-6)
 
 
 def test_temperature_sharpens_the_weights():
