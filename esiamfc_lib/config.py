@@ -19,25 +19,6 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Benchmark = Literal[
-    "otb2013",
-    "otb50",
-    "otb2015",
-    "vot2013",
-    "vot2014",
-    "vot2015",
-    "vot2016",
-    "vot2017",
-    "vot2018",
-    "got10k-val",
-    "got10k-test",
-    "uav123",
-    "dtb70",
-    "tcolor128",
-    "nfs30",
-    "nfs240",
-    "lasot",
-]
 TrackerName = Literal[
     "identity",
     "siamfc",
@@ -376,9 +357,7 @@ class ResultsParameters(StageParameters):
     stage: ClassVar[str] = "results"
     notebook: ClassVar[str] = "07_results"
 
-    benchmarks: list[Benchmark] = Field(
-        ["otb2015", "vot2018", "got10k-val"], description="what to run"
-    )
+    benchmarks: list[str] = Field(["otb2015", "vot2018", "got10k-val"], description="what to run")
     trackers: list[TrackerName] = Field(
         ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
         description="identity: never moves; branches: every base tracker",

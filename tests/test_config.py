@@ -116,7 +116,6 @@ def test_profile_sets_common_and_stage_parameters(profile):
         ("", ["clustering.n_clusters=0"], "parameter 'n_clusters' = 0"),
         ("", ["clustering.n_clusters=1"], "clustering.n_clusters = 1: an ensemble has 2 branches"),
         ("", ["clustering.study_inits=1"], "one run cannot be compared"),
-        ("", ["results.benchmarks=[otb]"], "parameter 'benchmarks.0' = 'otb'"),
     ],
 )
 def test_faults_of_a_profile_are_one_sentence(profile, text, changes, sentence):
@@ -162,6 +161,7 @@ def test_profile_on_user_data_passes(profile, vid):
         (["dataset.vid_root=''"], "dataset.vid_root is empty"),
         (["dataset.vid_root=/nowhere"], "dataset.vid_root: no folder /nowhere"),
         (["dataset.got10k_root=/nowhere"], "dataset.got10k_root: no folder /nowhere"),
+        (["results.benchmarks=[otb]"], "results.benchmarks has 'otb': choose from otb2013, otb50,"),
         (["results.benchmarks=[vot2018]"], "'vot2018', but dataset.vot_root is empty"),
         (["dataset.source=synthetic"], "dataset.source is 'synthetic', which makes its own data"),
         (["baseline.weights=/nowhere.npz"], "baseline.weights: no file /nowhere.npz"),

@@ -136,6 +136,7 @@ def check_profile(profile: Profile) -> None:
     Raises:
         StudyError: a folder, a file or a needed combination of parameters is missing.
     """
+    _check_benchmarks(profile)
     _check_data(profile)
     _check_weights(profile)
     for stage in ("baseline", "results"):
@@ -154,6 +155,17 @@ def check_profile(profile: Profile) -> None:
                 raise StudyError(
                     f"{where}.initial: no arm {initial!r}, and no file {resolve(initial)}"
                 )
+
+
+def _check_benchmarks(profile: Profile) -> None:
+    from esiamfc_lib.data.benchmarks import READERS  # only here: the command line starts at once
+
+    unknown = [name for name in profile.stages["results"].benchmarks if name not in READERS]
+    if unknown:
+        raise StudyError(
+            f"{profile.name}: results.benchmarks has {unknown[0]!r}: choose from "
+            f"{', '.join(READERS)}"
+        )
 
 
 def _check_data(profile: Profile) -> None:
