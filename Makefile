@@ -13,7 +13,7 @@ PIP_ARGS ?=
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test lint format notebooks lock clean distclean
+.PHONY: help install study test parameters stages lint format notebooks lock clean distclean
 
 help: ## show this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,12 @@ study: $(READY) ## run the study: what changed since the last time
 
 test: $(READY) ## run the tests
 	@$(PY) -m pytest $(ARGS)
+
+parameters: $(READY) ## print the notebooks' parameters cells and mini.yaml from config.py
+	@PYTHONPATH=. $(PY) tools/parameters.py
+
+stages: $(READY) ## print the table of which stage uses which module of the library
+	@PYTHONPATH=.:tests $(PY) tests/chain/test_stale.py
 
 lint: $(READY) ## check style, and that no notebook holds outputs
 	@$(PY) -m ruff check .

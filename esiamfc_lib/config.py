@@ -99,9 +99,13 @@ class StageParameters(Parameters):
     stage: ClassVar[str] = ""
     notebook: ClassVar[str] = ""
 
-    run_dir: str = Field("data/mini", description="working folder of the profile")
-    report_dir: str = Field("reports/mini", description="figures and tables of the profile")
-    seed: NonNegativeInt = Field(0, description="seed of everything random")
+    run_dir: str = Field(
+        "data/mini", description="working folder; relative paths count from the project's folder"
+    )
+    report_dir: str = Field("reports/mini", description="figures and tables")
+    seed: NonNegativeInt = Field(
+        0, description="of everything random: the same seed gives the same bytes"
+    )
 
     @classmethod
     def from_notebook(cls, namespace: dict[str, Any]):
@@ -300,10 +304,10 @@ class TransferParameters(TrainingParameters):
 
     cluster_id: NonNegativeInt = Field(0, description="the cluster whose tracks train this branch")
     membership: Literal["nearest", "nearest+second", "all"] = Field(
-        "nearest", description="clusters that a track helps to train"
+        "nearest", description="clusters that a track helps to train: nearest+second, all"
     )
     initial: str = Field(
-        "", description="start from this file, or a control arm's branch; empty: from the baseline"
+        "", description="start from this file, or a control arm's branch; empty: baseline"
     )
     train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
     negative_fraction: Fraction = Field(0.0, description="share of pairs from two different videos")
@@ -314,7 +318,7 @@ class TransferParameters(TrainingParameters):
         0.0, description="punishes agreement with the start away from the target"
     )
     average_epochs: Count = Field(
-        1, description="the branch is the mean of the networks of so many last epochs; 1: the best"
+        1, description="the branch is the mean of so many last epochs; 1: the best epoch"
     )
     epochs: Count = Field(3, description="passes of pairs_per_epoch")
     pairs_per_epoch: Count = Field(1200, description="pairs an epoch")

@@ -6,21 +6,22 @@ from itertools import pairwise
 import nbformat
 import pytest
 
-from esiamfc_lib.chain.profiles import COMMON, load_profile
-from esiamfc_lib.config import STAGES, project_root
+from esiamfc_lib.chain.profiles import load_profile
+from esiamfc_lib.config import STAGES, SweepParameters, project_root
 from esiamfc_lib.runtime.code import library_modules
+from tools import parameters
 
 LONGEST = 15
 """Lines that a code cell may have; a picture or a call, with prose around it."""
 
-NOTEBOOKS = {model.notebook: model for model in STAGES}
+NOTEBOOKS = {model.notebook: model for model in (*STAGES, SweepParameters)}
 
 
 @pytest.fixture(params=NOTEBOOKS)
 def notebook(request, root) -> nbformat.NotebookNode:
     path = root / "notebooks" / f"{request.param}.ipynb"
     if not path.is_file():
-        pytest.skip(f"no {path.name}")
+        pytest.fail(f"no {path.name}")
     content = nbformat.read(path, as_version=4)
     content.metadata["model"] = NOTEBOOKS[request.param]
     return content
@@ -38,26 +39,16 @@ def test_there_is_one_notebook_a_stage(root):
     assert sorted(path.stem for path in (root / "notebooks").glob("*.ipynb")) == sorted(NOTEBOOKS)
 
 
-def test_parameters_cell_holds_the_names_and_defaults_of_the_model(notebook):
+def test_parameters_cell_is_the_one_printed_from_the_model(notebook):
     (cell,) = tagged(notebook)
+    assert cell.source == parameters.cell(notebook.metadata["model"]), "run 'make parameters'"
+
+
+@pytest.mark.parametrize("model", [*STAGES, SweepParameters])
+def test_the_printed_cell_gives_the_defaults(model):
     namespace = {}
-    for statement in ast.parse(cell.source).body:
-        assert isinstance(statement, ast.Assign | ast.AnnAssign), ast.unparse(statement)
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-        namespace[target.id] = ast.literal_eval(statement.value)
-    defaults = notebook.metadata["model"]().model_dump()
-    assert namespace == defaults
-    assert {name: type(value) for name, value in namespace.items()} == {
-        name: type(value) for name, value in defaults.items()
-    }
-
-
-def test_every_parameter_has_a_comment(notebook):
-    (cell,) = tagged(notebook)
-    for line in cell.source.splitlines():
-        name = line.split(":")[0].split("=")[0].strip()
-        if name in notebook.metadata["model"].model_fields:
-            assert "#" in line, line
+    exec(parameters.cell(model), namespace)
+    assert model.from_notebook(namespace) == model()
 
 
 def test_it_names_the_kernel_and_its_format_is_valid(notebook):
@@ -114,13 +105,7 @@ def test_profiles_are_valid_and_every_key_has_a_comment(name, root, monkeypatch)
             assert "#" in line or before.lstrip().startswith("#"), line
 
 
-def test_mini_spells_out_every_default(root, monkeypatch):
+def test_mini_is_printed_from_the_models_and_spells_out_every_default(root, monkeypatch):
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
-    profile = load_profile("mini")
-    assert profile.stages == {model.stage: model() for model in STAGES}
-    text = (root / "notebooks" / "profiles" / "mini.yaml").read_text()
-    for model in STAGES:
-        section = text.partition(f"\n{model.stage}:\n")[2].partition("\n\n")[0]
-        for field in model.model_fields:
-            if field not in (*COMMON, "cluster_id"):
-                assert f"  {field}: " in section, (model.stage, field)
+    assert parameters.MINI.read_text(encoding="utf-8") == parameters.mini(), "run 'make parameters'"
+    assert load_profile("mini").stages == {model.stage: model() for model in STAGES}
