@@ -9,7 +9,6 @@ cheapest paths between clusters, which keeps the assignment the cheapest for its
 shortest paths, the classical solution of the transportation problem).
 """
 
-import heapq
 import itertools
 import math
 
@@ -47,68 +46,33 @@ def rebalance(cost: np.ndarray, labels: np.ndarray, low: int, high: int) -> np.n
         (n,) labels, the cheapest assignment for its sizes.
     """
     k = cost.shape[1]
-    labels = labels.copy()
-    sizes = np.bincount(labels, minlength=k)
-    moves = excess(sizes, low, high)
-    if moves == 0:
-        return labels
-    queues = [_queues(margins, members, moves) for members, margins in _by_cluster(cost, labels)]
+    labels, sizes = labels.copy(), np.bincount(labels, minlength=k)
     step = np.full((k, k), np.inf)  # step[a, b]: the smallest cost of moving a sample from a to b
+    sample = np.zeros((k, k), int)  # the one that moves
     touched = range(k)
-    for _ in range(moves):
+    for _ in range(excess(sizes, low, high)):
         for a in touched:
-            step[a] = [_front(queue, labels, a) for queue in queues[a]]
+            step[a], sample[a] = _cheapest_moves(cost, labels, a)
         path = _cheapest_path(step, sizes, low, high)
         for a, b in itertools.pairwise(path):
-            _, sample = heapq.heappop(queues[a][b])
-            labels[sample] = b
-            row = cost[sample].tolist()
-            for c in range(k):
-                if c != b:
-                    heapq.heappush(queues[b][c], (row[c] - row[b], sample))
+            labels[sample[a, b]] = b
         sizes[path[0]] -= 1
         sizes[path[-1]] += 1
         touched = path
     return labels
 
 
-def _by_cluster(cost: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For every cluster its members (m,), and the (k, m) costs of moving them to each cluster;
-    infinite to their own."""
-    k = cost.shape[1]
-    order = labels.astype(np.int16).argsort(kind="stable")  # of short integers: a radix sort
-    ends = np.bincount(labels, minlength=k).cumsum()[:-1]
-    margins = np.take(cost.T, order, axis=1).astype(np.float64, copy=False)
-    found = list(zip(np.split(order, ends), np.split(margins, ends, axis=1), strict=True))
-    for a, (_, of_cluster) in enumerate(found):
-        of_cluster -= of_cluster[a].copy()
-        of_cluster[a] = np.inf
-    return found
-
-
-def _queues(margins, members, moves) -> list[list[tuple[float, int]]]:
-    """For each cluster a heap of the ``moves`` members that can join it at the smallest cost.
-
-    Each path takes at most one sample out of a cluster, so no more can ever be needed.
-    """
-    if len(members) > moves:
-        chosen = np.argpartition(margins, moves - 1, axis=1)[:, :moves]
-        margins, members = np.take_along_axis(margins, chosen, axis=1), members[chosen]
-    else:
-        members = np.broadcast_to(members, margins.shape)
-    queues = [
-        list(zip(*pair, strict=True))
-        for pair in zip(margins.tolist(), members.tolist(), strict=True)
-    ]
-    for queue in queues:
-        heapq.heapify(queue)
-    return queues
-
-
-def _front(queue: list[tuple[float, int]], labels: np.ndarray, a: int) -> float:
-    while queue and labels[queue[0][1]] != a:  # has left the cluster since it was queued
-        heapq.heappop(queue)
-    return queue[0][0] if queue else np.inf
+def _cheapest_moves(cost: np.ndarray, labels: np.ndarray, a: int) -> tuple:
+    """For every other cluster, what it costs to move one sample of ``a`` there, and which: (k,)
+    each; infinite for ``a`` itself, and where it is empty."""
+    members, k = np.flatnonzero(labels == a), cost.shape[1]
+    if not len(members):
+        return np.full(k, np.inf), np.zeros(k, int)
+    margins = np.take(cost.T, members, axis=1)
+    margins -= margins[a].copy()
+    margins[a] = np.inf
+    cheapest = margins.argmin(axis=1)
+    return margins[np.arange(k), cheapest], members[cheapest]
 
 
 def _cheapest_path(step: np.ndarray, sizes: np.ndarray, low: int, high: int) -> list[int]:
@@ -143,7 +107,7 @@ def prices(cost: np.ndarray, labels: np.ndarray) -> np.ndarray:
     such prices those in the middle are returned, so that rounding does not flip a sample.
     """
     k = cost.shape[1]
-    step = np.stack([margins.min(axis=1) for _, margins in _by_cluster(cost, labels)])
+    step = np.stack([_cheapest_moves(cost, labels, a)[0] for a in range(k)])
     np.fill_diagonal(step, 0.0)
     # price[a] - price[b] <= step[a, b] for all a, b: shortest paths to b, and from a, solve it.
     for c in range(k):
