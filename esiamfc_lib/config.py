@@ -5,20 +5,23 @@ the same names and the same defaults (a test compares the three). Values are JSO
 because papermill turns everything else into strings; unknown names and wrong types are errors.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from esiamfc_lib.artefacts import Artefacts
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import resolve
+from esiamfc_lib.runtime.validation import (
+    Count,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Parameters,
+    Positive,
+)
 
-Count = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
 TrackerName = Literal[
     "identity",
     "siamfc",
@@ -29,53 +32,6 @@ TrackerName = Literal[
     "cluster_weight",
     "oracle",
 ]
-
-
-def project_root(start: Path | None = None) -> Path:
-    """The folder that holds ``notebooks/`` and ``pyproject.toml``: ``start`` or a parent of it."""
-    here = Path(start or os.environ.get("ESIAMFC_ROOT", "") or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
-            return folder
-    raise StudyError(f"no project folder (with notebooks/ and pyproject.toml) at or above {here}")
-
-
-def resolve(path: str | Path) -> Path:
-    """An absolute path; a relative one counts from the project's folder, not from the notebook."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else project_root() / path
-
-
-class Parameters(BaseModel):
-    """Base of all parameter models: frozen, strict types, unknown names forbidden."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @classmethod
-    def validated(cls, values: dict[str, Any], where: str = ""):
-        """Build the model; a fault becomes one sentence that names the parameter.
-
-        Raises:
-            StudyError: an unknown name, a wrong type or a value out of range.
-        """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise StudyError(_sentence(error, where or cls.__name__)) from None
-
-
-def _sentence(error: ValidationError, where: str) -> str:
-    faults = []
-    for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"unknown parameter {name!r}")
-        else:
-            faults.append(f"parameter {name!r} = {fault.get('input')!r}: {fault['msg']}")
-    hint = ""
-    if any("1e-" in str(f.get("input", "")) for f in error.errors()):
-        hint = " (YAML reads 1e-2 as text: write 1.0e-2)"
-    return f"{where}: {'; '.join(faults)}{hint}"
 
 
 class TrackingParameters(Parameters):

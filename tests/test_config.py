@@ -11,10 +11,9 @@ from esiamfc_lib.config import (
     ClusteringParameters,
     FusionParameters,
     StageParameters,
-    project_root,
-    resolve,
 )
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import project_root, resolve
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 LIBRARY = Path(__file__).parents[1] / "esiamfc_lib"
 
 ALLOWED = {
-    "config": {"artefacts"},
+    "config": {"artefacts", "runtime"},
     "artefacts": set(),
     "runtime": set(),
     "reports": {"config", "runtime"},

@@ -7,8 +7,9 @@ import nbformat
 import pytest
 
 from esiamfc_lib.chain.profiles import load_profile
-from esiamfc_lib.config import STAGES, SweepParameters, project_root
+from esiamfc_lib.config import STAGES, SweepParameters
 from esiamfc_lib.runtime.code import library_modules
+from esiamfc_lib.runtime.paths import project_root
 from tools import parameters
 
 LONGEST = 15

@@ -28,8 +28,9 @@ from esiamfc_lib.artefacts import (
 from esiamfc_lib.chain.fingerprint import changed, differences, file_digest, fingerprint
 from esiamfc_lib.chain.profiles import Profile
 from esiamfc_lib.chain.record import read_record
-from esiamfc_lib.config import STAGES, StageParameters, project_root, resolve
+from esiamfc_lib.config import STAGES, StageParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import project_root, resolve
 
 OUTPUTS = {
     "dataset": (DATASET, STORE),

@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from esiamfc_lib.chain.arms import read_arms
-from esiamfc_lib.config import STAGES, StageParameters, TrackingParameters, project_root, resolve
+from esiamfc_lib.config import STAGES, StageParameters, TrackingParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import project_root, resolve
 
 COMMON = ("run_dir", "report_dir", "seed")
 """Parameters that every stage has and that a profile sets once, at its top level."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.config import project_root
 from esiamfc_lib.runtime.files import write_atomically
 from esiamfc_lib.runtime.packages import versions
+from esiamfc_lib.runtime.paths import project_root
 
 
 @dataclass

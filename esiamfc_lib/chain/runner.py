@@ -27,8 +27,8 @@ from esiamfc_lib.chain.graph import Stage, ancestry, find_stages, graph, reasons
 from esiamfc_lib.chain.kernels import Kernels, end_leftover, ending
 from esiamfc_lib.chain.profiles import Profile, check_profile
 from esiamfc_lib.chain.record import Record, environment, read_record, report_files
-from esiamfc_lib.config import project_root
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import project_root
 
 KERNEL_ENVIRONMENT = {
     # glibc maps and unmaps large activations at every step unless told to keep them.

@@ -20,9 +20,10 @@ from esiamfc_lib.artefacts import SWEEP
 from esiamfc_lib.chain.arms import link
 from esiamfc_lib.chain.profiles import Profile, load_profile
 from esiamfc_lib.chain.runner import Chain
-from esiamfc_lib.config import SweepParameters, project_root
+from esiamfc_lib.config import SweepParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.paths import project_root
 
 SHARED = ("dataset", "baseline", "embedding", "clustering")
 """Stages that points share where they are equal; what follows is what a sweep compares."""

@@ -8,9 +8,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from esiamfc_lib.config import DatasetParameters, resolve
+from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.data.roots import Roots
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import resolve
 
 SYNTHETIC = (
     "seed",

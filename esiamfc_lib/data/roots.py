@@ -5,8 +5,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from esiamfc_lib.config import DatasetParameters, Parameters, resolve
+from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import resolve
+from esiamfc_lib.runtime.validation import Parameters
 
 
 class Roots(Parameters):

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from esiamfc_lib.config import Fraction, NonNegativeInt, Parameters, TrackingParameters
+from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.deploy.engines import choose
 from esiamfc_lib.deploy.quantisation import Quantised, beside
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.code import code_digest
+from esiamfc_lib.runtime.validation import Fraction, NonNegativeInt, Parameters
 from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
