@@ -120,14 +120,20 @@ class DatasetParameters(StageParameters):
     )
     train_videos: Count = Field(150, description="built-in data: training videos")
     val_videos: Count = Field(18, description="built-in data: validation videos")
-    video_frames: Count = Field(40, description="built-in data: frames a video")
+    video_frames: Annotated[int, Field(ge=2)] = Field(
+        40, description="built-in data: frames a video"
+    )
     otb_sequences: Count = Field(24, description="built-in data: test sequences in OTB layout")
     vot_sequences: Count = Field(6, description="built-in data: test sequences in VOT layout")
     got10k_sequences: Count = Field(8, description="built-in data: sequences in GOT-10k layout")
-    test_frames: Count = Field(60, description="built-in data: frames a test sequence")
+    test_frames: Annotated[int, Field(ge=2)] = Field(
+        60, description="built-in data: frames a test sequence"
+    )
     frame_width: Annotated[int, Field(ge=64)] = Field(320, description="built-in data, pixels")
     frame_height: Annotated[int, Field(ge=64)] = Field(240, description="built-in data, pixels")
-    families: Annotated[int, Field(ge=2)] = Field(6, description="built-in data: object families")
+    families: Annotated[int, Field(ge=2, le=6)] = Field(
+        6, description="built-in data: object families, 2 to 6"
+    )
     separation: Fraction = Field(1.0, description="built-in data: how much families differ, 0 to 1")
     hues: Fraction = Field(
         1.0, description="built-in data: share of the colour circle that a family uses"

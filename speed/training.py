@@ -15,7 +15,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from esiamfc_lib.config import BaselineParameters
+from esiamfc_lib.config import BaselineParameters, DatasetParameters
 from esiamfc_lib.curation.pipeline import curate
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.networks.esiamfc import ESiamFC
@@ -23,6 +23,7 @@ from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.synthetic.dataset import build
+from esiamfc_lib.synthetic.settings import BuiltIn
 from esiamfc_lib.training.loading import PairLoader, loader
 from esiamfc_lib.training.loop import Training, fit
 from esiamfc_lib.training.measure import inputs_of
@@ -84,8 +85,7 @@ def loop_rows(args: Namespace) -> list[Row]:
     """The whole loop with loading, log and checkpoints against its bare steps; bf16 and fp32."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        layout = build(
-            folder / "data",
+        videos = DatasetParameters(
             train_videos=24,
             val_videos=1,
             video_frames=20,
@@ -94,6 +94,7 @@ def loop_rows(args: Namespace) -> list[Row]:
             got10k_sequences=1,
             test_frames=2,
         )
+        layout = build(folder / "data", BuiltIn.of(videos), workers=1)
         curate(layout.vid, folder / "store", workers=1)
         store = CropStore(folder / "store")
 

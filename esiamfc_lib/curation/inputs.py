@@ -4,7 +4,6 @@ Notebook 01 writes the answer to ``dataset.json``; the later stages read it ther
 is named once.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -12,21 +11,8 @@ from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.data.roots import Roots
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import resolve
-
-SYNTHETIC = (
-    "seed",
-    "train_videos",
-    "val_videos",
-    "video_frames",
-    "otb_sequences",
-    "vot_sequences",
-    "got10k_sequences",
-    "test_frames",
-    "families",
-    "separation",
-    "hues",
-    "conflict",
-)
+from esiamfc_lib.synthetic.dataset import build
+from esiamfc_lib.synthetic.settings import BuiltIn
 
 
 def prepare(parameters: DatasetParameters) -> Roots:
@@ -45,21 +31,14 @@ def prepare(parameters: DatasetParameters) -> Roots:
 
 
 def _synthetic(p: DatasetParameters) -> Roots:
-    from esiamfc_lib.synthetic import dataset
-
-    choice = {name: getattr(p, name) for name in SYNTHETIC}
-    choice |= {"width": p.frame_width, "height": p.frame_height}
-    facts = json.dumps(choice | {"version": dataset.VERSION}, sort_keys=True)
-    digest = hashlib.sha256(facts.encode()).hexdigest()[:10]
-    root = p.run.parent / "raw" / f"synthetic-{digest}"
-    dataset.build(root, **choice, workers=p.workers)
-    base = _portable(root)
+    data = BuiltIn.of(p)
+    layout = build(p.run.parent / "raw" / data.folder, data, p.workers)
     return Roots(
         source="synthetic",
-        vid=f"{base}/ILSVRC2015",
-        otb=f"{base}/OTB",
-        vot=f"{base}/VOT",
-        got10k=f"{base}/GOT-10k",
+        vid=_portable(layout.vid),
+        otb=_portable(layout.otb),
+        vot=_portable(layout.vot),
+        got10k=_portable(layout.got10k),
         more=p.more_roots,
     )
 

@@ -1,10 +1,12 @@
 """Files: written whole or not at all, and known by their digest."""
 
+import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from esiamfc_lib.errors import StudyError
 
@@ -30,6 +32,37 @@ def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
+    """Keep other processes off a folder, made if missing.
+
+    Args:
+        folder: what is locked, by a file ``.lock`` in it.
+        held: a sentence for when another process has it.
+        wait: print that sentence and wait for the other process, instead of raising it.
+
+    Returns:
+        An open file: the lock ends when it is closed (it is a context manager) or the process ends.
+
+    Raises:
+        StudyError: another process has the folder, or it cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a")
+    except OSError as error:
+        raise StudyError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if not wait:
+            file.close()
+            raise StudyError(held) from error
+        sys.stderr.write(f"{held}\n")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def existing(path: str | Path) -> Path:

@@ -41,7 +41,7 @@ def backend(workers: int, scheduler: str) -> Iterator[int]:
     """Choose joblib's backend; gives the number of processes."""
     if not scheduler:
         with joblib.parallel_config(
-            backend="loky", inner_max_num_threads=1, initializer=end_with, initargs=(os.getpid(),)
+            backend="loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)
         ):
             yield workers
         return
@@ -53,6 +53,11 @@ def backend(workers: int, scheduler: str) -> Iterator[int]:
         raise StudyError(f"no Dask scheduler at {scheduler}: {error}") from error
     with client, joblib.parallel_config(backend="dask"):
         yield max(sum(client.nthreads().values()), 1)
+
+
+def _begin(parent: int) -> None:
+    cv2.setNumThreads(1)  # joblib limits the threads of all other libraries
+    end_with(parent)
 
 
 def end_with(parent: int) -> None:

@@ -1,18 +1,20 @@
 """The built-in data: videos of drawn objects whose families differ as far as is asked for.
 
 It stands in for ILSVRC2015-VID and the benchmarks where those are absent, in their layouts. In
-reading order: ``dataset`` (all videos, on disk), ``layouts`` (VID, OTB, VOT, GOT-10k), ``scenes``
-(one video), ``objects`` (families and their members), ``shapes``, ``motion``, ``textures``,
-``appearance`` (what changes while a video runs), ``painting``, ``sheet`` (a picture of the
-families).
+reading order: ``settings`` (what to make), ``dataset`` (all videos, on disk), ``layouts`` (VID,
+OTB, VOT, GOT-10k), ``scenes`` (one video), ``objects`` (families and their members), ``shapes``,
+``motion``, ``textures``, ``backgrounds``, ``appearance`` (what changes while a video runs),
+``painting``, ``sheet`` (a picture of the families).
 """
 
 from esiamfc_lib.synthetic.dataset import build
 from esiamfc_lib.synthetic.objects import FAMILIES
+from esiamfc_lib.synthetic.settings import BuiltIn
 from esiamfc_lib.synthetic.sheet import family_sheet
 
 __all__ = [
     "FAMILIES",
+    "BuiltIn",
     "build",
     "family_sheet",
 ]

@@ -5,13 +5,10 @@ that changes; distractors have what changes in common with the target. What tell
 others of one family is then what a tracker of the other family must not look at.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from esiamfc_lib.synthetic.textures import mix
 
-PATTERNS = 8  # of one object, in turn
 GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns around the grey axis
 
 
@@ -33,19 +30,14 @@ class TurningColours:
 
 
 class FadingPattern:
-    """Surfaces that fade into one another."""
+    """Surfaces, uint8 (H, W, 3), that fade into one another in turn."""
 
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        first: np.ndarray,
-        make: Callable[[np.random.Generator], np.ndarray],
-    ):
-        self._surfaces = [first, *(make(rng) for _ in range(PATTERNS - 1))]
+    def __init__(self, rng: np.random.Generator, surfaces: list[np.ndarray]):
+        self._surfaces = surfaces
         self._every = rng.uniform(5, 9)
 
     def surface(self, t: int) -> np.ndarray:
-        """uint8 (H, W, 3) in frame ``t``."""
-        place = t / self._every
-        first, second = (self._surfaces[(int(place) + i) % PATTERNS] for i in (0, 1))
-        return mix(first, second, np.full(first.shape[:2], int(place % 1 * 255), np.uint8))
+        """The one seen in frame ``t``."""
+        whole, part = divmod(t / self._every, 1)
+        first, second = (self._surfaces[(int(whole) + i) % len(self._surfaces)] for i in (0, 1))
+        return mix(first, second, np.full(first.shape[:2], int(part * 255), np.uint8))

@@ -1,5 +1,6 @@
-"""Annotation files of the built-in data, in the layouts of ILSVRC2015-VID, OTB, VOT and GOT-10k."""
+"""Where the built-in data lies and how it is annotated: as ILSVRC2015-VID, OTB, VOT and GOT-10k."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,78 +9,145 @@ import numpy as np
 from esiamfc_lib.data.geometry import box_to_corners, to_one_based
 from esiamfc_lib.synthetic.scenes import Scene, Truth
 
-IMAGE_FOLDER = {"train": "", "val": "", "otb": "img", "vot": "", "got10k": ""}
-IMAGE_NAME = {
-    "train": "{:06d}.JPEG",
-    "val": "{:06d}.JPEG",
-    "otb": "{:04d}.jpg",
-    "vot": "{:08d}.jpg",
-    "got10k": "{:08d}.jpg",
+FOLDERS = {  # of a video; the original keeps a thousand training videos a folder
+    "train": "ILSVRC2015/{kind}/VID/train/ILSVRC2015_VID_train_{thousand:04d}"
+    "/ILSVRC2015_train_{index:08d}",
+    "val": "ILSVRC2015/{kind}/VID/val/ILSVRC2015_val_{index:08d}",
+    "otb": "OTB/Otb{index:03d}",
+    "vot": "VOT/vot{index:03d}",
+    "got10k": "GOT-10k/val/GOT-10k_Val_{number:06d}",
+}
+SPLITS = tuple(FOLDERS)  # position = the split's own stream of random numbers
+FRAMES = {  # of a video; VID counts them from 0, the others from 1
+    "train": "{0:06d}.JPEG",
+    "val": "{0:06d}.JPEG",
+    "otb": "img/{1:04d}.jpg",
+    "vot": "{1:08d}.jpg",
+    "got10k": "{1:08d}.jpg",
 }
 
 
-def write_vid(folder: Path, data: Path, scene: Scene, truths: list[list[Truth]]) -> None:
+class Layout:
+    """Where the parts of a data set lie.
+
+    Attributes:
+        root: folder of all.
+        vid, otb, vot, got10k: roots in the layouts of the real data sets.
+        families_csv: one row a track: split, video, track_id, family, shape, texture, motion,
+            background, attributes (separated by blanks).
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        self.vid = self.root / "ILSVRC2015"
+        self.otb = self.root / "OTB"
+        self.vot = self.root / "VOT"
+        self.got10k = self.root / "GOT-10k"
+        self.families_csv = self.root / "families.csv"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to make: its split and its place there."""
+
+    split: str
+    index: int
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a video in the layout of VID, and no test sequence."""
+        return self.split in ("train", "val")
+
+    @property
+    def name(self) -> str:
+        """Name of the video or sequence."""
+        return self.folders(Path())[0].name
+
+    def folders(self, root: Path) -> list[Path]:
+        """The folders that it fills: the frames' first, the annotation's last."""
+        places = {
+            "index": self.index, "number": self.index + 1, "thousand": self.index // 1000
+        }  # fmt: skip
+        kinds = ("Data", "Annotations") if self.trains else ("",)
+        return [root / FOLDERS[self.split].format(kind=kind, **places) for kind in kinds]
+
+    def row_file(self, root: Path) -> Path:
+        """Its rows of ``families.csv``; written last, so it proves that the job is done."""
+        return root / "rows" / f"{self.split}_{self.index:06d}.json"
+
+    def done(self, root: Path) -> bool:
+        return self.row_file(root).is_file() and all(f.is_dir() for f in self.folders(root))
+
+
+def annotate(job: Job, folder: Path, scene: Scene, truths: list[list[Truth]]) -> None:
+    """Write the annotation of a video into its folder; ``truths`` has one list a frame."""
+    if job.trains:
+        _write_vid(folder, job, scene, truths)
+    else:
+        writer = {"otb": _write_otb, "vot": _write_vot, "got10k": _write_got10k}[job.split]
+        writer(folder, scene, [truth for (truth,) in truths])
+
+
+def _write_vid(folder: Path, job: Job, scene: Scene, truths: list[list[Truth]]) -> None:
     """One XML file a frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
-    families = scene.families()
-    name = data.name if data.parent.name == "val" else f"{data.parent.name}/{data.name}"
+    data = job.folders(Path())[0]
     for t, objects in enumerate(truths):
-        root = ElementTree.Element("annotation")
-        _element(root, "folder", name)
-        _element(root, "filename", f"{t:06d}")
-        _element(_element(root, "source"), "database", "ILSVRC_2015")
-        size = _element(root, "size")
-        _element(size, "width", scene.width)
-        _element(size, "height", scene.height)
-        for track, truth in enumerate(objects):
-            if truth.box is None:
-                continue
-            entry = _element(root, "object")
-            _element(entry, "trackid", track)
-            _element(entry, "name", families[track])
-            corners = box_to_corners(truth.box).astype(int)
-            bndbox = _element(entry, "bndbox")
-            for key, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
-                _element(bndbox, key, value)
-            _element(entry, "occluded", int(truth.occluded))
-            _element(entry, "generated", 0)
+        head = {
+            "folder": data.name if job.split == "val" else f"{data.parent.name}/{data.name}",
+            "filename": f"{t:06d}",
+            "source": {"database": "ILSVRC_2015"},
+            "size": {"width": scene.width, "height": scene.height},
+        }
+        entries = [
+            {
+                "trackid": track,
+                "name": scene.facts(track)["family"],
+                "bndbox": dict(
+                    zip(
+                        ("xmin", "ymin", "xmax", "ymax"),
+                        box_to_corners(truth.box).astype(int),
+                        strict=True,
+                    )
+                ),
+                "occluded": int(truth.occluded),
+                "generated": 0,
+            }
+            for track, truth in enumerate(objects)
+            if truth.box is not None
+        ]
+        root = _element("annotation", [*head.items(), *(("object", entry) for entry in entries)])
         ElementTree.indent(root, "\t")
-        (folder / f"{t:06d}.xml").write_text(
-            ElementTree.tostring(root, "unicode") + "\n", encoding="utf-8"
-        )
+        text = ElementTree.tostring(root, "unicode") + "\n"
+        (folder / f"{t:06d}.xml").write_text(text, encoding="utf-8")
 
 
-def _element(parent, tag: str, text="") -> ElementTree.Element:
-    child = ElementTree.SubElement(parent, tag)
-    child.text = str(text) if text != "" else None
-    return child
+def _element(tag: str, content) -> ElementTree.Element:
+    """An XML element that holds a value, or elements given as a mapping or as pairs."""
+    element = ElementTree.Element(tag)
+    if isinstance(content, dict | list):
+        pairs = content.items() if isinstance(content, dict) else content
+        element.extend(_element(*pair) for pair in pairs)
+    else:
+        element.text = str(content)
+    return element
 
 
-def _lines(path: Path, rows, form: str = "{}", separator: str = ",") -> None:
-    """A text file with one line of numbers a frame."""
-    text = [separator.join(form.format(v) for v in np.atleast_1d(row)) for row in rows]
-    path.write_text("\n".join(text) + "\n", encoding="utf-8")
-
-
-def write_otb(folder: Path, scene: Scene, truths: list[Truth]) -> None:
+def _write_otb(folder: Path, scene: Scene, truths: list[Truth]) -> None:
     """``groundtruth_rect.txt``, counted from 1."""
     _lines(folder / "groundtruth_rect.txt", [to_one_based(t.box).astype(int) for t in truths])
 
 
-def write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
+def _write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
     """Polygons counted from 1, and one tag file for each challenge with 0 or 1 a frame."""
     _lines(folder / "groundtruth.txt", [t.polygon.ravel() + 1 for t in truths], "{:.4f}")
     for tag, mark in scene.frame_marks(truths).items():
         _lines(folder / f"{tag}.tag", mark.astype(int))
 
 
-def write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
+def _write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
     """Boxes counted from 1 (zeros where the object is absent), labels and ``meta_info.ini``."""
-    absent = np.zeros(4)
-    _lines(
-        folder / "groundtruth.txt",
-        [absent if t.box is None else to_one_based(t.box) for t in truths],
-        "{:.4f}",
-    )
+    boxes = [np.zeros(4) if t.box is None else to_one_based(t.box) for t in truths]
+    _lines(folder / "groundtruth.txt", boxes, "{:.4f}")
     _lines(folder / "absence.label", [int(t.box is None) for t in truths])
     _lines(folder / "cover.label", [0 if t.box is None else round(8 * t.visible) for t in truths])
     _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in truths])
@@ -96,9 +164,11 @@ def write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
         "motion_adverb": "steadily",
         "resolution": f"({scene.width}, {scene.height})",
     }
-    (folder / "meta_info.ini").write_text(
-        "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items()), encoding="utf-8"
-    )
+    text = "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items())
+    (folder / "meta_info.ini").write_text(text, encoding="utf-8")
 
 
-WRITERS = {"otb": write_otb, "vot": write_vot, "got10k": write_got10k}
+def _lines(path: Path, rows, form: str = "{}") -> None:
+    """A text file with one line of numbers a frame."""
+    text = [",".join(form.format(v) for v in np.atleast_1d(row)) for row in rows]
+    path.write_text("\n".join(text) + "\n", encoding="utf-8")

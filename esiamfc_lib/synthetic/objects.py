@@ -5,16 +5,19 @@ made of; an **instance** is one individual of a kind, with its own colours, text
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
 
 from esiamfc_lib.synthetic.appearance import FadingPattern, TurningColours
-from esiamfc_lib.synthetic.shapes import DEFORMING, SHAPES, Part
-from esiamfc_lib.synthetic.textures import TEXTURES, mix, noise, palette
+from esiamfc_lib.synthetic.settings import BuiltIn
+from esiamfc_lib.synthetic.shapes import DEFORMING, RIGID, SHAPES
+from esiamfc_lib.synthetic.textures import TEXTURES, any_texture, mix, noise, palette
 
 CANVAS = 88  # side of a sprite in its own pixels
 UNIT = 40.0  # sprite pixels of one shape unit
+PATTERNS = 8  # of one object whose pattern changes, in turn
 
 
 @dataclass(frozen=True)
@@ -38,57 +41,38 @@ FAMILIES = (
     Family("star", "sectors", "spin", ((0.7, 1.0), (0.4, 1.0)), "pattern"),
     Family("rod", "bands", "tumble", ((0.4, 1.0), (0.2, 1.0)), "colours"),
     Family("face", "skin", "zoom", ((0.2, 0.6), (0.3, 0.95)), "pattern"),
-    Family("card", "plaid", "sway", ((0.2, 0.9), (0.4, 1.0)), "colours"),
-    Family("wheel", "rings", "roll", ((0.1, 0.8), (0.1, 0.9)), "pattern"),
-    Family("bird", "chevrons", "swoop", ((0.3, 1.0), (0.2, 0.9)), "colours"),
-    Family("snake", "scales", "slither", ((0.4, 1.0), (0.25, 0.9)), "pattern"),
-    Family("kite", "checks", "zigzag", ((0.6, 1.0), (0.3, 1.0)), "colours"),
-    Family("flower", "mosaic", "hop", ((0.5, 1.0), (0.4, 1.0)), "pattern"),
 )
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What an object is made of: the names of its family, shape, texture and motion, its tone, and
-    the arc of the colour circle that its hues come from (see ``palette``), what ``stays``."""
+    """What an object is made of: the names of its family, shape, texture and motion, its tone, the
+    arc of the colour circle that its hues come from (see ``palette``), and what ``stays``."""
 
     family: str
     shape: str
     texture: str
     motion: str
     tone: tuple[tuple[float, float], tuple[float, float]]
-    arc: tuple[float, float] = (0.0, 1.0)
-    stays: str = ""
+    arc: tuple[float, float]
+    stays: str
 
     @classmethod
-    def draw(
-        cls,
-        rng: np.random.Generator,
-        family: int,
-        families: int,
-        separation: float,
-        hues: float = 1.0,
-    ):
+    def draw(cls, rng: np.random.Generator, family: int, data: BuiltIn) -> Self:
         """The kind of a new object that is labelled with ``family``.
 
         Each aspect (shape, texture, motion, tone) is the family's own with probability
-        ``separation`` and otherwise that of a random one of the first ``families``: at 1 families
-        are pure, at 0 the label says nothing about the look. The variety of the data, and so its
-        difficulty, is the same at every separation. Hues belong to the tone: with ``hues`` below 1
-        a family's objects have colours of its own arc of the circle, of this length.
+        ``data.separation`` and otherwise that of a random family: at 1 families are pure, at 0 the
+        label says nothing about the look. The variety of the data, and so its difficulty, is the
+        same at every separation. Hues belong to the tone: with ``data.hues`` below 1 a family's
+        objects have colours of its own arc of the circle, of this length.
         """
-        own = rng.uniform(size=4) < separation
-        other = rng.integers(0, families, 4)
-        aspects = np.where(own, family, other)
+        own = rng.uniform(size=4) < data.separation
+        aspects = np.where(own, family, rng.integers(0, data.families, 4))
         shape, texture, motion, tone = (FAMILIES[i] for i in aspects)
-        arc = (int(aspects[3]) / families, hues) if hues < 1 else (0.0, 1.0)
+        arc = (int(aspects[3]) / data.families, data.hues) if data.hues < 1 else (0.0, 1.0)
         names = shape.name, texture.texture, motion.motion
         return cls(FAMILIES[family].name, *names, tone.tone, arc, texture.stays)
-
-
-def _any_texture(rng: np.random.Generator, colours: np.ndarray) -> np.ndarray:
-    makers = list(TEXTURES.values())
-    return makers[rng.integers(len(makers))](rng, colours, CANVAS)
 
 
 class Instance:
@@ -113,21 +97,19 @@ class Instance:
         own = palette(rng, 3, *kind.tone, kind.arc)
         self.colours = own if colours is None else colours
         surface = TEXTURES[kind.texture](rng, self.colours, CANVAS)
-        uneven = noise(rng, CANVAS, CANVAS, 22, 2).astype(np.uint16) // 3 + 171
+        uneven = noise(rng, CANVAS, CANVAS, 22, 2).astype(np.uint16)[..., None] // 3 + 171
         ramp = np.linspace(286, 206, CANVAS).astype(np.uint16)
         self._light = (ramp[:, None] + ramp[None]) // 2
-
-        def aged(surface: np.ndarray) -> np.ndarray:
-            return ((surface * uneven[..., None]) >> 8).astype(np.uint8)
-
-        self._surface = aged(surface)
+        self._surface = ((surface * uneven) >> 8).astype(np.uint8)
         self._turn = self._pattern = None
         if changes is not None and kind.stays == "pattern":
             self._turn = TurningColours(changes, kind.arc[1])
         elif changes is not None:
-            self._pattern = FadingPattern(
-                changes, self._surface, lambda rng: aged(_any_texture(rng, self.colours))
-            )
+            surfaces = [self._surface]
+            while len(surfaces) < PATTERNS:
+                surface = any_texture(changes)(changes, self.colours, CANVAS)
+                surfaces.append(((surface * uneven) >> 8).astype(np.uint8))
+            self._pattern = FadingPattern(changes, surfaces)
         self._pose = SHAPES[kind.shape](rng)
         self._rigid: np.ndarray | None = None
 
@@ -144,30 +126,23 @@ class Instance:
     def sprite(self, phase: float, t: int = 0) -> np.ndarray:
         """In frame ``t``: (CANVAS, CANVAS, 4) uint8 RGBA, colours already multiplied by alpha."""
         if self._pattern is not None:
-            self._surface = self._pattern.surface(t)
-            return self._draw(self._pose(phase))
-        drawn = self._at_rest(phase)
+            return self._draw(phase, self._pattern.surface(t))
+        drawn = self._draw(phase, self._surface) if self._rigid is None else self._rigid
+        if self.kind.shape in RIGID:
+            self._rigid = drawn
         return drawn if self._turn is None else self._turn(drawn, t)
 
-    def _at_rest(self, phase: float) -> np.ndarray:
-        if self._rigid is not None:
-            return self._rigid
-        drawn = self._draw(self._pose(phase))
-        if self.kind.shape not in DEFORMING | {"face"}:
-            self._rigid = drawn
-        return drawn
-
-    def _draw(self, parts: list[Part]) -> np.ndarray:
+    def _draw(self, phase: float, surface: np.ndarray) -> np.ndarray:
         colour = np.zeros((CANVAS, CANVAS, 3), np.uint8)
         alpha = np.zeros((CANVAS, CANVAS), np.uint8)
-        for part in parts:
+        for part in self._pose(phase):
             corners = np.rint((part.points * UNIT + CANVAS / 2 - 0.5) * 16).astype(np.int32)
             x, y, w, h = cv2.boundingRect(corners // 16)
             x, y = max(x - 1, 0), max(y - 1, 0)
             here = np.s_[y : y + h + 2, x : x + w + 2]
             mask = np.zeros_like(alpha)
             cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
-            source = self._surface[here] if part.fill < 0 else self.colours[part.fill]
+            source = surface[here] if part.fill < 0 else self.colours[part.fill]
             source = np.minimum(source * np.uint16(round(part.shade * 256)) >> 8, 255)
             colour[here] = mix(colour[here], source, mask[here])
             alpha |= mask

@@ -53,20 +53,13 @@ def sprite_patch(actor: Actor, t: int, shift) -> tuple[np.ndarray, int, int, np.
     side = actor.size * path.scale[t] / (2 * UNIT)
     if side < 0.5:  # halve first: bilinear samples further apart would miss pixels
         sprite = cv2.resize(sprite, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)
-    shrink = CANVAS / len(sprite)
-    a, root = path.angle[t], np.sqrt(path.stretch[t])
-    forward = (
-        np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-        @ np.diag([side * root * path.mirror[t], side / root])
-    ) * shrink
+    cos, sin = np.cos(path.angle[t]), np.sin(path.angle[t])
+    forward = np.array([[cos, -sin], [sin, cos]]) @ np.diag([side * path.mirror[t], side])
+    forward *= CANVAS / len(sprite)
     middle = (len(sprite) - 1) / 2
     left, top, w, h = cv2.boundingRect(np.ascontiguousarray(sprite[..., 3] >= 128).astype(np.uint8))
-    corners = (
-        np.array(
-            [[left, top], [left + w - 1, top], [left + w - 1, top + h - 1], [left, top + h - 1]]
-        )
-        - middle
-    )
+    right, bottom = left + w - 1, top + h - 1
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) - middle
     centre = np.array([path.x[t] + shift[0], path.y[t] + shift[1]])
     corners = corners @ forward.T + centre
     low = np.floor(corners.min(0)).astype(int) - 2
@@ -88,17 +81,20 @@ def smear(patch: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, int]:
     return (total // copies).astype(np.uint8), margin
 
 
+def overlap(frame: np.ndarray, patch: np.ndarray, x: int, y: int) -> tuple[tuple, tuple]:
+    """Where a patch with its left-top pixel at (x, y) lies on a frame: slices of both."""
+    left, top = max(x, 0), max(y, 0)
+    right = max(min(x + patch.shape[1], frame.shape[1]), left)
+    bottom = max(min(y + patch.shape[0], frame.shape[0]), top)
+    return np.s_[top:bottom, left:right], np.s_[top - y : bottom - y, left - x : right - x]
+
+
 def paste(
     frame: np.ndarray, owner: np.ndarray, patch: np.ndarray, x: int, y: int, name: int
 ) -> None:
     """Paint an RGBA patch whose left-top pixel lies at (x, y), and mark what it owns."""
-    height, width = owner.shape
-    left, top = max(x, 0), max(y, 0)
-    right, bottom = min(x + patch.shape[1], width), min(y + patch.shape[0], height)
-    if left >= right or top >= bottom:
-        return
-    part = patch[top - y : bottom - y, left - x : right - x]
-    under = frame[top:bottom, left:right]
+    here, seen = overlap(frame, patch, x, y)
+    part, under = patch[seen], frame[here]
     rest = under * (255 - part[..., 3:]).astype(np.uint16)
     under[:] = part[..., :3] + ((rest + 128 + (rest >> 8)) >> 8).astype(np.uint8)
-    owner[top:bottom, left:right][part[..., 3] >= 128] = name
+    owner[here][part[..., 3] >= 128] = name

@@ -11,20 +11,23 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from esiamfc_lib.synthetic.motion import camera, leave, smooth, travel
+from esiamfc_lib.synthetic.backgrounds import any_background
+from esiamfc_lib.synthetic.motion import Path, camera, leave, smooth, travel
 from esiamfc_lib.synthetic.objects import Instance, Kind
-from esiamfc_lib.synthetic.painting import Actor, paste, smear, sprite_patch, warp
-from esiamfc_lib.synthetic.textures import BACKGROUNDS, mix, noise
+from esiamfc_lib.synthetic.painting import Actor, overlap, paste, smear, sprite_patch, warp
+from esiamfc_lib.synthetic.settings import BuiltIn
+from esiamfc_lib.synthetic.textures import mix, noise
 
-CHALLENGES = (
-    "occlusion",
-    "blur",
-    "scale",
-    "illumination",
-    "out_of_view",
-    "distractors",
-    "fast_motion",
-)
+CHANCES = {
+    "occlusion": 0.45,
+    "blur": 0.35,
+    "scale": 0.35,
+    "illumination": 0.35,
+    "out_of_view": 0.3,
+    "distractors": 0.65,
+    "fast_motion": 0.35,
+}
+"""Challenges that are put into a scene on purpose, and how often."""
 
 
 @dataclass(frozen=True)
@@ -60,118 +63,99 @@ class Scene:
 
     Attributes:
         targets: the annotated actors.
-        challenges: names of ``CHALLENGES`` that were put in on purpose.
-        background: name of its background family.
+        challenges: names of ``CHANCES`` that were put in on purpose.
+        background: name of its background.
     """
 
     def __init__(
         self,
         rng: np.random.Generator,
+        data: BuiltIn,
         *,
         frames: int,
-        width: int,
-        height: int,
         family: int,
-        families: int,
-        separation: float,
-        hues: float = 1.0,
-        conflict: float = 0.0,
-        tracks: int = 1,
-        may_vanish: bool = True,
+        tracks: int,
+        may_vanish: bool,
     ):
         """Plan a scene.
 
         Args:
             rng: decides everything.
-            frames, width, height: of the video.
+            data: the data set that it belongs to.
+            frames: of the video.
             family: index of the first target's family.
-            families, separation, hues: of the data set, see ``Kind.draw``.
-            conflict: share of targets whose look changes, see ``synthetic_changes``.
             tracks: number of targets.
             may_vanish: whether a target may leave the frame completely.
         """
-        self.frames, self.width, self.height = frames, width, height
-        chance = dict(zip(CHALLENGES, (0.45, 0.35, 0.35, 0.35, 0.3, 0.65, 0.35), strict=True))
-        self.challenges = [name for name in CHALLENGES if rng.uniform() < chance[name]]
-        room = 0.18 * width
+        self.frames, self.width, self.height = frames, data.width, data.height
+        self.challenges = [name for name, chance in CHANCES.items() if rng.uniform() < chance]
+        room = 0.18 * self.width
         self._room = int(room) + 16
-        self.background = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
-        self._canvas = BACKGROUNDS[self.background](
-            rng, width + 2 * self._room, height + 2 * self._room
-        )
+        self.background, paint = any_background(rng)
+        self._canvas = paint(rng, self.width + 2 * self._room, self.height + 2 * self._room)
         self._camera = camera(rng, frames, room * rng.uniform(0, 0.8), rng.choice([0, 0.6, 1.8]))
-        first = Kind.draw(rng, family, families, separation, hues)
-        kinds = [first]
-        for _ in range(tracks - 1):
-            other = Kind.draw(rng, int(rng.integers(families)), families, separation, hues)
-            kinds.append(first if rng.uniform() < 0.5 else other)
-        self.targets: list[Actor] = []
-        own = rng.spawn(1)[0]  # leaves rng itself as it is
-        for kind in kinds:
-            changes = own if own.uniform() < conflict else None
-            actor = self._cast(rng, kind, self.targets, True, may_vanish, changes)
-            self.targets.append(actor)
-        others = int(rng.integers(1, 4)) if "distractors" in self.challenges else 0
-        self._distractors: list[Actor] = []
-        model = self.targets[0].instance
-        changes = own if model.changes else None
-        for _ in range(others):  # of the first target's kind, in other colours
-            cast = [*self.targets, *self._distractors]
-            kind, colours = first, None
-            if changes and first.stays == "pattern":  # in its colours, with another pattern
-                colours = model.colours
-                while kind.texture == first.texture:
-                    kind = Kind.draw(own, int(own.integers(families)), families, separation, hues)
-                kind = replace(kind, arc=first.arc, stays=first.stays)
-            self._distractors.append(
-                self._cast(rng, kind, cast, False, changes=changes, colours=colours)
-            )
-        self._order = rng.permutation(len(self.targets) + others)
+        self._cast(rng, data, family, tracks, may_vanish)
+        self._order = rng.permutation(len(self.targets) + len(self._distractors))
         self._occluders = self._plant(rng) if "occlusion" in self.challenges else []
         self._blur = rng.uniform(0.8, 1.6) if "blur" in self.challenges else rng.uniform(0, 0.35)
         strength = 0.45 if "illumination" in self.challenges else 0.08
         self._gain = 1 + strength * np.clip(smooth(rng, frames, rng.uniform(35, 70)), -1, 1)
-        self._cast_colour = 1 + 0.12 * rng.uniform(-1, 1, 3)
-        grain = (noise(rng, width + 64, height + 64, 1).astype(np.int16) - 128) // 18
+        self._tint = 1 + 0.12 * rng.uniform(-1, 1, 3)
+        grain = (noise(rng, self.width + 64, self.height + 64, 1).astype(np.int16) - 128) // 18
         self._grain = np.repeat(grain[..., None], 3, axis=2)
         self._grain_at = rng.integers(0, 64, (frames, 2))
 
-    def _cast(
-        self,
-        rng,
-        kind: Kind,
-        others: list[Actor],
-        target: bool,
-        may_vanish: bool = True,
-        changes: np.random.Generator | None = None,
-        colours: np.ndarray | None = None,
-    ) -> Actor:
-        """An individual with a path of its own that starts well away from the others."""
+    def _cast(self, rng, data: BuiltIn, family: int, tracks: int, may_vanish: bool) -> None:
+        """Choose the targets, and the distractors that are taken for the first of them."""
+        first = Kind.draw(rng, family, data)
+        kinds = [first]
+        for _ in range(tracks - 1):
+            other = Kind.draw(rng, int(rng.integers(data.families)), data)
+            kinds.append(first if rng.uniform() < 0.5 else other)
+        self.targets: list[Actor] = []
+        self._distractors: list[Actor] = []
+        own = rng.spawn(1)[0]  # leaves rng itself as it is
+        for kind in kinds:
+            path, size = self._path(rng, kind.motion, True, may_vanish)
+            changes = own if own.uniform() < data.conflict else None
+            self.targets.append(Actor(Instance(rng, kind, changes), path, size))
+        model = self.targets[0].instance
+        others = int(rng.integers(1, 4)) if "distractors" in self.challenges else 0
+        for _ in range(others):  # of the first target's kind, in other colours
+            kind, colours = first, None
+            if model.changes and first.stays == "pattern":  # in its colours, with another pattern
+                colours = model.colours
+                while kind.texture == first.texture:
+                    kind = Kind.draw(own, int(own.integers(data.families)), data)
+                kind = replace(kind, arc=first.arc, stays=first.stays)
+            path, size = self._path(rng, kind.motion, False, False)
+            instance = Instance(rng, kind, own if model.changes else None, colours)
+            self._distractors.append(Actor(instance, path, size))
+
+    @property
+    def _actors(self) -> list[Actor]:
+        return [*self.targets, *self._distractors]
+
+    def _path(self, rng, motion: str, target: bool, may_vanish: bool) -> tuple[Path, float]:
+        """A path that starts well away from the others, and the side of the object on it."""
+        frame = self.width, self.height
         unit = min(self.width / 320, self.height / 240)
         size = unit * rng.uniform(38, 82)
         speed = unit * rng.uniform(1.8, 3.6)
         if "fast_motion" in self.challenges and target:
             speed *= rng.uniform(1.6, 2.3)
-        places = rng.uniform(0.15, 0.85, (12, 2)) * (self.width, self.height)
-        taken = np.array([[a.path.x[0], a.path.y[0]] for a in others]).reshape(-1, 1, 2)
+        places = rng.uniform(0.15, 0.85, (12, 2)) * frame
+        taken = np.array([[a.path.x[0], a.path.y[0]] for a in self._actors]).reshape(-1, 1, 2)
         distance = np.hypot(*(places - taken).transpose(2, 0, 1)).min(0, initial=self.width)
-        path = travel(
-            rng,
-            kind.motion,
-            self.frames,
-            speed,
-            size,
-            self.width,
-            self.height,
-            places[np.argmax(distance)],
-        )
+        start = places[np.argmax(distance)]
+        path = travel(rng, motion, self.frames, speed, size, frame, start)
+        x, scale = path.x, path.scale
         if target and "scale" in self.challenges:
-            grown = 1 + 0.5 * np.clip(smooth(rng, self.frames, 70), -1, 1)
-            path = replace(path, scale=path.scale * grown)
-        path = replace(path, scale=np.clip(path.scale, 24 * unit / size, 90 * unit / size))
+            scale = scale * (1 + 0.5 * np.clip(smooth(rng, self.frames, 70), -1, 1))
         if target and "out_of_view" in self.challenges:
-            path = leave(rng, path, self.width, 0.6 * size if may_vanish else -3 * unit)
-        return Actor(Instance(rng, kind, changes, colours), path, size)
+            x = leave(rng, x, self.width, 0.6 * size if may_vanish else -3 * unit)
+        scale = np.clip(scale, 24 * unit / size, 90 * unit / size)
+        return replace(path, x=x, scale=scale), size
 
     def _plant(self, rng) -> list[tuple[np.ndarray, np.ndarray]]:
         """Foreground pieces in the way of the targets: RGBA patch, (left, top) on the ground."""
@@ -187,21 +171,9 @@ class Scene:
                 place = np.array([actor.path.x[t] - w / 2, actor.path.y[t] - h / 2])
                 place += self._camera[t, :2]
                 if wanted and not self._hides_much(place, w, h):
-                    pieces.append((self._piece(rng, w, h, pole), place))
+                    pieces.append((_piece(rng, w, h, pole), place))
                     wanted -= 1
         return pieces
-
-    def _piece(self, rng, w: int, h: int, pole: bool) -> np.ndarray:
-        """RGBA of a pole or a bush, in the look of some background."""
-        kind = list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
-        skin = BACKGROUNDS[kind](rng, max(w, 16), max(h, 16))[:h, :w]
-        mask = np.full(skin.shape[:2], 255 if pole else 0, np.uint8)
-        if not pole:
-            turns = np.arange(12) * (np.pi / 6)
-            reach = rng.uniform(0.4, 0.52, (12, 1)) * (w, h)
-            outline = reach * np.stack([np.cos(turns), np.sin(turns)], 1) + (w / 2, h / 2)
-            cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 255, cv2.LINE_AA)
-        return np.dstack([mix(0, skin, mask), mask])
 
     def _hides_much(self, place: np.ndarray, w: int, h: int) -> bool:
         """Whether a piece covers a target at the start, or for more than a quarter of the time."""
@@ -234,54 +206,31 @@ class Scene:
         owner = np.zeros((self.height, self.width), np.uint8)
         before = max(t - 1, 0)
         shake = -self._camera[t, 4:]
-        cast = [*self.targets, *self._distractors]
+        cast = self._actors
         drawn = {}
         for index in self._order[::-1]:
-            actor = cast[index]
-            patch, x, y, corners = sprite_patch(actor, t, shake)
-            mask = (patch[..., 3] >= 128).astype(np.uint8)
-            step = self._blur * np.array(
-                [actor.path.x[t] - actor.path.x[before], actor.path.y[t] - actor.path.y[before]]
-            )
+            path = cast[index].path
+            patch, x, y, corners = sprite_patch(cast[index], t, shake)
+            step = self._blur * np.array([path.x[t] - path.x[before], path.y[t] - path.y[before]])
+            drawn[index] = (patch[..., 3] >= 128, x, y, corners, float(np.hypot(*step)))
+            margin = 0
             if np.abs(step).max() >= 1.5:
                 patch, margin = smear(patch, step)
-                paste(frame, owner, patch, x - margin, y - margin, index + 1)
-            else:
-                paste(frame, owner, patch, x, y, index + 1)
-            drawn[index] = (mask, x, y, corners, float(np.hypot(*step)))
+            paste(frame, owner, patch, x - margin, y - margin, index + 1)
         for piece, place in self._occluders:
             x, y = np.rint(place - self._camera[t, :2] + shake).astype(int)
             paste(frame, owner, piece, x, y, 255)
-        return self._expose(frame, t), [
-            self._truth(owner, index, *drawn[index]) for index in range(len(self.targets))
-        ]
-
-    def _truth(self, owner, index, mask, x, y, corners, blur) -> Truth:
-        area = max(int(mask.sum()), 1)
-        left, top = max(-x, 0), max(-y, 0)
-        cut = mask[top : max(self.height - y, 0), left : max(self.width - x, 0)]
-        inside = int(cut.sum())
-        box = None
-        if inside >= area / 8:
-            bx, by, w, h = cv2.boundingRect(np.ascontiguousarray(cut))
-            box = np.array([bx + x + left, by + y + top, w, h])
-        seen = (
-            owner[y + top : y + top + cut.shape[0], x + left : x + left + cut.shape[1]] == index + 1
-        )
-        visible = int((seen & (cut > 0)).sum()) if inside else 0
-        return Truth(box, corners, inside / area, visible / area, blur, area)
+        seen = [owner == index + 1 for index in range(len(self.targets))]
+        truths = [_truth(seen[index], *drawn[index]) for index in range(len(seen))]
+        return self._expose(frame, t), truths
 
     def _expose(self, frame: np.ndarray, t: int) -> np.ndarray:
         """Light, colour cast and sensor grain."""
-        tone = np.arange(256)[:, None] * (self._gain[t] * self._cast_colour)[None]
+        tone = np.arange(256)[:, None] * (self._gain[t] * self._tint)[None]
         table = np.clip(np.rint(tone), 0, 255).astype(np.uint8)[None]
         x, y = self._grain_at[t]
         grain = self._grain[y : y + self.height, x : x + self.width]
         return cv2.add(cv2.LUT(frame, table), grain, dtype=cv2.CV_8U)
-
-    def families(self) -> list[str]:
-        """Family of each target."""
-        return [actor.instance.kind.family for actor in self.targets]
 
     def attributes(self, truths: list[Truth], target: int = 0) -> list[str]:
         """Challenges that a target really met, measured from its truth in all frames."""
@@ -298,7 +247,7 @@ class Scene:
             "out_of_view": min(t.inside for t in truths) < 0.8,
             "distractors": any(
                 a.instance.kind == instance.kind and a.instance is not instance
-                for a in [*self.targets, *self._distractors]
+                for a in self._actors
             ),
             "fast_motion": len(moved) > 0 and np.quantile(moved, 0.8) >= 0.15 * side.mean(),
             "deformation": instance.deforms,
@@ -330,3 +279,28 @@ class Scene:
             "occlusion": np.array([t.visible < 0.65 * t.inside for t in truths]),
             "size_change": np.abs(np.log(side / side[0])) >= np.log(1.25),
         }
+
+
+def _piece(rng, w: int, h: int, pole: bool) -> np.ndarray:
+    """RGBA of a pole or a bush, in the look of some background."""
+    skin = any_background(rng)[1](rng, max(w, 16), max(h, 16))[:h, :w]
+    mask = np.full(skin.shape[:2], 255 if pole else 0, np.uint8)
+    if not pole:
+        turns = np.arange(12) * (np.pi / 6)
+        reach = rng.uniform(0.4, 0.52, (12, 1)) * (w, h)
+        outline = reach * np.stack([np.cos(turns), np.sin(turns)], 1) + (w / 2, h / 2)
+        cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 255, cv2.LINE_AA)
+    return np.dstack([mix(0, skin, mask), mask])
+
+
+def _truth(seen: np.ndarray, mask: np.ndarray, x: int, y: int, corners, blur: float) -> Truth:
+    """The truth of an object whose silhouette lies at (x, y) and of which ``seen`` is left."""
+    here, kept = overlap(seen, mask, x, y)
+    area, cut = max(int(mask.sum()), 1), mask[kept]
+    inside = int(cut.sum())
+    box = None
+    if inside >= area / 8:
+        bx, by, w, h = cv2.boundingRect(cut.astype(np.uint8))
+        box = np.array([bx + max(x, 0), by + max(y, 0), w, h])
+    visible = int((seen[here] & cut).sum())
+    return Truth(box, corners, inside / area, visible / area, blur, area)

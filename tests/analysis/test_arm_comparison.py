@@ -2,6 +2,7 @@
 
 import json
 
+import built_in
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,6 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.synthetic import dataset
 
 WIDTH, K = 0.125, 2
 
@@ -58,10 +58,9 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(run, tmp_path_factory):
-    data = dataset.build(
-        tmp_path_factory.mktemp("data") / "built-in", train_videos=1, val_videos=1, video_frames=4,
-        otb_sequences=3, vot_sequences=1, got10k_sequences=1, test_frames=6, width=160, height=120,
-    )  # fmt: skip
+    data = built_in.make(
+        tmp_path_factory.mktemp("data") / "built-in", otb_sequences=3, test_frames=6
+    )
     plan = {"starts": 2, "length": 3, "backward": False}
     return arm_comparison.compare_arms(run, "otb2015", data.otb, run / "controls", plan=plan)
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import built_in
 import numpy as np
 import optuna
 import pandas as pd
@@ -20,7 +21,6 @@ from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 WIDTH = 0.125
@@ -29,11 +29,12 @@ PLAN = {"starts": 2, "length": 5}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return dataset.build(
+    return built_in.make(
         tmp_path_factory.mktemp("selection") / "built-in",
-        train_videos=1, val_videos=2, video_frames=8, otb_sequences=1, vot_sequences=1,
-        got10k_sequences=1, test_frames=5, width=160, height=120,
-    )  # fmt: skip
+        val_videos=2,
+        video_frames=8,
+        test_frames=5,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What the specialists learned: measures with known answers, and their figures."""
 
+import built_in
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,7 +16,6 @@ from esiamfc_lib.figures import specialists as figures_specialists
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.training.pairs import PairBatch
 
@@ -197,10 +197,7 @@ def test_relation_of_gain_and_disagreement():
 
 
 def test_nearest_clusters_are_those_of_the_tracker(tmp_path, model):
-    roots = dataset.build(
-        tmp_path, train_videos=1, val_videos=1, video_frames=4, otb_sequences=4, vot_sequences=1,
-        got10k_sequences=1, test_frames=4, width=160, height=120,
-    )  # fmt: skip
+    roots = built_in.make(tmp_path, otb_sequences=4)
     sequences = benchmarks.read_benchmark("otb2015", roots.otb)[0]
     baseline = SiamFC(WIDTH, seed=5).eval()
     firsts = []

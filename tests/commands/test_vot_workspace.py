@@ -9,6 +9,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 
+import built_in
 import numpy as np
 import pytest
 import yaml
@@ -17,17 +18,12 @@ from esiamfc_lib.commands import vot_workspace as command
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.deploy import trax
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.base import IdentityTracker
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return dataset.build(
-        tmp_path_factory.mktemp("vot workspace") / "built-in",
-        train_videos=1, val_videos=1, video_frames=4, otb_sequences=1, vot_sequences=2,
-        got10k_sequences=1, test_frames=4, width=160, height=120,
-    )  # fmt: skip
+    return built_in.make(tmp_path_factory.mktemp("vot workspace") / "built-in", vot_sequences=2)
 
 
 def requests(sequence) -> str:

@@ -1,13 +1,14 @@
 """Every layout is read, in full and in part; faults are named."""
 
 import benchmark_layouts as layouts
+import built_in
 import numpy as np
+import pandas as pd
 import pytest
 
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.spec import tracker_specs
 
 FRAMES = 8
@@ -16,11 +17,13 @@ FRAMES = 8
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """The built-in data: three sequences of eight small frames in each of its layouts."""
-    return dataset.build(
+    return built_in.make(
         tmp_path_factory.mktemp("benchmarks") / "built-in",
-        train_videos=1, val_videos=1, video_frames=4, otb_sequences=3, vot_sequences=3,
-        got10k_sequences=3, test_frames=FRAMES, width=160, height=120,
-    )  # fmt: skip
+        otb_sequences=3,
+        vot_sequences=3,
+        got10k_sequences=3,
+        test_frames=FRAMES,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def test_the_built_in_data_is_complete_by_itself(data):
 
 
 def test_families_and_attributes_of_the_built_in_data(data):
-    families = data.families().set_index("video")
+    families = pd.read_csv(data.families_csv, keep_default_na=False).set_index("video")
     for benchmark, root in (("otb2015", data.otb), ("got10k-val", data.got10k)):
         for sequence in benchmarks.read_benchmark(benchmark, root)[0]:
             assert sequence.family == families.loc[sequence.name, "family"]

@@ -9,6 +9,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import built_in
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,6 @@ from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs, variants
 
 WIDTH, FRAMES = 0.125, 6
@@ -29,11 +29,13 @@ WIDTH, FRAMES = 0.125, 6
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return dataset.build(
+    return built_in.make(
         tmp_path_factory.mktemp("evaluation") / "built-in",
-        train_videos=1, val_videos=1, video_frames=4, otb_sequences=3, vot_sequences=2,
-        got10k_sequences=2, test_frames=FRAMES, width=160, height=120,
-    )  # fmt: skip
+        otb_sequences=3,
+        vot_sequences=2,
+        got10k_sequences=2,
+        test_frames=FRAMES,
+    )
 
 
 @pytest.fixture(scope="module")

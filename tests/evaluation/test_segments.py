@@ -1,5 +1,6 @@
 """Segments of sequences, and trackers run on them."""
 
+import built_in
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,6 @@ from esiamfc_lib.evaluation import metrics, runs, segments
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.spec import tracker_specs
 
 WIDTH = 0.125
@@ -133,11 +133,13 @@ def test_plans_that_make_no_sense_are_refused(plan):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return dataset.build(
+    return built_in.make(
         tmp_path_factory.mktemp("multistart") / "built-in",
-        train_videos=1, val_videos=2, video_frames=9, otb_sequences=2, vot_sequences=1,
-        got10k_sequences=1, test_frames=12, width=160, height=120,
-    )  # fmt: skip
+        val_videos=2,
+        video_frames=9,
+        otb_sequences=2,
+        test_frames=12,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 
+import built_in
 import numpy as np
 import pytest
 
@@ -11,7 +12,6 @@ from esiamfc_lib.deploy.quantisation import beside
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from speed import tracking as bench
@@ -22,10 +22,12 @@ WIDTH = 0.0625
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return dataset.build(
-        tmp_path_factory.mktemp("bench") / "built-in", train_videos=2, val_videos=1, video_frames=4,
-        otb_sequences=2, vot_sequences=1, got10k_sequences=1, test_frames=6, width=160, height=120,
-    )  # fmt: skip
+    return built_in.make(
+        tmp_path_factory.mktemp("bench") / "built-in",
+        train_videos=2,
+        otb_sequences=2,
+        test_frames=6,
+    )
 
 
 @pytest.fixture(scope="module")

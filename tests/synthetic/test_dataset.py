@@ -3,60 +3,46 @@
 import hashlib
 import json
 import shutil
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import built_in
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from got10k.datasets import VOT, GOT10k
 
+from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.data import geometry, images, vid
-from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.synthetic import dataset as synthetic
-from esiamfc_lib.synthetic.dataset import Job, Layout, build, scene_of
+from esiamfc_lib.runtime.files import exclusive
+from esiamfc_lib.synthetic.backgrounds import BACKGROUNDS
+from esiamfc_lib.synthetic.dataset import scene_of
+from esiamfc_lib.synthetic.layouts import SPLITS, Job, Layout
 from esiamfc_lib.synthetic.motion import fold
 from esiamfc_lib.synthetic.objects import CANVAS, FAMILIES, Instance, Kind
 from esiamfc_lib.synthetic.painting import paste, warp
 from esiamfc_lib.synthetic.scenes import Truth
-from esiamfc_lib.synthetic.sheet import background_sheet, contact_sheet, family_sheet
-from esiamfc_lib.synthetic.textures import BACKGROUNDS, TEXTURES, palette
+from esiamfc_lib.synthetic.settings import BuiltIn
+from esiamfc_lib.synthetic.sheet import family_sheet
+from esiamfc_lib.synthetic.textures import TEXTURES, palette
 
 TINY = {
-    "seed": 3,
-    "train_videos": 3,
-    "val_videos": 2,
-    "video_frames": 6,
-    "otb_sequences": 2,
-    "vot_sequences": 2,
-    "got10k_sequences": 2,
-    "test_frames": 8,
-    "width": 160,
-    "height": 120,
-    "families": 6,
-    "separation": 1.0,
-    "hues": 1.0,
-    "conflict": 0.0,
+    **{"seed": 3, "train_videos": 3, "val_videos": 2, "video_frames": 6, "test_frames": 8},
+    **{"otb_sequences": 2, "vot_sequences": 2, "got10k_sequences": 2},
 }
-SETTINGS = {
-    "seed": 0,
-    "video_frames": 40,
-    "test_frames": 60,
-    "width": 320,
-    "height": 240,
-    "families": 6,
-    "separation": 1.0,
-    "hues": 1.0,
-    "conflict": 0.0,
-}
+NORMAL = built_in.settings(video_frames=40, test_frames=60, width=320, height=240)
 
 PIXELS, BOXES = "88c8219c48c8608a", "97d7f5f2e44ddc68"  # digests of the set TINY
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Layout:
-    return build(tmp_path_factory.mktemp("built in"), **TINY, workers=1)
+    return built_in.make(tmp_path_factory.mktemp("built in"), **TINY)
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -88,12 +74,12 @@ def box_digest(root: Path) -> str:
 
 
 def test_a_seed_gives_the_same_pixels_and_boxes_on_every_machine(tiny):
-    """Fixed digests: a change of either means other data, so raise ``synthetic.VERSION``."""
+    """Fixed digests: a change of either means other data, so raise ``settings.VERSION``."""
     assert (pixel_digest(tiny.root), box_digest(tiny.root)) == (PIXELS, BOXES)
 
 
 def test_the_first_videos_do_not_depend_on_how_many_follow_nor_on_the_workers(tiny, tmp_path):
-    more = build(tmp_path / "more", **{**TINY, "train_videos": 5, "otb_sequences": 3}, workers=2)
+    more = built_in.make(tmp_path / "more", 2, **{**TINY, "train_videos": 5, "otb_sequences": 3})
     few, many = content(tiny.root), content(more.root)
     shared = {name for name in few if name not in ("manifest.json", "families.csv")}
     assert all(few[name] == many[name] for name in shared)
@@ -101,10 +87,9 @@ def test_the_first_videos_do_not_depend_on_how_many_follow_nor_on_the_workers(ti
 
 
 def test_splits_share_nothing_and_seeds_differ(tiny):
-    settings = {**SETTINGS, "video_frames": 2, "test_frames": 2}
     firsts = [
-        next(scene_of(Job(split, 0), {**settings, "seed": seed}).render())[0].tobytes()
-        for split in synthetic.SPLITS
+        next(scene_of(Job(split, 0), built_in.settings(seed=seed)).render())[0].tobytes()
+        for split in SPLITS
         for seed in (0, 1)
     ]
     assert len(set(firsts)) == len(firsts)
@@ -115,7 +100,7 @@ def test_a_complete_set_is_left_alone_and_an_interrupted_one_finished(tiny, tmp_
     shutil.copytree(tiny.root, root)
     before = content(root)
     times = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
-    build(root, **TINY)
+    built_in.make(root, **TINY)
     assert times == {p: p.stat().st_mtime_ns for p in root.rglob("*")}
     # Killed in the middle: one video without its row, one half-written folder, no summary.
     (root / "rows" / "train_000001.json").unlink()
@@ -124,7 +109,7 @@ def test_a_complete_set_is_left_alone_and_an_interrupted_one_finished(tiny, tmp_
     half.mkdir()
     (half / "stray.jpg").write_bytes(b"half")
     (root / "families.csv").unlink()
-    build(root, **TINY)
+    built_in.make(root, **TINY)
     assert content(root) == before
 
 
@@ -134,44 +119,72 @@ def test_a_complete_set_is_left_alone_and_an_interrupted_one_finished(tiny, tmp_
 )
 def test_another_data_set_in_the_folder_is_refused(tiny, change, words):
     with pytest.raises(StudyError, match=f"other values of {words}"):
-        build(tiny.root, **{**TINY, **change})
+        built_in.make(tiny.root, **{**TINY, **change})
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"families": 1},
-        {"families": 13},
+        {"families": len(FAMILIES) + 1},
         {"separation": 1.5},
         {"hues": -0.1},
-        {"conflict": 2},
-        {"width": 10},
+        {"conflict": 2.0},
+        {"frame_width": 10},
         {"val_videos": -1},
         {"video_frames": 1},
     ],
 )
-def test_values_out_of_range_are_refused_before_anything_is_written(tmp_path, change):
-    with pytest.raises(StudyError, match="built-in data"):
-        build(tmp_path / "set", **{**TINY, **change})
-    assert not (tmp_path / "set").exists()
+def test_values_out_of_range_are_refused_by_name(change):
+    (name,) = change
+    with pytest.raises(StudyError, match=f"dataset: parameter '{name}' = "):
+        DatasetParameters.validated(change, "dataset")
+
+
+def test_a_data_set_has_the_values_of_the_parameters_and_a_folder_of_its_own():
+    parameters = DatasetParameters(families=len(FAMILIES), frame_width=100, test_frames=7)
+    data = BuiltIn.of(parameters)
+    assert (data.families, data.width, data.height, data.test_frames) == (6, 100, 240, 7)
+    assert BuiltIn.of(DatasetParameters()).folder == "synthetic-59ec335eeb"
+    assert data.folder != BuiltIn.of(DatasetParameters()).folder
+
+
+def test_another_process_that_makes_it_is_waited_for(tiny, tmp_path, capfd):
+    root = tmp_path / "set"
+    begun = threading.Event()
+
+    def other():
+        with exclusive(root, "taken"):
+            begun.set()
+            time.sleep(0.2)
+            shutil.copytree(tiny.root, root, dirs_exist_ok=True)
+            (root / "OTB" / "Otb001" / "img" / "0001.jpg").write_bytes(b"the other's")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    begun.wait()
+    built_in.make(root, **TINY)
+    thread.join()
+    assert "waiting for it" in capfd.readouterr().err
+    assert (root / "OTB" / "Otb001" / "img" / "0001.jpg").read_bytes() == b"the other's"
 
 
 def test_a_root_that_cannot_be_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StudyError, match="cannot write to"):
-        build(tmp_path / "file" / "set", **TINY)
+        built_in.make(tmp_path / "file" / "set")
 
 
 def test_a_broken_manifest_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(StudyError, match=r"manifest\.json"):
-        build(tmp_path, **TINY)
+        built_in.make(tmp_path)
 
 
 def test_vid_layout_is_read_by_the_vid_reader(tiny):
     data = vid.VID(tiny.vid, "train")
     assert list(data.videos) == [f"ILSVRC2015_train_{i:08d}" for i in range(3)]
-    table = tiny.families()
+    table = pd.read_csv(tiny.families_csv, keep_default_na=False)
     for name in data.videos:
         video = data.read(name)
         rows = table[table.video == name]
@@ -207,7 +220,7 @@ def test_vid_xml_has_the_original_form(tiny):
 
 
 def test_otb_layout(tiny):
-    scene = scene_of(Job("otb", 0), {**TINY})
+    scene = scene_of(Job("otb", 0), built_in.settings(**TINY))
     truth = [truths[0].box for _, truths in scene.render()]
     written = np.loadtxt(tiny.otb / "Otb000" / "groundtruth_rect.txt", delimiter=",")
     assert np.array_equal(geometry.from_one_based(written), np.array(truth))
@@ -242,7 +255,7 @@ def test_got10k_layout_is_read_by_the_got10k_toolkit(tiny):
 
 
 def test_boxes_are_tight_around_a_lone_object():
-    scene = scene_of(Job("otb", 3), {**SETTINGS, "test_frames": 5})
+    scene = scene_of(Job("otb", 3), replace(NORMAL, test_frames=5))
     frames = list(scene.render())
     alone = [np.array(frame, int) for frame, _ in frames]
     scene.targets[0].instance._surface[:] = 255 - scene.targets[0].instance._surface
@@ -257,7 +270,7 @@ def test_boxes_are_tight_around_a_lone_object():
 
 def test_test_sequences_start_in_full_view_and_never_lose_their_object():
     for index in range(6):
-        scene = scene_of(Job("otb", index), {**SETTINGS, "test_frames": 20})
+        scene = scene_of(Job("otb", index), replace(NORMAL, test_frames=20))
         truths = [truths[0] for _, truths in scene.render()]
         assert truths[0].visible > 0.8
         assert all(truth.box is not None for truth in truths)
@@ -266,7 +279,7 @@ def test_test_sequences_start_in_full_view_and_never_lose_their_object():
 def test_an_object_that_moves_is_lost_by_a_tracker_that_does_not():
     scores = []
     for index in range(12):
-        scene = scene_of(Job("otb", index), SETTINGS)
+        scene = scene_of(Job("otb", index), NORMAL)
         boxes = np.array([scene._frame(t)[1][0].box for t in range(0, 60, 5)], float)
         overlap = geometry.iou(boxes[:1], boxes)
         scores.append(np.mean([(overlap > t).mean() for t in np.linspace(0, 1, 21)]))
@@ -276,7 +289,7 @@ def test_an_object_that_moves_is_lost_by_a_tracker_that_does_not():
 def test_speed_is_mostly_within_the_search_region():
     steps = []
     for index in range(6):
-        scene = scene_of(Job("train", index), SETTINGS)
+        scene = scene_of(Job("train", index), NORMAL)
         for actor in scene.targets:
             moved = np.hypot(np.diff(actor.path.x), np.diff(actor.path.y))
             steps += list(moved / (actor.size * actor.path.scale[1:]))
@@ -286,11 +299,9 @@ def test_speed_is_mostly_within_the_search_region():
 
 
 def test_attributes_are_what_was_seen():
-    seen = {
-        name for index in range(12) for name in scene_of(Job("otb", index), SETTINGS).challenges
-    }
+    seen = {name for index in range(12) for name in scene_of(Job("otb", index), NORMAL).challenges}
     assert {"occlusion", "blur", "scale", "illumination", "distractors", "fast_motion"} <= seen
-    scene = scene_of(Job("otb", 0), SETTINGS)
+    scene = scene_of(Job("otb", 0), NORMAL)
     box, polygon = np.array([10, 10, 20, 20]), np.zeros((4, 2))
     calm = [Truth(box, polygon, 1.0, 1.0, 0.0, 400)] * 10
     covered = [*calm[:5], Truth(box, polygon, 1.0, 0.3, 0.0, 400), *calm[:4]]
@@ -307,7 +318,8 @@ def test_attributes_are_what_was_seen():
 def test_separation_decides_how_much_the_label_says():
     def purity(separation):
         rng = np.random.default_rng(0)
-        kinds = [Kind.draw(rng, i % 6, 6, separation) for i in range(1200)]
+        data = built_in.settings(separation=separation)
+        kinds = [Kind.draw(rng, i % 6, data) for i in range(1200)]
         return np.mean([kind.shape == kind.family for kind in kinds])
 
     assert purity(1.0) == 1
@@ -319,7 +331,7 @@ def test_separation_decides_how_much_the_label_says():
 def test_families_have_arcs_of_the_colour_circle(hues):
     for family in range(6):
         rng = np.random.default_rng(family)
-        kind = Kind.draw(rng, family, 6, 1.0, hues)
+        kind = Kind.draw(rng, family, built_in.settings(hues=hues))
         colours = np.concatenate([palette(rng, 3, (0.8, 1), (0.8, 1), kind.arc) for _ in range(50)])
         hue = cv2.cvtColor(colours[None], cv2.COLOR_RGB2HSV)[0, :, 0] / 180.0
         ahead = (hue - family / 6 + 0.02) % 1  # rounded to 8 bits
@@ -335,7 +347,7 @@ def hues_of(instance, t) -> np.ndarray:
 @pytest.mark.parametrize("family", range(4), ids=[f.name for f in FAMILIES[:4]])
 def test_what_stays_stays_and_the_rest_changes(family):
     rng = np.random.default_rng(family)
-    kind = Kind.draw(rng, family, 6, 1.0, 0.3)
+    kind = Kind.draw(rng, family, built_in.settings(hues=0.3))
     still = Instance(np.random.default_rng(1), kind)
     moving = Instance(np.random.default_rng(1), kind, np.random.default_rng(2))
     assert moving.changes and not still.changes
@@ -353,7 +365,7 @@ def test_what_stays_stays_and_the_rest_changes(family):
 
 
 def test_distractors_have_in_common_what_changes():
-    changing = {**SETTINGS, "conflict": 1.0, "hues": 0.3}
+    changing = replace(NORMAL, conflict=1.0, hues=0.3)
     scenes = [scene_of(Job("otb", i), changing) for i in range(24)]
     seen = set()
     for scene in scenes:
@@ -373,7 +385,7 @@ def test_distractors_have_in_common_what_changes():
 def test_distractors_are_of_the_same_kind_but_look_different():
     scene = next(
         s
-        for s in (scene_of(Job("otb", i), {**SETTINGS, "separation": 0.3}) for i in range(20))
+        for s in (scene_of(Job("otb", i), replace(NORMAL, separation=0.3)) for i in range(20))
         if "distractors" in s.challenges
     )
     target = scene.targets[0].instance
@@ -384,7 +396,7 @@ def test_distractors_are_of_the_same_kind_but_look_different():
 
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=[f.name for f in FAMILIES])
 def test_sprites_fill_their_canvas_without_being_cut(family):
-    kind = Kind.draw(np.random.default_rng(family), family, len(FAMILIES), 1.0)
+    kind = Kind.draw(np.random.default_rng(family), family, built_in.settings())
     instance = Instance(np.random.default_rng(family), kind)
     poses = [instance.sprite(phase) for phase in np.linspace(0, 6, 5)]
     alpha = np.max([pose[..., 3] for pose in poses], axis=0)
@@ -435,7 +447,7 @@ def test_paste_blends_clips_and_marks_its_pixels():
 
 
 def test_families_table_lists_every_track(tiny):
-    table = tiny.families()
+    table = pd.read_csv(tiny.families_csv, keep_default_na=False)
     assert list(table.columns) == [
         "split",
         "video",
@@ -457,13 +469,7 @@ def test_families_table_lists_every_track(tiny):
     assert json.loads((tiny.root / "manifest.json").read_text())["seed"] == 3
 
 
-def test_contact_sheets(tiny):
-    assert family_sheet(families=3, individuals=4).shape == (3 * CANVAS, 72 + 4 * CANVAS, 3)
-    assert background_sheet(columns=2, width=90, height=60).shape == (60 * len(BACKGROUNDS), 180, 3)
-    files = sorted(str(p) for p in (tiny.otb / "Otb000" / "img").iterdir())
-    boxes = np.full((8, 4), np.nan)
-    boxes[0] = 10, 10, 30, 30
-    one = Sequence("Otb000", tuple(files), boxes, ("scale",), "crate")
-    sheet = contact_sheet([one, one], columns=4, width=80)
-    assert sheet.shape == (2 * (16 + 60), 320, 3)
-    assert (sheet == (60, 255, 60)).all(2).sum() > 40
+def test_the_sheet_has_a_row_a_family():
+    sheet = family_sheet(built_in.settings(families=3))
+    assert sheet.shape == (3 * CANVAS, 72 + 9 * CANVAS, 3)
+    assert all((sheet[row * CANVAS :][:CANVAS, 80:] < 200).mean() > 0.08 for row in range(3))

@@ -1,5 +1,6 @@
 """Many sequences at once against one by one."""
 
+import built_in
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,6 @@ from esiamfc_lib.evaluation import runs
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.synthetic import dataset
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
@@ -93,10 +93,7 @@ def test_a_broken_frame_is_named(sequences, tmp_path):
 
 
 def test_evaluation_in_lockstep_is_cached_and_has_keys_of_its_own(tmp_path):
-    data = dataset.build(
-        tmp_path / "data", train_videos=1, val_videos=1, video_frames=4, otb_sequences=3,
-        vot_sequences=2, got10k_sequences=2, test_frames=4, width=160, height=120,
-    )  # fmt: skip
+    data = built_in.make(tmp_path / "data", otb_sequences=3, vot_sequences=2, got10k_sequences=2)
     weights = tmp_path / "siamfc.safetensors"
     checkpoints.save(weights, SiamFC(WIDTH, seed=1))
     chosen = tracker_specs(["identity", "siamfc"], siamfc=weights)
