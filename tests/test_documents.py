@@ -1,6 +1,7 @@
 """The documentation's figures are those of the committed benchmark."""
 
 import json
+import re
 
 import pytest
 
@@ -35,3 +36,23 @@ def test_rewrite(tmp_path):
     document.write_text("no marks")
     with pytest.raises(StudyError, match="lacks the lines"):
         documents.rewrite(document, [tmp_path / "rows.json"], full_scale.figures)
+
+
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/method.md", "docs/full_scale.md", "docs/speed.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_names_is_there(root, page):
+    """Modules, tests and files in backticks, so that no move leaves a page behind."""
+    text = (root / page).read_text(encoding="utf-8")
+    tests = {
+        file.relative_to(root / "tests").as_posix(): file for file in root.glob("tests/**/*.py")
+    }
+    for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|md|yaml|csv))`", text):
+        places = (root / name, root / "esiamfc_lib" / name, root / "tests" / name)
+        assert any(place.is_file() for place in places), name
+    for line in text.splitlines():
+        files = [tests[name] for name in re.findall(r"`([a-z_/]*test_[a-z_]+\.py)`", line)]
+        held = "".join(file.read_text(encoding="utf-8") for file in files)
+        for name in re.findall(r"`(test_[a-z_0-9]+)`", line):
+            assert f"def {name}(" in held, (line, name)
