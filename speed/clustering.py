@@ -106,9 +106,7 @@ def median_per_iteration(fit, repeats: int = 3) -> float:
 
 def ours_iterations(x: np.ndarray):
     """A function for :func:`per_iteration`: PIk-means by the published rule."""
-    return lambda most: (
-        PIKMeans(K, init=x[:K], stop="published", max_iter=most, normalise=False).fit(x).n_iter_
-    )
+    return lambda most: PIKMeans(K, init=x[:K], stop="published", max_iter=most).fit(x).n_iter_
 
 
 def sklearn_iterations(x: np.ndarray):
@@ -158,11 +156,11 @@ def balanced_rows(x: np.ndarray) -> list[Row]:
     n, d = x.shape
     first = x[np.linspace(0, n - 1, K).astype(int)]
     start = time.perf_counter()
-    ours = PIKMeans(K, init=first, tol_balance=TOLERANCE, normalise=False).fit(x)
+    ours = PIKMeans(K, init=first, tol_balance=TOLERANCE).fit(x)
     middle = time.perf_counter()
     reference = constrained(x, first)
     end = time.perf_counter()
-    published = PIKMeans(K, init=first, stop="published", max_iter=100, normalise=False).fit(x)
+    published = PIKMeans(K, init=first, stop="published", max_iter=100).fit(x)
     return [
         row(
             f"balanced fit, {n} × {d}, vs min-cost flow ({ours.n_iter_} and {reference.n_iter_} "
@@ -221,11 +219,11 @@ def gram_rows(x: np.ndarray, n_runs: int) -> list[Row]:
     start = time.perf_counter()
     ks = range(2, 13)
     for k in progress(ks, "runs on one Gram matrix", unit="k"):
-        PIKMeans(k, n_init=n_runs, random_state=0, normalise=False).fit(x, gram_matrix=matrix)
+        PIKMeans(k, n_init=n_runs, random_state=0).fit(x, gram_matrix=matrix)
     taken = time.perf_counter() - start
     start = time.perf_counter()
     for k in (2, 6, 12):
-        PIKMeans(k, n_init=1, random_state=0, normalise=False).fit(x)
+        PIKMeans(k, n_init=1, random_state=0).fit(x)
     direct = (time.perf_counter() - start) / 3 * n_runs * len(ks)
     return [
         row(
@@ -316,7 +314,7 @@ def _peak_of_fit(runs: int, n: int, d: int) -> float:
 def _peak_beside_file(path: str) -> int:
     x = np.load(path, mmap_mode="r")
     with _Traced() as traced:
-        PIKMeans(K, n_init=1, random_state=0, max_iter=40, normalise=False).fit(x)
+        PIKMeans(K, n_init=1, random_state=0, max_iter=40).fit(x)
     return traced.peak
 
 
@@ -369,7 +367,7 @@ def large_rows(n: int, folder: Path | None) -> list[Row]:
                 )
             )
             start = time.perf_counter()
-            fitted = PIKMeans(K, n_init=1, random_state=0, normalise=False).fit(x)
+            fitted = PIKMeans(K, n_init=1, random_state=0).fit(x)
             taken = time.perf_counter() - start
             found.append(
                 row(

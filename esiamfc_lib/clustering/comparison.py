@@ -18,18 +18,13 @@ from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
+from sklearn import metrics
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import (
-    adjusted_rand_score,
-    fowlkes_mallows_score,
-    normalized_mutual_info_score,
-    pair_confusion_matrix,
-    rand_score,
-)
 
 from esiamfc_lib.clustering.assignment import rebalance, size_bounds
 from esiamfc_lib.clustering.centroids import check_unit_rows, gram
 from esiamfc_lib.clustering.pikmeans import PIKMeans
+from esiamfc_lib.clustering.size_control import PublishedControl
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
 
@@ -42,19 +37,13 @@ METHODS = {
 }
 
 
-class EqualSizes:
+class EqualSizes(PublishedControl):
     """In place of a control: the cheapest assignment with equal sizes, by moves alone."""
-
-    stable = "no label changed"
-    settled = True
-
-    def __init__(self, n: int, k: int):
-        self.k, self.value = k, np.zeros(k)
-        self.bounds = size_bounds(n, k, 0.0)
 
     def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, k) distances → labels (n,) and sizes (k,)."""
-        labels = rebalance(table, table.argmin(axis=1), *self.bounds)
+        bounds = size_bounds(len(table), self.k, 0.0)
+        labels = rebalance(table, table.argmin(axis=1), *bounds)
         return labels, np.bincount(labels, minlength=self.k)
 
 
@@ -62,7 +51,7 @@ class ConstrainedKMeans(PIKMeans):
     """k-means under the same distance where every assignment has equal sizes."""
 
     def _control(self, n: int) -> EqualSizes:
-        return EqualSizes(n, self.n_clusters)
+        return EqualSizes(0.0, 0.0, self.n_clusters)
 
 
 class Comparison:
@@ -93,7 +82,7 @@ class Comparison:
             raise StudyError(f"k = {k}, but there are only {len(self.features)} tracks")
         settings = self.settings | METHODS[method] | changes
         kind = ConstrainedKMeans if method == "constrained" else PIKMeans
-        estimator = kind(k, n_init=1, random_state=seed, normalise=False, **settings)
+        estimator = kind(k, n_init=1, random_state=seed, **settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say which converged
             return estimator.fit(self.features, gram_matrix=self.gram)
@@ -115,8 +104,7 @@ class Comparison:
                 start = time.perf_counter()
                 fitted = self.fit(method, k, seed)
                 seconds = time.perf_counter() - start
-                row = {"method": method, "run": seed, **_outcome(fitted), "seconds": seconds}
-                rows.append(row)
+                rows.append({"method": method, "run": seed, **_outcome(fitted), "seconds": seconds})
                 labels.setdefault(method, []).append(fitted.labels_)
         return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
 
@@ -172,15 +160,9 @@ class Comparison:
 def _outcome(fitted: PIKMeans) -> dict:
     """What the tables say of one run."""
     smallest, largest = int(fitted.sizes_.min()), int(fitted.sizes_.max())
-    return {
-        "loss": fitted.loss_,
-        "smallest": smallest,
-        "largest": largest,
-        "spread": largest / smallest,
-        "iterations": fitted.n_iter_,
-        "converged": fitted.converged_,
-        "reason": fitted.stop_reason_,
-    }
+    sizes = {"smallest": smallest, "largest": largest, "spread": largest / smallest}
+    end = {"converged": fitted.converged_, "reason": fitted.stop_reason_}
+    return {"loss": fitted.loss_, **sizes, "iterations": fitted.n_iter_, **end}
 
 
 def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
@@ -194,11 +176,12 @@ def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
     """
     rows = []
     for a, b in combinations(range(len(labels)), 2):
-        (_, only_b), (only_a, both) = pair_confusion_matrix(labels[a], labels[b])
+        pair = labels[a], labels[b]
+        (_, only_b), (only_a, both) = metrics.pair_confusion_matrix(*pair)
         together = both + only_a + only_b
         jaccard = both / together if together else 1.0
-        fowlkes_mallows = fowlkes_mallows_score(labels[a], labels[b])
-        rows.append((a, b, jaccard, fowlkes_mallows, rand_score(labels[a], labels[b])))
+        scores = metrics.fowlkes_mallows_score(*pair), metrics.rand_score(*pair)
+        rows.append((a, b, jaccard, *scores))
     return pd.DataFrame(rows, columns=["run_a", "run_b", "jaccard", "fowlkes_mallows", "rand"])
 
 
@@ -224,6 +207,7 @@ def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.
     known, rows = families != "", []
     for method, found in labels.items() if known.any() else ():
         for run, own in enumerate(found[:, known]):
-            ari = adjusted_rand_score(families[known], own)
-            rows.append((method, run, ari, normalized_mutual_info_score(families[known], own)))
+            pair = families[known], own
+            scores = metrics.adjusted_rand_score(*pair), metrics.normalized_mutual_info_score(*pair)
+            rows.append((method, run, *scores))
     return pd.DataFrame(rows, columns=["method", "run", "ari", "nmi"])

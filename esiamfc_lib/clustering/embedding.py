@@ -56,21 +56,22 @@ class VideoFeatures:
 
     def save(self, path: str | Path) -> None:
         """Write everything into one ``.npz``; the same content gives the same bytes."""
-        columns = {f"table_{name}": _plain(self.table[name]) for name in self.table}
         content = {
             "format": FORMAT,
             "features": self.features,
             "tracks": np.asarray(self.tracks, str),
             "weights_digest": self.weights_digest,
         }
-        write_atomically(path, lambda file: np.savez(file, **content, **columns))
+        for name, column in self.table.items():  # strings, where pandas has objects, need a pickle
+            plain = column.dtype.kind in "biuf"
+            content[f"table_{name}"] = column.to_numpy() if plain else column.to_numpy(str)
+        write_atomically(path, lambda file: np.savez(file, **content))
 
     @classmethod
     def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
         """Read what :meth:`save` wrote.
 
         Args:
-            path: the ``.npz``.
             weights_digest: of the weights the features must come from; None: any.
 
         Raises:
@@ -88,7 +89,7 @@ class VideoFeatures:
             raise StudyError(f"no video features at {path}: run notebook 03 first") from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise StudyError(f"{path} is not a file of video features: {error}") from error
-        if weights_digest is not None and loaded.weights_digest != weights_digest:
+        if weights_digest not in (None, digest):
             raise StudyError(
                 f"{path} holds features of weights {digest[:12] or '?'}, "
                 f"not of {weights_digest[:12]}: run notebook 03 again"
@@ -136,6 +137,7 @@ def embed(
     if not len(long_enough):
         raise StudyError(f"{store.path}: none of {len(tracks)} tracks has {min_frames} frames")
     target = choose_device(device)
+    bf16 = choose_precision(precision, target)[0] == "bf16"
     work = partial(
         _embed_tracks,
         store=store,
@@ -143,7 +145,7 @@ def embed(
         frames_per_track=frames_per_track,
         keep_fraction=keep_fraction,
         batch_size=batch_size,
-        bf16=choose_precision(precision, target)[0] == "bf16",
+        bf16=bf16,
     )
     jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
     features = None
@@ -153,7 +155,7 @@ def embed(
             if features is None:
                 features = np.empty((len(long_enough), len(feature)), np.float32)
             features[row] = feature
-            screened = " ".join(str(frame) for frame in frames[~kept])
+            screened = " ".join(map(str, frames[~kept]))
             reason = "" if kept.all() else "the screened frames agree least with the others"
             mean = float(agreement[kept].mean())
             table.loc[track, OUTCOME] = [len(kept), int(kept.sum()), mean, screened, reason]
@@ -162,32 +164,21 @@ def embed(
 
 
 def _embed_tracks(
-    tracks: np.ndarray,
-    store: CropStore,
-    model: torch.nn.Module,
-    frames_per_track: int,
-    keep_fraction: float,
-    batch_size: int,
-    bf16: bool,
+    tracks, store, model, frames_per_track, keep_fraction, batch_size, bf16
 ) -> list[tuple]:
     """Per track: its index, video feature, frames kept, agreement of the frames, their numbers."""
-    chosen = [evenly_spaced(len(store.frames(track)), frames_per_track) for track in tracks]
-    exemplars = (
-        exemplar(store, track, i)
-        for track, frames in zip(tracks, chosen, strict=True)
-        for i in frames
-    )
+    chosen = {track: evenly_spaced(len(store.frames(track)), frames_per_track) for track in tracks}
+    exemplars = (exemplar(store, track, i) for track, frames in chosen.items() for i in frames)
     vectors = frame_features(exemplars, model, batch_size, bf16)
     results = []
-    for track, frames in zip(tracks, chosen, strict=True):
+    for track, frames in chosen.items():
         own = np.stack(list(islice(vectors, len(frames))))
         kept, agreement = screen(own, keep_fraction)
         feature = own[kept].mean(axis=0, dtype=np.float64)
         length = np.linalg.norm(feature)
         if not length > 0:
-            raise StudyError(
-                f"track {store.tracks['track'][track]!r}: the network's features are zero or NaN"
-            )
+            name = store.tracks["track"][track]
+            raise StudyError(f"track {name!r}: the network's features are zero or NaN")
         results.append((track, feature / length, kept, agreement, store.frames(track)[frames]))
     return results
 
@@ -212,9 +203,7 @@ def frame_features(
 
 
 def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which frames of a track agree most with the others.
-
-    All pairs are compared in one matrix product.
+    """Which frames of a track agree most with the others, all pairs compared in one product.
 
     Args:
         features: (m, d) rows of unit length.
@@ -254,8 +243,3 @@ def nearest_agreement(
     nearest = same[np.arange(len(groups)), cosine.argmax(axis=1)]
     chance = (same & allowed).sum(axis=1)[counted] / allowed.sum(axis=1)[counted]
     return float(nearest[counted].mean()), float(chance.mean())
-
-
-def _plain(column: pd.Series) -> np.ndarray:
-    """A column as an array that needs no pickle."""
-    return column.to_numpy(str) if column.dtype.kind not in "biuf" else column.to_numpy()

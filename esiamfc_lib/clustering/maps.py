@@ -18,7 +18,8 @@ def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     Raises:
         StudyError: fewer than two tracks.
     """
-    _check(features, 2, "PCA")
+    if len(features) < 2:
+        raise StudyError(f"PCA needs at least 2 tracks, there are {len(features)}")
     pca = PCA(n_components=2, random_state=seed)
     return pca.fit_transform(features), pca.explained_variance_ratio_
 
@@ -39,14 +40,10 @@ def umap_map(
     Raises:
         StudyError: too few tracks to draw a map of.
     """
-    _check(features, 4, "UMAP")
+    if len(features) < 4:
+        raise StudyError(f"UMAP needs at least 4 tracks, there are {len(features)}")
     from umap import UMAP  # compiles itself on import, which takes many seconds
 
     kept = min(neighbors, len(features) - 1)
     umap = UMAP(kept, min_dist=min_dist, metric="cosine", init="pca", random_state=seed, n_jobs=1)
     return umap.fit_transform(features)
-
-
-def _check(features: np.ndarray, least: int, what: str) -> None:
-    if len(features) < least:
-        raise StudyError(f"{what} needs at least {least} tracks, there are {len(features)}")

@@ -13,26 +13,17 @@ METHODS = ("pikmeans", "kmeans", "random")
 
 
 def cluster_tracks(
-    features: VideoFeatures,
-    method: str = "pikmeans",
-    *,
-    n_clusters: int = 6,
-    kp: float = 0.005,
-    ki: float = 0.005,
-    tol_balance: float = 0.02,
-    n_init: int = 10,
-    max_iter: int = 500,
-    stop: str = "balanced",
-    seed: int = 0,
+    features: VideoFeatures, method: str, *, n_clusters: int, seed: int, **settings
 ) -> Partition:
     """Split the tracks into clusters.
 
     Args:
-        features: video features.
         method: ``"pikmeans"``; the controls ``"kmeans"`` (no balance) and ``"random"`` (equal
             sizes, tracks dealt out by chance).
-        n_clusters ... stop: as of :class:`PIKMeans`, but that one cluster, which holds every track,
-            is allowed. seed: of everything random.
+        n_clusters: k; 1: one cluster holds every track.
+        seed: of everything random.
+        settings: ``kp``, ``ki``, ``tol_balance``, ``n_init``, ``max_iter``, ``stop`` of
+            :class:`PIKMeans`.
 
     Raises:
         StudyError: more clusters than tracks, an unknown method, features that are no unit vectors.
@@ -43,25 +34,16 @@ def cluster_tracks(
     if n_clusters > n:
         raise StudyError(f"n_clusters = {n_clusters}, but there are only {n} tracks with features")
     check_unit_rows(x)
+    estimator = PIKMeans(n_clusters, random_state=seed, **settings)
     if method == "random" or n_clusters == 1:
         labels = np.random.default_rng(seed).permutation(np.arange(n) % n_clusters)
         groups = (x[labels == j] for j in range(n_clusters))
         centres = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
     else:
         if method == "kmeans":
-            kp = ki = 0.0
-        fitted = PIKMeans(
-            n_clusters,
-            kp=kp,
-            ki=ki,
-            n_init=n_init,
-            max_iter=max_iter,
-            stop=stop,
-            tol_balance=tol_balance,
-            random_state=seed,
-            normalise=False,
-        ).fit(x)
-        labels, centres, stopped = fitted.labels_, fitted.cluster_centers_, fitted.stop_reason_
+            estimator.set_params(kp=0.0, ki=0.0)
+        labels, centres = estimator.fit(x).labels_, estimator.cluster_centers_
+        stopped = estimator.stop_reason_
     table = _membership_table(features.tracks, x, labels, centres)
     return Partition(table, centres.astype(np.float32), method, stopped)
 

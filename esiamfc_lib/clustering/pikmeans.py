@@ -20,13 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from esiamfc_lib.clustering.centroids import (
-    UNIT_TOLERANCE,
-    Centroids,
-    ClusteringError,
-    check_unit_rows,
-    gram,
-)
+from esiamfc_lib.clustering.centroids import UNIT_TOLERANCE, Centroids, ClusteringError, gram
 from esiamfc_lib.clustering.size_control import EASING, BalancedControl, PublishedControl, iterate
 
 STOPS = ("published", "balanced")
@@ -35,6 +29,8 @@ GRAM_RUNS = 5  # from this many runs on the Gram matrix is worth its price
 
 class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """Balanced spherical k-means with proportional–integral control of the cluster sizes.
+
+    Rows that are not of unit length are scaled to it first.
 
     Args:
         n_clusters: k.
@@ -50,24 +46,19 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         tol_balance: largest ``|size - mean| / mean`` of ``stop="balanced"``; the whole numbers
             next to the mean are always allowed.
         random_state: None, an int or a ``numpy.random.RandomState``.
-        normalise: scale rows to unit length first; False: rows of another length are an error.
 
     Attributes:
-        labels_: (n,) cluster of every sample.
+        labels_: (n,) cluster of every sample; sizes_: (k,) samples in every cluster.
         cluster_centers_: (k, d) plain means of the clusters' samples.
         control_: (k,) control term of the final assignment.
-        sizes_: (k,) samples in every cluster.
-        loss_: sum of squared distances of the samples to their centres.
-        n_iter_: iterations of the run that was kept.
-        history_: of that run, per iteration: ``loss`` (t,) after the centres moved, ``sizes``
-            (t, k), ``control`` (t, k), ``changes`` (t,) labels that changed.
-        converged_: whether the stopping rule was met; ``stop_reason_`` says how it ended.
-        runs_: the loss of each run.
+        loss_: sum of squared distances of the samples to their centres; runs_: of each run.
+        n_iter_: iterations of the run that was kept; history_: of each of them ``loss`` (t,) after
+            the centres moved, ``sizes`` and ``control`` (t, k), ``changes`` (t,) of labels.
+        converged_: whether the stopping rule was met; stop_reason_: how it ended, in words.
 
     Raises:
-        ClusteringError: (a ``StudyError`` and a ``ValueError``) NaN or infinite features, rows that
-            are not of unit length with ``normalise=False``, more clusters than samples, a
-            parameter out of range.
+        ClusteringError: (a ``StudyError`` and a ``ValueError``) more clusters than samples, a
+            parameter out of range. ValueError: NaN or infinite features.
     """
 
     def __init__(
@@ -82,18 +73,10 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         stop="balanced",
         tol_balance=0.02,
         random_state=None,
-        normalise=True,
     ):
-        self.n_clusters = n_clusters
-        self.kp = kp
-        self.ki = ki
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.stop = stop
-        self.tol_balance = tol_balance
-        self.random_state = random_state
-        self.normalise = normalise
+        self.n_clusters, self.max_iter, self.stop = n_clusters, max_iter, stop
+        self.kp, self.ki, self.tol_balance = kp, ki, tol_balance
+        self.init, self.n_init, self.random_state = init, n_init, random_state
 
     def fit(self, X, y=None, gram_matrix=None):
         """Cluster the rows of ``X``.
@@ -120,19 +103,15 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             self.runs_.append(one.loss)
             if best is None or one.loss < best.loss:
                 best = one
-        self.labels_ = best.labels
+        self.labels_, self.control_, self.loss_ = best.labels, best.control, best.loss
         self.sizes_ = np.bincount(best.labels, minlength=k)
         self.cluster_centers_ = samples.means(best.labels, self.sizes_)
-        self.control_ = best.control
-        self.loss_ = best.loss
-        self.history_ = best.history
-        self.n_iter_ = len(best.history["loss"])
+        self.history_, self.n_iter_ = best.history, len(best.history["loss"])
         self.converged_, self.stop_reason_ = best.converged, best.reason
         self._n_features_out = k
         if not best.converged:
-            warnings.warn(
-                f"PIKMeans did not converge: {best.reason}", ConvergenceWarning, stacklevel=2
-            )
+            text = f"PIKMeans did not converge: {best.reason}"
+            warnings.warn(text, ConvergenceWarning, stacklevel=2)
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -159,13 +138,9 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             raise ClusteringError(f"init={self.init!r} must be 'stratified' or an array of centres")
 
     def _validated(self, X, reset: bool) -> np.ndarray:
-        """Finite rows of unit length."""
+        """Finite rows of unit length; one of zeros, equally far from everything, stays."""
         x = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
-        if not self.normalise:
-            check_unit_rows(x)
-        elif np.abs(row_norms(x) - 1).max() > UNIT_TOLERANCE:
-            x = normalize(x)  # a row of zeros is equally far from everything and stays
-        return x
+        return x if np.abs(row_norms(x) - 1).max() <= UNIT_TOLERANCE else normalize(x)
 
     def _start(self, samples: Centroids, rng: np.random.Generator) -> None:
         """Begin a run at its first centres."""

@@ -5,12 +5,11 @@ With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its in
 price, or Lagrange multiplier, of the constraint that all sizes are equal; its proportional part
 damps the search.
 
-A gain is in units of distance: a sample changes its cluster when the control has moved by the gap
-between two distances. The published 0.005 is small beside the gaps between deep features (0.05 and
-more), so the control creeps, and long before the sizes are equal there comes an iteration in which
-no label changes, where the published rule stops. Large gains overshoot: whole groups of samples
-jump to and fro. :class:`BalancedControl` therefore adapts the step, and a gain is only its first
-length: the published values can stay, and what a user sets is the tolerance.
+A gain is in units of distance. The published 0.005 is small beside the gaps between the distances
+of deep features (0.05 and more), so the control creeps, and long before the sizes are equal there
+comes an iteration in which no label changes, where the published rule stops. Large gains overshoot:
+whole groups of samples jump to and fro. :class:`BalancedControl` therefore adapts the step, and a
+gain is only its first length: the published values can stay, and a user sets the tolerance.
 """
 
 from dataclasses import dataclass
@@ -74,21 +73,20 @@ class BalancedControl:
     """A controller that ends with every size within tolerance.
 
     It eases in: for the first moves of the centres it takes one step for each, as published, so
-    that clusters find their places before they are made equal. That is what a control has over a
-    hard constraint: the loss ends several per cent lower. Easing in ends early when sizes are
-    within tolerance, or when a step was too long and a whole group of samples would change sides.
+    that clusters find their places before they are made equal; the loss ends several per cent lower
+    than under a hard constraint. Easing in ends early when sizes are within tolerance, or when a
+    step was too long and a whole group of samples would change sides.
 
-    From then on (``settled``) the controller runs on the given distances until all sizes are within
-    tolerance, and only then may the centres move. A step costs n × k additions, a move n × d × k,
-    so it can be given its time. The last ``FEW`` samples, and what it leaves over after
-    ``CONTROL_STEPS`` (equal samples, for one, cannot be told apart by prices), are moved along
-    cheapest paths. Every assignment is now
-    within tolerance, and the cheapest one for its sizes.
+    From then on (``settled``) the controller runs on fixed distances until all sizes are within
+    tolerance, and only then may the centres move: a step costs n × k additions, a move n × d × k.
+    The last ``FEW`` samples, and what is left after ``CONTROL_STEPS`` (equal samples cannot be told
+    apart by prices), are moved along cheapest paths. Every assignment is now within tolerance, and
+    the cheapest one for its sizes.
 
-    There is a dead band: the controller acts when a size has left the tolerance, and then aims at
-    the middle of it. As the labels settle, sizes stay inside and the control rests; the iterations
-    are then those of k-means with fixed offsets, which come to an end. Where sizes keep wandering
-    within the tolerance instead, :meth:`tighten` takes that freedom away.
+    The controller acts when a size has left the tolerance, and then aims at the middle of it: as
+    the labels settle, sizes stay inside, and the iterations are those of k-means with fixed
+    offsets, which come to an end. Where sizes keep wandering within the tolerance, :meth:`tighten`
+    takes that freedom away.
 
     Args:
         kp, ki: first step lengths. tolerance: largest ``|size - mean| / mean``.
@@ -139,12 +137,8 @@ class BalancedControl:
         return moved, np.bincount(moved, minlength=self.k)
 
     def _search(self, table, labels, sizes):
-        """Run the controller on fixed distances until few samples are left to move, or for
-        ``CONTROL_STEPS``; a step after which far more were left is taken back and halved.
-
-        Returns:
-            Labels and sizes of the best step.
-        """
+        """Labels and sizes of the controller's best step on fixed distances, taken until few
+        samples are left to move; a step after which far more were left is taken back and halved."""
         self._restart()
         best = excess(sizes, *self.aim), self.value, labels, sizes
         for _ in range(CONTROL_STEPS):

@@ -56,7 +56,7 @@ def test_partition_and_its_files(features, method, tmp_path):
 
 @pytest.mark.parametrize("method", partition.METHODS)
 def test_one_cluster_holds_every_track(features, method, tmp_path):
-    made = partition.cluster_tracks(features, method, n_clusters=1)
+    made = partition.cluster_tracks(features, method, n_clusters=1, seed=0)
     assert made.sizes.tolist() == [60] and made.stopped == ""
     assert np.isfinite(made.table["second_distance"]).all()
     membership.save_partition(made, tmp_path)
@@ -74,7 +74,7 @@ def test_centres_are_the_means_of_the_members(features):
 
 
 def test_members(features):
-    made = partition.cluster_tracks(features, n_clusters=3)
+    made = partition.cluster_tracks(features, "pikmeans", n_clusters=3, seed=0)
     near = [made.members(j) for j in range(3)]
     assert sorted(track for own in near for track in own) == sorted(features.tracks)
     both = [made.members(j, "nearest+second") for j in range(3)]
@@ -89,25 +89,29 @@ def test_members(features):
 
 def test_bad_input(features, tmp_path):
     with pytest.raises(StudyError, match="only 60 tracks"):
-        partition.cluster_tracks(features, n_clusters=61)
+        partition.cluster_tracks(features, "pikmeans", n_clusters=61, seed=0)
     with pytest.raises(StudyError, match="method = 'magic'"):
-        partition.cluster_tracks(features, "magic")
+        partition.cluster_tracks(features, "magic", n_clusters=2, seed=0)
     one = VideoFeatures(features.features[:1], features.tracks[:1], features.table[:1])
     with pytest.raises(StudyError, match="n_clusters = 2, but there are only 1 tracks"):
-        partition.cluster_tracks(one, n_clusters=2)
+        partition.cluster_tracks(one, "pikmeans", n_clusters=2, seed=0)
     scaled = VideoFeatures(2 * features.features, features.tracks, features.table)
     with pytest.raises(StudyError, match="row 0 has length 2"):
-        partition.cluster_tracks(scaled, n_clusters=2)
+        partition.cluster_tracks(scaled, "pikmeans", n_clusters=2, seed=0)
     with pytest.raises(StudyError, match="run notebook 04 first"):
         membership.load_partition(tmp_path)
-    membership.save_partition(partition.cluster_tracks(features, "random", n_clusters=3), tmp_path)
+    membership.save_partition(
+        partition.cluster_tracks(features, "random", n_clusters=3, seed=0), tmp_path
+    )
     (tmp_path / membership.CENTRES).write_bytes(b"nonsense")
     with pytest.raises(StudyError, match="damaged partition"):
         membership.load_partition(tmp_path)
     membership.save_partition(
-        partition.cluster_tracks(features, "random", n_clusters=2), tmp_path / "two"
+        partition.cluster_tracks(features, "random", n_clusters=2, seed=0), tmp_path / "two"
     )
-    membership.save_partition(partition.cluster_tracks(features, "random", n_clusters=3), tmp_path)
+    membership.save_partition(
+        partition.cluster_tracks(features, "random", n_clusters=3, seed=0), tmp_path
+    )
     (tmp_path / "two" / membership.CENTRES).replace(tmp_path / membership.CENTRES)
     with pytest.raises(StudyError, match="names clusters"):
         membership.load_partition(tmp_path)
@@ -176,7 +180,7 @@ def test_figures_leave_settings_alone(study, features):
     pairs = pd.concat(
         [pairwise_agreement(found).assign(method=method) for method, found in labels.items()]
     )
-    made = partition.cluster_tracks(features, n_clusters=3)
+    made = partition.cluster_tracks(features, "pikmeans", n_clusters=3, seed=0)
     images = np.zeros((60, 16, 16, 3), np.uint8)
     for figure in (
         clusters.stability(table, pairs),
