@@ -8,13 +8,14 @@ ensemble gain most where its branches disagree most (``disagreement``, ``relatio
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval
@@ -22,7 +23,7 @@ from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import scores as scoring
-from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
 from esiamfc_lib.training.augmentation import augment
@@ -32,25 +33,21 @@ RADIUS = 16.0  # of positives around the centre, in pixels
 
 
 @torch.inference_mode()
-def response_maps(model: ESiamFC, exemplar: np.ndarray, search: np.ndarray) -> dict[str, Tensor]:
+def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str, Tensor]:
     """Responses of all branches, and of the ensemble, to pairs of images.
 
     Args:
         model: on the CPU, in eval mode.
-        exemplar: uint8 (n, 127, 127, 3) RGB.
-        search: uint8 (n, S, S, 3) RGB.
+        exemplar: float32 (n, 3, 127, 127) RGB in 0..255.
+        search: float32 (n, 3, S, S).
 
     Returns:
         ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the
         cluster-weight module; ``fused`` (n, r, r).
     """
-    stems = [
-        model.stem(torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float())
-        for x in (exemplar, search)
-    ]
-    responses, weights = model.responses(*stems), model.cluster_weights(stems[0])
-    fused = (responses * weights[:, :, None, None]).sum(1)
-    return {"responses": responses, "weights": weights, "fused": fused}
+    z = model.stem(exemplar)
+    responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
+    return {"responses": responses, "weights": weights, "fused": fuse(responses, weights)}
 
 
 def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None) -> pd.DataFrame:
@@ -109,33 +106,17 @@ def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
         (score minus what the branch's and the kind's means predict), ``rank`` of the branch on this
         kind, 1 = best.
     """
-    both = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0)
+    known = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0).to_numpy()
     table = matrix.to_numpy()
     expected = table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
     rows = []
-    for i, branch in enumerate(matrix.index):
-        j = int(both.to_numpy()[i].argmax())
-        if not both.to_numpy()[i, j]:
-            continue
-        rows.append(
-            {
-                "branch": branch,
-                "kind": matrix.columns[j],
-                "share": both.to_numpy()[i, j],
-                "score": table[i, j],
-                "mean": table[:, j].mean(),
-                "interaction": table[i, j] - expected[i, j],
-                "rank": int((table[:, j] > table[i, j]).sum()) + 1,
-            }
-        )
+    for i, j in enumerate(known.argmax(axis=1)):
+        if known[i, j]:
+            row = {"branch": matrix.index[i], "kind": matrix.columns[j], "share": known[i, j]}
+            row |= {"score": table[i, j], "mean": table[:, j].mean()}
+            row |= {"interaction": table[i, j] - expected[i, j]}
+            rows.append(row | {"rank": int((table[:, j] > table[i, j]).sum()) + 1})
     return pd.DataFrame(rows)
-
-
-def entropy(weights: np.ndarray) -> np.ndarray:
-    """Entropy of weights (..., k) that sum to 1, as a share of log k: 0 one branch, 1 uniform."""
-    weights = np.asarray(weights, np.float64)
-    bits = -(weights * np.log(np.clip(weights, 1e-300, None))).sum(-1)
-    return bits / np.log(weights.shape[-1])
 
 
 def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
@@ -153,15 +134,19 @@ def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
         ``uniform``: 1 / k, what chance gives for the last two.
     """
     weights = np.asarray(weights, np.float64)
-    mean = float(entropy(weights).mean())
-    rows = np.arange(len(weights))
+    mean = float(_entropy(weights).mean())
     return {
         "entropy": mean,
-        "information": max(0.0, float(entropy(weights.mean(0))) - mean),
-        "own_weight": float(weights[rows, clusters].mean()),
+        "information": max(0.0, float(_entropy(weights.mean(0))) - mean),
+        "own_weight": float(weights[np.arange(len(weights)), clusters].mean()),
         "own_first": float((weights.argmax(1) == clusters).mean()),
         "uniform": 1 / weights.shape[1],
     }
+
+
+def _entropy(weights: np.ndarray) -> np.ndarray:
+    """Entropy of weights (..., k) that sum to 1, as a share of log k: 0 one branch, 1 uniform."""
+    return special.entr(weights).sum(-1) / np.log(weights.shape[-1])
 
 
 @torch.inference_mode()
@@ -185,13 +170,10 @@ def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.n
         hindsight); and the (k, k) matrix of correlations.
     """
     k, count = model.k, 0
-    correlations, sums = np.zeros((k, k)), dict.fromkeys(
-        ("disagreement", "branch_loss", "mean_loss", "fused_loss", "oracle_loss"), 0.0
-    )  # fmt: skip
+    correlations, sums = np.zeros((k, k)), Counter()
     for batch in pairs.epoch(0):
-        exemplar, search = augment(batch)
-        z = model.stem(exemplar)
-        responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
+        maps = response_maps(model, *augment(batch))
+        responses, fused = maps["responses"], maps["fused"]
         n, size = len(responses), responses.shape[-1]
         labels = response_labels(size, RADIUS) * batch.positive[:, None, None]
         flat = responses.double().flatten(2)
@@ -203,7 +185,6 @@ def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.n
                 for own, y in zip(responses, labels, strict=True)
             ]
         )
-        fused = (responses * weights[:, :, None, None]).sum(1)
         sums["disagreement"] += _apart(responses) * n
         sums["branch_loss"] += float(losses.mean(1).sum())
         sums["oracle_loss"] += float(losses.amin(1).sum())
@@ -241,14 +222,13 @@ def disagreement(
     Raises:
         StudyError: fewer than two branches, or a result that is missing.
     """
-    names = list(branches)
+    names, found = list(branches), {}
     if len(names) < 2:
         raise StudyError("disagreement needs two base trackers or more")
-    found = {}
     for sequence in sequences:
         boxes = [scoring.read_boxes(out, name, sequence, benchmark)[1:] for name in names]
-        pairs = [(i, j) for i in range(len(names)) for j in range(i)]
-        found[sequence.name] = 1 - np.nanmean([geometry.iou(boxes[i], boxes[j]) for i, j in pairs])
+        overlaps = [geometry.iou(boxes[i], boxes[j]) for i in range(len(names)) for j in range(i)]
+        found[sequence.name] = 1 - np.nanmean(overlaps)
     return pd.Series(found, name="disagreement")
 
 

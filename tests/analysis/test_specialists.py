@@ -25,7 +25,7 @@ K, WIDTH = 3, 0.125
 @pytest.fixture(scope="module")
 def model() -> ESiamFC:
     made = ESiamFC(K, WIDTH, seed=3).eval()
-    maps = specialists.response_maps(made, *noise())["responses"]
+    maps = specialists.response_maps(made, *tensors(noise()))["responses"]
     for i, branch in enumerate(made.branches):  # logits of a size at which the loss is curved
         shrink = 1.0 / maps[:, i].std()
         branch.scale *= float(shrink)
@@ -36,6 +36,11 @@ def model() -> ESiamFC:
 @pytest.fixture
 def images() -> tuple[np.ndarray, np.ndarray]:
     return noise()
+
+
+def tensors(images) -> tuple[torch.Tensor, ...]:
+    """uint8 (n, s, s, 3) as the networks take them."""
+    return tuple(torch.from_numpy(image).permute(0, 3, 1, 2).float() for image in images)
 
 
 def noise() -> tuple[np.ndarray, np.ndarray]:
@@ -58,10 +63,10 @@ class Pairs:
 
 
 def test_response_maps_are_the_ensembles_own(model, images):
-    found = specialists.response_maps(model, *images)
+    found = specialists.response_maps(model, *tensors(images))
     assert found["responses"].shape == (4, K, 17, 17) and found["weights"].shape == (4, K)
     with torch.inference_mode():
-        z, x = (torch.from_numpy(i).permute(0, 3, 1, 2).float() for i in images)
+        z, x = tensors(images)
         torch.testing.assert_close(found["fused"], model(z, x))
         branch, z, x = model.branches[1], model.stem(z), model.stem(x)
         alone = branch.response(branch(z), branch(x))
@@ -70,7 +75,7 @@ def test_response_maps_are_the_ensembles_own(model, images):
 
 def test_diversity_agrees_with_a_plain_computation(model, images):
     figures, matrix = specialists.diversity(model, Pairs(*images))
-    found = specialists.response_maps(model, *images)
+    found = specialists.response_maps(model, *tensors(images))
     responses, labels = found["responses"], response_labels(17)
     losses = np.array([[float(balanced_loss(r[None], labels)) for r in own] for own in responses])
     assert figures["branch_loss"] == pytest.approx(losses.mean(), rel=1e-5)
@@ -213,7 +218,7 @@ def test_nearest_clusters_are_those_of_the_tracker(tmp_path, model):
 
 def test_figures(model, images):
     before = dict(plt.rcParams)
-    found = {n: v.numpy() for n, v in specialists.response_maps(model, *images).items()}
+    found = {n: v.numpy() for n, v in specialists.response_maps(model, *tensors(images)).items()}
     figure = figures_specialists.branch_responses(
         images[1], found["responses"], found["weights"], found["fused"]
     )
