@@ -1,4 +1,5 @@
-"""What a stage leaves for people: figures (PDF and PNG), tables (CSV and LaTeX), metrics (JSON).
+"""What a stage leaves for people: figures (PDF and PNG), tables (CSV and LaTeX), metrics
+(JSON), pages (HTML, Markdown).
 
 All writers are deterministic: the same content gives the same bytes, so that a report can be
 compared with the one of another run.
@@ -15,6 +16,7 @@ import pandas as pd
 
 from esiamfc_lib.config import StageParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import write_atomically
 
 
 def save_figure(
@@ -29,38 +31,36 @@ def save_figure(
         photographs: the figure shows pixels of the data set. With real videos these are third
             parties' pictures: they go into ``figures/photographs``, which git ignores.
     """
-    folder = parameters.reports / "figures"
-    if photographs:
-        folder = folder / "photographs"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = parameters.reports / "figures" / ("photographs" if photographs else "")
+    look = {"format": "pdf", "metadata": {"CreationDate": None}, "dpi": 150}
     with plt.rc_context({"pdf.fonttype": 42}):  # text stays text, as journals ask
-        figure.savefig(
-            folder / f"{name}.pdf", metadata={"CreationDate": None}, bbox_inches="tight", dpi=150
-        )
-    figure.savefig(
-        folder / f"{name}.png", metadata={"Software": None}, bbox_inches="tight", dpi=110
-    )
+        _save(figure, folder / f"{name}.pdf", **look)
+    _save(figure, folder / f"{name}.png", format="png", metadata={"Software": None}, dpi=110)
     return figure
 
 
+def _save(figure: plt.Figure, path: Path, **look) -> None:
+    write_atomically(path, lambda file: figure.savefig(file, bbox_inches="tight", **look))
+
+
 def save_table(
-    table: pd.DataFrame, parameters: StageParameters, name: str, caption: str = "", digits: int = 3
+    table: pd.DataFrame, parameters: StageParameters, name: str, caption: str = ""
 ) -> pd.DataFrame:
-    """Write ``<reports>/tables/<name>.csv`` (full precision) and ``.tex`` (``digits`` decimals)."""
+    """Write ``<reports>/tables/<name>.csv`` (full precision) and ``.tex`` (three decimals)."""
     folder = parameters.reports / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    body = table.to_latex(
-        index=False,
-        escape=True,
-        float_format=f"%.{digits}f",
-        caption=caption or None,
-        label=f"tab:{name}",
-        position="tb",
-        na_rep="--",
-    )
-    (folder / f"{name}.tex").write_text(body, encoding="utf-8")
+    write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    place = {"caption": caption or None, "label": f"tab:{name}", "position": "tb"}
+    numbers = {"float_format": "%.3f", "na_rep": "--"}
+    body = table.to_latex(index=False, escape=True, **numbers, **place)
+    write_atomically(folder / f"{name}.tex", body)
     return table
+
+
+def save_html(page: str, parameters: StageParameters, name: str) -> Path:
+    """Write a page to open in a browser, ``<name>.html``, into the stage's folder."""
+    path = parameters.folder / f"{name}.html"
+    write_atomically(path, page)
+    return path
 
 
 def save_page(
@@ -77,12 +77,8 @@ def save_page(
     Returns:
         the page, as Markdown.
     """
-    lines = [
-        f"# {title}",
-        "",
-        f"Written by notebook {parameters.notebook[:2]} from the tables beside it.",
-        "",
-    ]
+    lines = [f"# {title}", ""]
+    lines += [f"Written by notebook {parameters.notebook[:2]} from the tables beside it.", ""]
     lines += [f"- {sentence}" for sentence in sentences]
     for heading, table in tables.items():
         lines += ["", f"## {heading}", "", *markdown(table)]
@@ -90,7 +86,7 @@ def save_page(
     lines += ["", "## Figures", ""]
     lines += [f"![{picture.stem}](figures/{picture.name})\n" for picture in pictures]
     page = "\n".join(lines)
-    (parameters.reports / "README.md").write_text(page, encoding="utf-8")
+    write_atomically(parameters.reports / "README.md", page)
     return page
 
 
@@ -113,11 +109,9 @@ def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[s
     Only results belong here, never times or paths: two runs with one seed give the same bytes.
     """
     text = json.dumps(_plain(metrics), indent=2, sort_keys=True) + "\n"
-    (parameters.folder / "metrics.json").write_text(text, encoding="utf-8")
-    folder = parameters.reports / "metrics"
-    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(parameters.folder / "metrics.json", text)
     name = parameters.folder.relative_to(parameters.run).as_posix().replace("/", "_")
-    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    write_atomically(parameters.reports / "metrics" / f"{name}.json", text)
     return json.loads(text)
 
 
