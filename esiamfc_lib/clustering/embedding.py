@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 
 from esiamfc_lib.clustering.centroids import check_unit_rows
-from esiamfc_lib.data.exemplars import evenly_spaced, exemplar
+from esiamfc_lib.data.exemplars import exemplar
+from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.norms import folded

@@ -10,11 +10,11 @@ Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` in pixels.
 """
 
 from esiamfc_lib.data.benchmarks import is_own, read_benchmark, total
-from esiamfc_lib.data.exemplars import evenly_spaced, exemplar, middle_exemplars, thumbnails
+from esiamfc_lib.data.exemplars import exemplar, middle_exemplars, thumbnails
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.images import read_image
 from esiamfc_lib.data.roots import Roots, load_roots
-from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.data.sequence import Sequence, evenly_spaced
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.data.vid import VID, validation_sequences
 

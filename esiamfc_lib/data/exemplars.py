@@ -22,11 +22,6 @@ def middle_exemplars(store: CropStore, tracks: Iterable[int]) -> Iterator[np.nda
     return (exemplar(store, track, len(store.frames(track)) // 2) for track in tracks)
 
 
-def evenly_spaced(n: int, count: int) -> np.ndarray:
-    """At most ``count`` positions among ``n``, evenly spaced, both ends included."""
-    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int))
-
-
 def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.ndarray:
     """(n, side, side, 3) uint8 RGB: the exemplar in the middle of each of ``tracks`` (ids).
 

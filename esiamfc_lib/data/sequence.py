@@ -27,3 +27,8 @@ class Sequence:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+
+def evenly_spaced(n: int, count: int) -> np.ndarray:
+    """At most ``count`` positions among ``n``, evenly spaced, both ends included."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int))

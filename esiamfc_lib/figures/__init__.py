@@ -1,4 +1,4 @@
-"""Figures: data in, a matplotlib figure out; nothing is computed, read or written here.
+"""Figures: data in, a matplotlib figure (or the text of a page) out; nothing is written here.
 
 ``style`` (look of all figures), then by stage: ``data``, ``training``, ``maps``, ``clusters``,
 ``scores``, ``specialists``, ``scaling``.
@@ -20,7 +20,6 @@ from esiamfc_lib.figures.scores import (
     accuracy_robustness,
     attribute_bars,
     frame_strip,
-    response_strip,
     sequence_heatmap,
     success_precision,
 )
@@ -32,7 +31,12 @@ from esiamfc_lib.figures.specialists import (
     kinds,
 )
 from esiamfc_lib.figures.style import image_grid
-from esiamfc_lib.figures.training import fusion_weights, learning_curves, training_pairs
+from esiamfc_lib.figures.training import (
+    fusion_weights,
+    learning_curves,
+    response_strip,
+    training_pairs,
+)
 
 __all__ = [
     "accuracy_robustness",

@@ -1,21 +1,19 @@
-"""Figures of the embedding and the clusters (notebooks 03 and 04): data in, a ``Figure`` out."""
+"""Figures of the clusters and of the methods that found them (notebook 04)."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from esiamfc_lib.figures.style import style
+from esiamfc_lib.figures.style import colours, panels, style
 
-
-def cluster_colours(k: int) -> list[tuple[float, float, float]]:
-    """The colour of each cluster, the same in all figures."""
-    return sns.color_palette("colorblind" if k <= 10 else "husl", k)
+SPREAD = "largest / smallest size"
+DASHED = {"color": "0.3", "linestyle": "--"}
 
 
 def _logarithmic(axis: Axis) -> None:
@@ -26,275 +24,174 @@ def _logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def _legend_below(figure: Figure, axis: Axes) -> None:
+    """The legend of one panel becomes the one of the figure."""
+    handles, labels = axis.get_legend_handles_labels()
+    axis.get_legend().remove()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+
+
+@style()
 def cluster_sizes(by_method: Mapping[str, np.ndarray]) -> Figure:
     """Tracks in every cluster, largest first, one panel a method.
 
     Args:
         by_method: name → (k,) sizes.
     """
-    with style():
-        figure, axes = plt.subplots(
-            1,
-            len(by_method),
-            figsize=(2.3 * len(by_method) + 0.6, 2.6),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis, (name, values) in zip(axes[0], by_method.items(), strict=True):
-            ordered = np.sort(values)[::-1]
-            bars = axis.bar(np.arange(len(ordered)), ordered, color=cluster_colours(len(ordered)))
-            axis.bar_label(bars, fontsize=7, padding=1)
-            axis.axhline(ordered.mean(), color="0.3", linewidth=1, linestyle="--")
-            axis.set(title=name, xlabel="cluster, by size", xticks=[])
-            axis.grid(False, axis="x")
-        axes[0, 0].set_ylabel("tracks")
-        sns.despine(figure)
+    count = len(by_method)
+    figure, axes = panels(1, count, (2.3 * count + 0.6, 2.6), sharey=True)
+    for axis, (name, values) in zip(axes[0], by_method.items(), strict=True):
+        ordered = np.sort(values)[::-1]
+        bars = axis.bar(np.arange(len(ordered)), ordered, color=colours(len(ordered)))
+        axis.bar_label(bars, fontsize=7, padding=1)
+        axis.axhline(ordered.mean(), linewidth=1, **DASHED)
+        axis.set(title=name, xlabel="cluster, by size", xticks=[])
+        axis.grid(False, axis="x")
+    axes[0, 0].set_ylabel("tracks")
+    sns.despine(figure)
     return figure
 
 
+@style()
 def histories(whole: pd.DataFrame) -> Figure:
     """Loss, size spread and changed labels against the iteration, a line a method.
 
     Args:
-        whole: first table of ``Study.histories``.
+        whole: first table of ``Comparison.histories``.
     """
-    panels = (
-        ("loss", "loss"),
-        ("spread", "largest / smallest size"),
-        ("changes", "labels changed"),
-    )
-    with style():
-        figure, axes = plt.subplots(1, 3, figsize=(9.6, 2.9), layout="constrained")
-        for axis, (column, name) in zip(axes, panels, strict=True):
-            sns.lineplot(
-                whole,
-                x="iteration",
-                y=column,
-                hue="method",
-                ax=axis,
-                linewidth=1.6,
-                legend=axis is axes[0],
-            )
-            axis.set(ylabel=name)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _logarithmic(axes[1].yaxis)
-        axes[1].axhline(1, color="0.4", linewidth=0.8, linestyle="--")
-        axes[2].set_yscale("symlog")
-        axes[2].set_ylim(bottom=0)
-        handles, labels = axes[0].get_legend_handles_labels()
-        axes[0].get_legend().remove()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
-        sns.despine(figure)
+    columns = {"loss": "loss", "spread": SPREAD, "changes": "labels changed"}
+    figure, axes = panels(1, 3, (9.6, 2.9))
+    look = {"x": "iteration", "hue": "method", "linewidth": 1.6}
+    for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
+        sns.lineplot(whole, y=column, ax=axis, legend=column == "loss", **look)
+        axis.set_ylabel(name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    loss, spread, changes = axes[0]
+    _logarithmic(spread.yaxis)
+    spread.axhline(1, color="0.4", linewidth=0.8, linestyle="--")
+    changes.set_yscale("symlog")
+    changes.set_ylim(bottom=0)
+    _legend_below(figure, loss)
+    sns.despine(figure)
     return figure
 
 
+@style()
 def controls(single: pd.DataFrame, methods: Sequence[str]) -> Figure:
     """Control term and size of every cluster against the iteration.
 
     Args:
-        single: second table of ``Study.histories``. methods: those to show, a column each.
+        single: second table of ``Comparison.histories``. methods: those to show, a column each.
     """
-    with style():
-        figure, axes = plt.subplots(
-            2,
-            len(methods),
-            figsize=(3.6 * len(methods) + 0.4, 4.4),
-            sharex="col",
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
-        for (top, bottom), method in zip(axes.T, methods, strict=True):
-            own = single[single["method"] == method]
-            k = own["cluster"].nunique()
-            for axis, column in ((top, "control"), (bottom, "size")):
-                sns.lineplot(
-                    own,
-                    x="iteration",
-                    y=column,
-                    hue="cluster",
-                    ax=axis,
-                    legend=False,
-                    palette=cluster_colours(k),
-                    linewidth=1.4,
-                )
-                axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            mean = own[own["iteration"] == 1]["size"].mean()
-            bottom.axhline(mean, color="0.3", linewidth=0.8, linestyle="--")
-            top.set_title(method)
-            top.set_ylabel("control term (distance)")
-            bottom.set_ylabel("tracks in the cluster")
-        sns.despine(figure)
+    size = (3.6 * len(methods) + 0.4, 4.4)
+    figure, axes = panels(2, len(methods), size, sharex="col", sharey="row")
+    for (top, bottom), method in zip(axes.T, methods, strict=True):
+        own = single[single["method"] == method]
+        look = {"hue": "cluster", "palette": colours(own["cluster"].nunique()), "linewidth": 1.4}
+        for axis, column in ((top, "control"), (bottom, "size")):
+            sns.lineplot(own, x="iteration", y=column, ax=axis, legend=False, **look)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        mean = own[own["iteration"] == 1]["size"].mean()
+        bottom.axhline(mean, linewidth=0.8, **DASHED)
+        top.set(title=method, ylabel="control term (distance)")
+        bottom.set_ylabel("tracks in the cluster")
+    sns.despine(figure)
     return figure
 
 
+@style(grid=False)
 def run_agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
     """Heat maps of the agreement between runs.
 
     Args:
         matrices: method → (runs, runs), from ``agreement_matrix``.
     """
-    with style(grid=False):
-        figure, axes = plt.subplots(
-            1,
-            len(matrices),
-            figsize=(2.5 * len(matrices) + 0.7, 2.9),
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis, (name, scores) in zip(axes[0], matrices.items(), strict=True):
-            between = scores[~np.eye(len(scores), dtype=bool)]
-            picture = axis.imshow(scores, vmin=0, vmax=1, cmap="rocket_r")
-            axis.set(title=f"{name}\nmean {between.mean():.2f}", xticks=[], yticks=[], xlabel="run")
-        axes[0, 0].set_ylabel("run")
-        figure.colorbar(picture, ax=axes[0].tolist(), label="Fowlkes–Mallows score", shrink=0.8)
+    figure, axes = panels(1, len(matrices), (2.5 * len(matrices) + 0.7, 2.9))
+    for axis, (name, scores) in zip(axes[0], matrices.items(), strict=True):
+        between = scores[~np.eye(len(scores), dtype=bool)]
+        picture = axis.imshow(scores, vmin=0, vmax=1, cmap="rocket_r")
+        axis.set(title=f"{name}\nmean {between.mean():.2f}", xticks=[], yticks=[], xlabel="run")
+    axes[0, 0].set_ylabel("run")
+    figure.colorbar(picture, ax=axes[0].tolist(), label="Fowlkes–Mallows score", shrink=0.8)
     return figure
 
 
+@style()
 def elbow(table: pd.DataFrame) -> Figure:
     """Loss, spread and agreement between runs against k, with the 95 % range over runs.
 
     Args:
-        table: of ``Study.elbow``.
+        table: of ``Comparison.elbow``.
     """
-    panels = (
-        ("loss", "loss"),
-        ("spread", "largest / smallest size"),
-        ("agreement", "Fowlkes–Mallows between runs"),
-    )
-    with style():
-        figure, axes = plt.subplots(1, 3, figsize=(9.6, 2.9), layout="constrained")
-        for axis, (column, name) in zip(axes, panels, strict=True):
-            sns.lineplot(
-                table,
-                x="k",
-                y=column,
-                hue="method",
-                style="method",
-                markers=True,
-                dashes=False,
-                errorbar=("pi", 95),
-                ax=axis,
-                legend=axis is axes[0],
-            )
-            axis.set(ylabel=name, xticks=sorted(table["k"].unique()))
-        _logarithmic(axes[1].yaxis)
-        axes[2].set_ylim(0, 1)
-        handles, labels = axes[0].get_legend_handles_labels()
-        axes[0].get_legend().remove()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        sns.despine(figure)
+    columns = {"loss": "loss", "spread": SPREAD, "agreement": "Fowlkes–Mallows between runs"}
+    figure, axes = panels(1, 3, (9.6, 2.9))
+    look = {"x": "k", "hue": "method", "style": "method", "markers": True, "dashes": False}
+    for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
+        lines = {"errorbar": ("pi", 95), "legend": column == "loss"}
+        sns.lineplot(table, y=column, ax=axis, **look, **lines)
+        axis.set(ylabel=name, xticks=sorted(table["k"].unique()))
+    loss, spread, agreement = axes[0]
+    _logarithmic(spread.yaxis)
+    agreement.set_ylim(0, 1)
+    _legend_below(figure, loss)
+    sns.despine(figure)
     return figure
 
 
+@style(grid=False)
 def sensitivity(table: pd.DataFrame) -> Figure:
     """Size spread and loss under every pair of gains, a column of panels for each stopping rule.
 
     Args:
-        table: of ``Study.sensitivity``.
+        table: of ``Comparison.sensitivity``.
     """
     methods = list(table["method"].unique())
-    panels = (
-        ("spread", "largest / smallest size", "rocket_r", ".2f"),
-        ("loss", "loss", "viridis_r", ".4g"),
-    )
-    with style(grid=False):
-        figure, axes = plt.subplots(
-            2,
-            len(methods),
-            figsize=(3.6 * len(methods) + 0.6, 5.6),
-            squeeze=False,
-            layout="constrained",
-        )
-        for row, (column, name, colours, digits) in zip(axes, panels, strict=True):
-            means = {
-                method: own.pivot_table(index="kp", columns="ki", values=column)
-                for method, own in table.groupby("method")
-            }
-            low = min(mean.min(axis=None) for mean in means.values())
-            high = max(mean.max(axis=None) for mean in means.values())
-            high = min(high, 10) if column == "spread" else high  # beyond 10 all is lost alike
-            for axis, method in zip(row, methods, strict=True):
-                sns.heatmap(
-                    means[method],
-                    annot=True,
-                    fmt=digits,
-                    cmap=colours,
-                    vmin=low,
-                    vmax=high,
-                    ax=axis,
-                    square=True,
-                    linewidths=1,
-                    annot_kws={"size": 8},
-                    cbar=axis is row[-1],
-                    cbar_kws={"label": name, "shrink": 0.8},
-                )
-                axis.set_title(method if column == "spread" else "")
-                axis.invert_yaxis()
-                axis.tick_params(rotation=0)
+    rows = (("spread", SPREAD, "rocket_r", ".2f"), ("loss", "loss", "viridis_r", ".4g"))
+    look = {"annot": True, "annot_kws": {"size": 8}, "square": True, "linewidths": 1}
+    figure, axes = panels(2, len(methods), (3.6 * len(methods) + 0.6, 5.6))
+    for row, (column, name, palette, digits) in zip(axes, rows, strict=True):
+        means = {
+            method: own.pivot_table(index="kp", columns="ki", values=column)
+            for method, own in table.groupby("method")
+        }
+        low = min(mean.min(axis=None) for mean in means.values())
+        high = max(mean.max(axis=None) for mean in means.values())
+        high = min(high, 10) if column == "spread" else high  # beyond 10 all is lost alike
+        scale = {"vmin": low, "vmax": high, "cmap": palette, "fmt": digits}
+        bar = {"label": name, "shrink": 0.8}
+        for axis, method in zip(row, methods, strict=True):
+            last = method == methods[-1]
+            sns.heatmap(means[method], ax=axis, cbar=last, cbar_kws=bar, **scale, **look)
+            axis.set_title(method if column == "spread" else "")
+            axis.invert_yaxis()
+            axis.tick_params(rotation=0)
     return figure
 
 
+@style()
 def stability(runs: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
     """Loss, size spread and agreement of every method over its runs.
 
     Args:
-        runs: table of ``Study.runs``.
+        runs: table of ``Comparison.runs``.
         pairs: of ``pairwise_agreement``, with a column ``method``.
     """
     methods = list(runs["method"].unique())
-    scores = pairs.melt(
-        id_vars="method",
-        value_name="agreement",
-        var_name="score",
-        value_vars=["jaccard", "fowlkes_mallows", "rand"],
-    )
-    scores["score"] = scores["score"].replace(
-        {"jaccard": "Jaccard", "fowlkes_mallows": "Fowlkes–Mallows", "rand": "Rand"}
-    )
-    with style():
-        figure, axes = plt.subplots(
-            1, 3, figsize=(10.2, 3.1), layout="constrained", width_ratios=(1, 1, 1.6)
-        )
-        for axis, column in ((axes[0], "loss"), (axes[1], "spread")):
-            sns.stripplot(
-                runs,
-                y="method",
-                x=column,
-                hue="method",
-                order=methods,
-                ax=axis,
-                size=4,
-                alpha=0.6,
-                legend=False,
-            )
-            sns.pointplot(
-                runs,
-                y="method",
-                x=column,
-                order=methods,
-                ax=axis,
-                color="black",
-                errorbar=None,
-                linestyle="none",
-                markers="|",
-                markersize=14,
-            )
-        _logarithmic(axes[1].xaxis)
-        axes[1].set(xlabel="largest / smallest size", ylabel="", yticklabels=[])
-        axes[0].set_ylabel("")
-        sns.barplot(
-            scores,
-            x="score",
-            y="agreement",
-            hue="method",
-            hue_order=methods,
-            ax=axes[2],
-            errorbar=("pi", 95),
-            err_kws={"linewidth": 1},
-        )
-        axes[2].set(xlabel="", ylabel="agreement between runs", ylim=(0, 1))
-        axes[2].get_legend().remove()
-        sns.despine(figure)
+    names = {"jaccard": "Jaccard", "fowlkes_mallows": "Fowlkes–Mallows", "rand": "Rand"}
+    scores = pairs.rename(columns=names).melt("method", names.values(), "score", "agreement")
+    figure, ((loss, spread, agreement),) = panels(1, 3, (10.2, 3.1), width_ratios=(1, 1, 1.6))
+    dots = {"hue": "method", "size": 4, "alpha": 0.6, "legend": False}
+    means = {"color": "black", "errorbar": None, "markers": "|", "markersize": 14}
+    for axis, column in ((loss, "loss"), (spread, "spread")):
+        place = {"data": runs, "y": "method", "x": column, "order": methods, "ax": axis}
+        sns.stripplot(**place, **dots)
+        sns.pointplot(**place, **means, linestyle="none")
+    _logarithmic(spread.xaxis)
+    spread.set(xlabel=SPREAD, ylabel="", yticklabels=[])
+    loss.set_ylabel("")
+    bars = {"errorbar": ("pi", 95), "err_kws": {"linewidth": 1}, "legend": False}
+    place = {"x": "score", "y": "agreement", "hue": "method", "hue_order": methods}
+    sns.barplot(scores, ax=agreement, **place, **bars)
+    agreement.set(xlabel="", ylabel="agreement between runs", ylim=(0, 1))
+    sns.despine(figure)
     return figure

@@ -14,8 +14,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from esiamfc_lib.data.images import encode_jpeg
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.figures.clusters import cluster_colours
 from esiamfc_lib.figures.map_page import PAGE
+from esiamfc_lib.figures.style import colours as cluster_colours
 from esiamfc_lib.figures.style import style
 from esiamfc_lib.runtime.files import write_atomically
 

@@ -1,13 +1,13 @@
 """The figure of a sweep: gain against the amount of data."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from esiamfc_lib.figures.style import style
+from esiamfc_lib.figures.style import panels, style
 
 
+@style()
 def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure:
     """Gain against the number of training tracks, one line a tracker.
 
@@ -21,26 +21,22 @@ def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure
     ticks = sorted(table["tracks"].unique())
     # lines beside each other, so that their bars can be told apart
     shifts = np.linspace(-0.06, 0.06, len(trackers)) if len(trackers) > 1 else [0.0]
-    with style():
-        size = (2.6 + 3.0 * len(groups), 3.2)
-        figure, axes = plt.subplots(
-            1, len(groups), figsize=size, sharey=True, squeeze=False, layout="constrained"
-        )
-        for axis, (value, rows) in zip(axes.flat, groups, strict=True):
-            for i, (tracker, shift) in enumerate(zip(trackers, shifts, strict=True)):
-                line = rows[rows["tracker"] == tracker].sort_values("tracks")
-                middle = line["difference"]
-                bars = np.abs([middle - line["low"], line["high"] - middle])
-                look = {"marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}
-                at = line["tracks"] * 2.0**shift
-                axis.errorbar(at, middle, yerr=bars, color=f"C{i}", label=tracker, **look)
-            axis.axhline(0, color="0.4", linewidth=0.9)
-            axis.set_xscale("log")
-            axis.set_xticks(ticks, [str(tick) for tick in ticks])
-            axis.minorticks_off()
-            axis.set(title=f"{panel} {value}".strip(), xlabel="training tracks")
-        axes[0, 0].set_ylabel("gain over equal budget, AUC")
-        # beside the panels, where it covers no bar
-        figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center")
-        figure.suptitle(title)
+    look = {"marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}
+    figure, axes = panels(1, len(groups), (2.6 + 3.0 * len(groups), 3.2), sharey=True)
+    for axis, (value, rows) in zip(axes.flat, groups, strict=True):
+        for i, (tracker, shift) in enumerate(zip(trackers, shifts, strict=True)):
+            line = rows[rows["tracker"] == tracker].sort_values("tracks")
+            middle = line["difference"]
+            bars = np.abs([middle - line["low"], line["high"] - middle])
+            at = line["tracks"] * 2.0**shift
+            axis.errorbar(at, middle, yerr=bars, color=f"C{i}", label=tracker, **look)
+        axis.axhline(0, color="0.4", linewidth=0.9)
+        axis.set_xscale("log")
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        axis.set(title=f"{panel} {value}".strip(), xlabel="training tracks")
+    axes[0, 0].set_ylabel("gain over equal budget, AUC")
+    # beside the panels, where it covers no bar
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center")
+    figure.suptitle(title)
     return figure

@@ -1,15 +1,18 @@
-"""Figures of the trainings: pairs, learning curves, fusion weights."""
+"""Figures of the trainings: pairs, learning curves, responses, fusion weights."""
 
-import matplotlib.pyplot as plt
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from esiamfc_lib.figures.style import style
+from esiamfc_lib.figures.style import TRUTH, draw_box, frame_row, panels, style
 
 
+@style(grid=False)
 def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarray) -> Figure:
     """Exemplars above their search regions, with the positive cells of the label outlined.
 
@@ -22,65 +25,82 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
     count, side, cells = len(exemplars), searches.shape[1], labels.shape[0]
     corner = (side - 1) / 2 - 8 * (cells - 1) / 2
     extent = (corner - 4, corner + 8 * cells - 4, corner + 8 * cells - 4, corner - 4)
-    with style(grid=False):
-        figure, axes = plt.subplots(
-            2, count, figsize=(1.5 * count, 3), squeeze=False, layout="constrained"
-        )
-        for column in range(count):
-            axes[0, column].imshow(exemplars[column])
-            axes[1, column].imshow(searches[column])
-            axes[1, column].imshow(
-                np.where(labels > 0, 1.0, np.nan), extent=extent, alpha=0.45, cmap="autumn"
-            )
-            axes[1, column].set(xlim=(0, side), ylim=(side, 0))
-        for axis in axes.flat:
-            axis.axis("off")
-        axes[0, 0].set_title("exemplar", loc="left")
-        axes[1, 0].set_title("search region, positive cells", loc="left")
+    positive = np.where(labels > 0, 1.0, np.nan)
+    figure, axes = panels(2, count, (1.5 * count, 3))
+    for (top, bottom), exemplar, search in zip(axes.T, exemplars, searches, strict=True):
+        top.imshow(exemplar)
+        bottom.imshow(search)
+        bottom.imshow(positive, extent=extent, alpha=0.45, cmap="autumn")
+        bottom.set(xlim=(0, side), ylim=(side, 0))
+    for axis in axes.flat:
+        axis.axis("off")
+    axes[0, 0].set_title("exemplar", loc="left")
+    axes[1, 0].set_title("search region, positive cells", loc="left")
     return figure
 
 
+@style()
 def learning_curves(
     history: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
 ) -> Figure:
     """Training and validation loss by epoch; the tracking score beside them where there is one.
 
     Args:
-        history: of ``training_log.history_table``.
+        history: of ``training.history_table``.
         still: score of a tracker that never moves, to compare the tracking score with.
         baseline_loss: validation loss before the training.
     """
     scored = bool(history["auc"].notna().any())
-    with style():
-        figure, axes = plt.subplots(
-            1, 1 + scored, figsize=(4.5 * (1 + scored), 3), squeeze=False, layout="constrained"
-        )
-        losses = axes[0, 0]
-        losses.plot(history["epoch"] + 1, history["loss"], marker="o", label="training")
-        known = history.dropna(subset="validation_loss")
-        if len(known):
-            losses.plot(
-                known["epoch"] + 1, known["validation_loss"], marker="s", label="validation"
-            )
-        if baseline_loss is not None:
-            losses.axhline(
-                baseline_loss, linestyle="--", color="C7", label="validation, before training"
-            )
-        losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
-        if scored:
-            known = history.dropna(subset="auc")
-            score = axes[0, 1]
-            score.plot(known["epoch"] + 1, known["auc"], marker="o", color="C2", label="SiamFC")
-            if still is not None:
-                score.axhline(still, linestyle="--", color="C7", label="never moves")
-            score.set(xlabel="epoch", ylabel="success AUC", title="tracking, held-out sequences")
-            score.set_ylim(0, None)
-        for axis in axes.flat:
-            axis.legend()
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure, axes = panels(1, 1 + scored, (4.5 * (1 + scored), 3))
+    dashed = {"linestyle": "--", "color": "C7"}
+    losses = axes[0, 0]
+    losses.plot(history["epoch"] + 1, history["loss"], marker="o", label="training")
+    known = history.dropna(subset="validation_loss")
+    if len(known):
+        losses.plot(known["epoch"] + 1, known["validation_loss"], marker="s", label="validation")
+    if baseline_loss is not None:
+        losses.axhline(baseline_loss, label="validation, before training", **dashed)
+    losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
+    if scored:
+        known = history.dropna(subset="auc")
+        score = axes[0, 1]
+        score.plot(known["epoch"] + 1, known["auc"], marker="o", color="C2", label="SiamFC")
+        if still is not None:
+            score.axhline(still, label="never moves", **dashed)
+        score.set(xlabel="epoch", ylabel="success AUC", title="tracking, held-out sequences")
+        score.set_ylim(0, None)
+    for axis in axes.flat:
+        axis.legend()
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
+@style(grid=False)
+def response_strip(recorded: Sequence[Any], title: str) -> Figure:
+    """Responses over the frames they look at, with the tracker's box and the ground truth (white).
+
+    A response covers part of its search region, in the frame's own pixels.
+
+    Args:
+        recorded: of ``tracking.record``.
+        title: above the strip.
+    """
+    figure, axes = frame_row([seen.image for seen in recorded], below=0.45)
+    height, width = recorded[0].image.shape[:2]
+    for axis, seen in zip(axes, recorded, strict=True):
+        x, y, w, h = seen.region
+        extent = (x - 0.5, x + w - 0.5, y + h - 0.5, y - 0.5)
+        axis.imshow(seen.response, extent=extent, cmap="inferno", alpha=0.6)
+        axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        draw_box(axis, seen.truth, color=TRUTH, linewidth=1.6)
+        draw_box(axis, seen.box, color="C3", linewidth=1.3)
+        peak = f"frame {seen.index + 1}, peak {seen.response.max():.3g}"
+        axis.set_title(peak, fontsize=7, pad=2)
+    figure.suptitle(title)
+    return figure
+
+
+@style(grid=False)
 def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
     """Mean weight of each branch for each group of tracks, and the spread of the entropy.
 
@@ -91,26 +111,13 @@ def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
     branches = [column for column in table if column.startswith("branch ")]
     weights = table[branches].to_numpy(float)
     entropy = -(weights * np.log(np.clip(weights, 1e-12, None))).sum(1) / np.log(len(branches))
-    with style(grid=False):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(9, 3.2), layout="constrained", width_ratios=(3, 2)
-        )
-        means = table.groupby(group)[branches].mean()
-        sns.heatmap(
-            means,
-            annot=True,
-            fmt=".2f",
-            cmap="rocket_r",
-            vmin=0,
-            ax=left,
-            cbar_kws={"label": "mean weight"},
-        )
-        left.set(title=f"fusion weights by {group}", xlabel="", ylabel=group)
-        left.tick_params(axis="y", rotation=0)
-        right.hist(entropy, bins=20, range=(0, 1))
-        right.set(
-            title="how spread the weights are",
-            ylabel="tracks",
-            xlabel="entropy / log k  (0: one branch, 1: uniform)",
-        )
+    means = table.groupby(group)[branches].mean()
+    figure, ((left, right),) = panels(1, 2, (9, 3.2), width_ratios=(3, 2))
+    bar = {"label": "mean weight"}
+    sns.heatmap(means, annot=True, fmt=".2f", cmap="rocket_r", vmin=0, ax=left, cbar_kws=bar)
+    left.set(title=f"fusion weights by {group}", xlabel="", ylabel=group)
+    left.tick_params(axis="y", rotation=0)
+    right.hist(entropy, bins=20, range=(0, 1))
+    right.set(title="how spread the weights are", ylabel="tracks")
+    right.set_xlabel("entropy / log k  (0: one branch, 1: uniform)")
     return figure

@@ -6,7 +6,7 @@ loop with one thing changed), ``spec`` (a tracker as JSON), ``lockstep`` with ``
 sequences at once), ``video`` (a user's video).
 """
 
-from esiamfc_lib.tracking.base import IdentityTracker
+from esiamfc_lib.tracking.base import IdentityTracker, record
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
@@ -17,5 +17,6 @@ __all__ = [
     "IdentityTracker",
     "SiamFCTracker",
     "TrackerSpec",
+    "record",
     "tracker_specs",
 ]

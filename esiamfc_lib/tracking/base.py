@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from got10k.trackers import Tracker
@@ -77,6 +78,40 @@ class SequenceTracker(Tracker):
             if on_frame:
                 on_frame(i, image)
         return boxes, seconds
+
+
+@dataclass(frozen=True)
+class RecordedFrame:
+    """What a SiamFC tracker saw and answered in one frame, for pictures.
+
+    Attributes:
+        index: of the frame, from 0.
+        image: uint8 (H, W, 3) RGB.
+        response: its last response, before the cosine window.
+        region: the 0-based box of the frame that the response covers.
+        box: the tracker's box. truth: the sequence's.
+    """
+
+    index: int
+    image: np.ndarray
+    response: np.ndarray
+    region: np.ndarray
+    box: np.ndarray
+    truth: np.ndarray
+
+
+def record(tracker: SequenceTracker, sequence: Sequence, count: int) -> list[RecordedFrame]:
+    """Run a SiamFC tracker over a sequence; keep ``count`` frames from the second to the last."""
+    chosen = set(np.linspace(1, len(sequence) - 1, count).round().astype(int).tolist())
+    kept = []
+
+    def keep(i: int, image: np.ndarray) -> None:
+        if i in chosen:
+            seen = tracker.last_response, tracker.last_region, tracker.box
+            kept.append(RecordedFrame(i, image, *seen, sequence.boxes[i]))
+
+    tracker.track_sequence(sequence, on_frame=keep)
+    return kept
 
 
 class IdentityTracker(SequenceTracker):

@@ -225,7 +225,7 @@ def test_figures(model, images):
     assert len(figure.axes) == 4 * (K + 2)
     matrix = pd.DataFrame([[0.9, 0.5], [0.7, 0.5]], ["Branch 0", "Branch 1"], ["ball", "stick"])
     shares = pd.DataFrame(np.eye(2), matrix.index, matrix.columns)
-    figure = figures_specialists.kinds(matrix, specialists.own_kind(matrix, shares))
+    figure = figures_specialists.kinds(matrix, specialists.own_kind(matrix, shares), "built-in")
     assert len(figure.axes[0].patches) == 2
     figures_specialists.correlations(np.eye(K))
     table = pd.DataFrame({"sequence": ["a", "b"], "disagreement": [0.1, 0.2], "gain": [0.0, 0.1]})

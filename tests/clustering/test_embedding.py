@@ -9,6 +9,7 @@ from mini_vid import make_vid
 from esiamfc_lib.clustering import embedding
 from esiamfc_lib.curation.pipeline import curate
 from esiamfc_lib.data import exemplars
+from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.siamfc import SiamFC
@@ -69,14 +70,14 @@ def test_screening_drops_the_odd_one_out():
 
 
 def test_evenly_spaced():
-    assert exemplars.evenly_spaced(5, 40).tolist() == [0, 1, 2, 3, 4]
-    assert exemplars.evenly_spaced(101, 5).tolist() == [0, 25, 50, 75, 100]
+    assert evenly_spaced(5, 40).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced(101, 5).tolist() == [0, 25, 50, 75, 100]
 
 
 def test_features_are_what_the_network_says(store, model, features):
     """One track by hand: exemplars from the middle of the crops, network, screening, mean."""
     crops = np.stack([store.read(2, i)[64:191, 64:191] for i in range(5 + 1)])
-    chosen = crops[exemplars.evenly_spaced(6, 5)]
+    chosen = crops[evenly_spaced(6, 5)]
     with torch.no_grad():
         x = model.eval().features(torch.from_numpy(chosen).permute(0, 3, 1, 2).float()).flatten(1)
     x = (x / x.norm(dim=1, keepdim=True)).numpy()
