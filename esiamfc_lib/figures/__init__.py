@@ -14,7 +14,7 @@ from esiamfc_lib.figures.clusters import (
     stability,
 )
 from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
-from esiamfc_lib.figures.maps import gallery, map_with_thumbnails, screening, write_page
+from esiamfc_lib.figures.maps import gallery, map_page, map_with_thumbnails, screening
 from esiamfc_lib.figures.scaling import gain_curves
 from esiamfc_lib.figures.scores import (
     accuracy_robustness,
@@ -58,6 +58,7 @@ __all__ = [
     "image_grid",
     "kinds",
     "learning_curves",
+    "map_page",
     "map_with_thumbnails",
     "response_strip",
     "run_agreement",
@@ -68,5 +69,4 @@ __all__ = [
     "success_precision",
     "training_pairs",
     "video_sheet",
-    "write_page",
 ]

@@ -1,25 +1,39 @@
-"""Maps of the embedding, and the thumbnails on them."""
+"""Maps of the embedding, and the exemplars on them (notebooks 03 and 04)."""
 
 import base64
 import json
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from esiamfc_lib.data.images import encode_jpeg
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.figures.map_page import PAGE
-from esiamfc_lib.figures.style import colours as cluster_colours
-from esiamfc_lib.figures.style import style
-from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.figures.style import colours, panels, style
+
+JPEG_QUALITY = 80
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Map of the tracks</title>
+<style>html, body, #map {{ margin: 0; height: 100% }}</style>
+{library}</head>
+<body><div id="map"></div><script>Bokeh.embed.embed_item({map})</script></body>
+</html>
+"""
+
+TOOLTIP = """<div style="max-width: 240px; overflow-wrap: anywhere">
+<img src="@image" width="128" height="128"><br><b>@track</b><br>@group @name</div>"""
 
 
+@style(grid=False)
 def screening(
     agreement: np.ndarray, kept: np.ndarray, exemplars: np.ndarray, heading: str = ""
 ) -> Figure:
@@ -28,45 +42,33 @@ def screening(
     Args:
         agreement: (m,) mean cosine with the track's other frames. kept: (m,) bool.
         exemplars: (m, s, s, 3) uint8 RGB.
+        heading: above all.
     """
     columns = min(10, len(kept))
     rows = -(-len(kept) // columns)
-    with style(grid=False):
-        figure, axes = plt.subplots(
-            rows,
-            columns,
-            figsize=(0.95 * columns, 1.15 * rows),
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis in axes.flat:
-            axis.axis("off")
-        for axis, image, value, keep in zip(axes.flat, exemplars, agreement, kept, strict=False):
-            axis.imshow(image)
-            axis.set_title(
-                f"{value:.2f}",
-                fontsize=7,
-                pad=2,
-                color="black" if keep else "crimson",
-                weight="normal" if keep else "bold",
-            )
-            if not keep:
-                axis.add_patch(
-                    plt.Rectangle(
-                        (0, 0),
-                        1,
-                        1,
-                        transform=axis.transAxes,
-                        fill=False,
-                        edgecolor="crimson",
-                        linewidth=4,
-                        clip_on=False,
-                    )
-                )
-        figure.suptitle(heading)
+    figure, axes = panels(rows, columns, (0.95 * columns, 1.15 * rows))
+    frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, value, keep in zip(axes.flat, exemplars, agreement, kept, strict=False):
+        axis.imshow(image)
+        colour, weight = ("black", "normal") if keep else ("crimson", "bold")
+        axis.set_title(f"{value:.2f}", fontsize=7, pad=2, color=colour, weight=weight)
+        if not keep:
+            axis.add_patch(plt.Rectangle((0, 0), 1, 1, transform=axis.transAxes, **frame))
+    figure.suptitle(heading)
     return figure
 
 
+def _grouped(groups: np.ndarray, label: str) -> Iterator[tuple[Any, np.ndarray, str, Any]]:
+    """Each group with its rows, its title in the legend and its colour."""
+    names = sorted(set(groups.tolist()))
+    for name, colour in zip(names, colours(len(names)), strict=True):
+        own = np.flatnonzero(groups == name)
+        yield name, own, f"{label} {name} ({len(own)})".strip(), colour
+
+
+@style(grid=False)
 def map_with_thumbnails(
     coordinates: np.ndarray,
     images: np.ndarray,
@@ -80,36 +82,32 @@ def map_with_thumbnails(
 
     Args:
         coordinates: (n, 2). images: (n, s, s, 3) uint8 RGB. groups: n clusters or family names.
+        heading: above the map.
         axis_names: with them ticks are drawn; a UMAP has none, as its axes mean nothing.
         limit: exemplars drawn, spread over the map; the others are points.
+        label: what a group is, for the legend.
     """
-    groups = np.asarray(groups)
-    names = sorted(set(groups.tolist()))
-    colours = dict(zip(names, cluster_colours(len(names)), strict=True))
-    with style(grid=False):
-        figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
-        for name in names:
-            own = coordinates[groups == name]
-            title = f"{label} {name} ({len(own)})" if label else f"{name} ({len(own)})"
-            axis.scatter(*own.T, s=14, color=colours[name], alpha=0.8, linewidths=0, label=title)
-        zoom = 24 / images.shape[1]
-        for i in spread_out(coordinates, limit):
-            box = AnnotationBbox(
-                OffsetImage(images[i], zoom=zoom),
-                coordinates[i],
-                pad=0.12,
-                bboxprops={"edgecolor": colours[groups[i]], "linewidth": 2.2},
-            )
-            box.set_zorder(3)
-            axis.add_artist(box)
-        axis.set(title=heading, xlabel=axis_names[0], ylabel=axis_names[1])
-        axis.margins(0.06)
-        if not any(axis_names):
-            axis.set(xticks=[], yticks=[])
-        axis.set_aspect("equal", adjustable="datalim")
-        sns.despine(figure, left=not any(axis_names), bottom=not any(axis_names))
-        if len(names) > 1:
-            figure.legend(loc="outside right center")
+    colour_of = {}
+    figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
+    for name, own, text, colour in _grouped(np.asarray(groups), label):
+        colour_of[name] = colour
+        look = {"s": 14, "color": colour, "alpha": 0.8, "linewidths": 0}
+        axis.scatter(*coordinates[own].T, label=text, **look)
+    for i in spread_out(coordinates, limit):
+        picture = OffsetImage(images[i], zoom=24 / images.shape[1])
+        frame = {"edgecolor": colour_of[groups[i]], "linewidth": 2.2}
+        box = AnnotationBbox(picture, coordinates[i], pad=0.12, bboxprops=frame)
+        box.set_zorder(3)
+        axis.add_artist(box)
+    axis.set(title=heading, xlabel=axis_names[0], ylabel=axis_names[1])
+    axis.margins(0.06)
+    bare = not any(axis_names)
+    if bare:
+        axis.set(xticks=[], yticks=[])
+    axis.set_aspect("equal", adjustable="datalim")
+    sns.despine(figure, left=bare, bottom=bare)
+    if len(colour_of) > 1:
+        figure.legend(loc="outside right center")
     return figure
 
 
@@ -127,6 +125,7 @@ def spread_out(coordinates: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
+@style(grid=False)
 def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     """Every cluster's most central and most doubtful tracks.
 
@@ -135,91 +134,95 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     Args:
         images: (n, s, s, 3) uint8 RGB, in the order of ``table``.
         table: of a ``Partition``.
+        count: tracks of each kind.
     """
     k = int(table["cluster"].max()) + 1
-    colours = cluster_colours(k)
-    with style(grid=False):
-        figure = plt.figure(figsize=(1.0 * 2 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
-        halves = figure.subfigures(1, 2, wspace=0.04)
-        for half, title in zip(halves, ("most central", "most doubtful"), strict=True):
-            axes = half.subplots(k, count, squeeze=False)
-            half.suptitle(title)
-            for cluster in range(k):
-                own = table[table["cluster"] == cluster]
-                order = (
-                    own["distance"]
-                    if half is halves[0]
-                    else own["second_distance"] - own["distance"]
-                ).sort_values(kind="stable")
-                for axis in axes[cluster]:
-                    axis.set(xticks=[], yticks=[])
-                    axis.spines[:].set_visible(False)
-                rows = table.index.get_indexer(order.index[:count])
-                for axis, row in zip(axes[cluster], rows, strict=False):
-                    axis.imshow(images[row])
-                    if half is halves[1]:
-                        axis.set_xlabel(f"→ {table['second'].iloc[row]}", fontsize=7, labelpad=1)
-                axes[cluster, 0].set_ylabel(
-                    f"cluster {cluster}", color=colours[cluster], weight="bold", fontsize=8
-                )
+    figure = plt.figure(figsize=(2.0 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
+    orders = (
+        ("most central", table["distance"]),
+        ("most doubtful", table["second_distance"] - table["distance"]),
+    )
+    halves = figure.subfigures(1, 2, wspace=0.04)
+    for half, (title, order) in zip(halves, orders, strict=True):
+        axes = half.subplots(k, count, squeeze=False)
+        half.suptitle(title)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for cluster, colour in enumerate(colours(k)):
+            own = order[table["cluster"] == cluster].sort_values(kind="stable")
+            rows = table.index.get_indexer(own.index[:count])
+            for axis, row in zip(axes[cluster], rows, strict=False):
+                axis.imshow(images[row])
+                if half is halves[1]:
+                    axis.set_xlabel(f"→ {table['second'].iloc[row]}", fontsize=7, labelpad=1)
+            look = {"color": colour, "weight": "bold", "fontsize": 8}
+            axes[cluster, 0].set_ylabel(f"cluster {cluster}", **look)
     return figure
 
 
-JPEG_QUALITY = 80
-
-
-def write_page(
-    path: str | Path,
+def map_page(
     coordinates: np.ndarray,
     images: np.ndarray,
     tracks: Sequence[str],
-    clusters: Sequence[int] | None = None,
+    groups: Sequence,
     names: Sequence[str] | None = None,
-    title: str = "Map of the tracks",
-) -> None:
-    """Write an interactive map: one HTML file that needs no network.
+    label: str = "cluster",
+) -> str:
+    """An interactive map: the text of one HTML file that needs no network.
 
-    Moving the pointer shows the nearest track's exemplar, id, cluster and name; the wheel zooms,
-    dragging moves, and a click on a cluster in the legend hides or shows it. Close up, points
-    become the exemplars themselves.
+    Hovering shows a track's exemplar, id, group and name; the wheel zooms, dragging moves, and a
+    click on a group in the legend hides or shows it. Equal arguments give equal bytes.
 
     Args:
         coordinates: (n, 2). images: (n, s, s, 3) uint8 RGB exemplars.
-        tracks: n ids. clusters: n clusters, for the colours; None: all one.
+        tracks: n ids. groups: n clusters or family names, for colours and legend.
         names: n class or family names; None: not shown.
+        label: what a group is, for the legend.
 
     Raises:
         StudyError: arguments of different lengths, or coordinates that are not finite.
     """
-    n = len(coordinates)
-    clusters = [0] * n if clusters is None else [int(c) for c in clusters]
-    names = [""] * n if names is None else [str(name) for name in names]
-    if not len(images) == len(tracks) == len(clusters) == len(names) == n:
-        raise StudyError(
-            f"{path}: {n} coordinates, {len(images)} images, {len(tracks)} tracks, "
-            f"{len(clusters)} clusters and {len(names)} names do not fit together"
-        )
+    from bokeh.embed import json_item
+    from bokeh.models import Legend
+    from bokeh.plotting import figure
+    from bokeh.resources import Resources
+
+    names = [""] * len(tracks) if names is None else names
+    counts = [len(given) for given in (coordinates, images, tracks, groups, names)]
+    if len(set(counts)) > 1:
+        what = "{} coordinates, {} images, {} tracks, {} groups and {} names".format(*counts)
+        raise StudyError(f"{what} do not fit together")
     if not np.isfinite(coordinates).all():
-        raise StudyError(f"{path}: coordinates of the map are not finite")
-    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
-    unit = (coordinates - low) / np.maximum(high - low, 1e-12).max()
-    points = [
-        {
-            "x": round(float(x), 5),
-            "y": round(float(1 - y), 5),
-            "track": str(track),
-            "cluster": cluster,
-            "name": name,
-            "image": base64.b64encode(encode_jpeg(image, JPEG_QUALITY)).decode(),
+        raise StudyError("the coordinates of the map are not finite")
+    tools = {"tools": "pan,wheel_zoom,box_zoom,reset,hover", "active_scroll": "wheel_zoom"}
+    plot = figure(tooltips=TOOLTIP, match_aspect=True, sizing_mode="stretch_both", **tools)
+    plot.axis.visible = plot.grid.visible = False
+    plot.add_layout(Legend(click_policy="hide"), "right")
+    jpegs = [base64.b64encode(encode_jpeg(image, JPEG_QUALITY)).decode() for image in images]
+    for group, own, text, colour in _grouped(np.asarray(groups), label):
+        points = {
+            "x": coordinates[own, 0].tolist(),
+            "y": coordinates[own, 1].tolist(),
+            "track": [str(tracks[i]) for i in own],
+            "group": [f"{label} {group}".strip()] * len(own),
+            "name": [str(names[i]) for i in own],
+            "image": [f"data:image/jpeg;base64,{jpegs[i]}" for i in own],
         }
-        for (x, y), image, track, cluster, name in zip(
-            unit, images, tracks, clusters, names, strict=True
-        )
-    ]
-    colours = sns.color_palette(
-        "colorblind" if max(clusters) < 10 else "husl", max(clusters) + 1
-    ).as_hex()
-    # "<" cannot close the script element early, whatever a track is called.
-    data = json.dumps({"title": title, "points": points, "colours": list(colours)})
-    page = PAGE.replace("__DATA__", data.replace("<", "\\u003c"))
-    write_atomically(path, page)
+        look = {"size": 8, "color": to_hex(colour), "alpha": 0.8, "line_width": 0}
+        plot.scatter("x", "y", source=points, legend_label=text, **look)
+    # "<" cannot close the script early, whatever a track is called.
+    text = json.dumps(json_item(plot, "map")).replace("<", "\\u003c")
+    library = Resources("inline", components=["bokeh"]).render()
+    return PAGE.format(library=library, map=_numbered_from_one(text))
+
+
+def _numbered_from_one(text: str) -> str:
+    """Bokeh goes on counting its objects through a process; here each map starts anew.
+
+    No text of a track can look like such a reference: within JSON its quotes are escaped.
+    """
+    reference = re.compile(r'("(?:id|root_id)": )"([^"]+)"')
+    known = dict.fromkeys(match[2] for match in reference.finditer(text))
+    new = {old: f"p{i}" for i, old in enumerate(known, 1)}
+    return reference.sub(lambda match: f'{match[1]}"{new[match[2]]}"', text)
