@@ -20,9 +20,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from esiamfc_lib.artefacts import ARMS, MAIN, MANIFEST
 from esiamfc_lib.config import STAGES, StageParameters, TransferParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.validation import Parameters
 
 CHANGEABLE = ("clustering", "branches", "fusion")
 """Stages that an arm may change; the data, the baseline and its embedding are those of all."""
@@ -32,6 +35,16 @@ UNESSENTIAL = {
     "device", "threads", "workers", "checkpoint_seconds",
 }  # fmt: skip
 """Parameters in which repetitions of one treatment may differ."""
+
+
+class Changes(Parameters):
+    """An arm as the profile has it."""
+
+    clustering: dict[str, Any] = Field({}, description="changes to notebook 04's parameters")
+    branches: dict[str, Any] = Field({}, description="changes to notebook 05's")
+    fusion: dict[str, Any] = Field({}, description="changes to notebook 06's")
+    seeds: list[int] = Field([], description="of the arm's repetitions; empty: the study's own")
+    test: bool = Field(True, description="false: its tracker never runs on test sets")
 
 
 class Arm(dict[str, StageParameters]):
@@ -68,44 +81,36 @@ def read_arms(
     if not isinstance(section, dict):
         raise StudyError(f"{where}: arms must hold names with changes, not {section!r}")
     seed = sections["clustering"].get("seed", 0)
-    every = {}
-    for name, changes in section.items():
-        _check(name, changes, where)
-        for one in changes.get("seeds", [seed]):
+    every: dict[str, tuple[int, Changes]] = {}
+    for name, values in section.items():
+        changes = _checked(name, values, where)
+        for one in changes.seeds or [seed]:
             every[name if one == seed else f"{name}_s{one}"] = (one, changes)
     return {
-        name: Arm(_stages(name, one, changes, sections, every, where), changes.get("test", True))
+        name: Arm(_stages(name, one, changes, sections, every, where), changes.test)
         for name, (one, changes) in every.items()
     }
 
 
-def _check(name: Any, changes: Any, where: str) -> None:
+def _checked(name: Any, values: Any, where: str) -> Changes:
     if not isinstance(name, str) or name == MAIN or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise StudyError(
             f"{where}: arm {name!r}: a name has small letters, digits and _, and is not {MAIN!r}"
         )
-    allowed = ("seeds", *CHANGEABLE)
-    given = set(changes) - {"test"} if isinstance(changes, dict) else set()
-    if not given or given - set(allowed):
-        raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(allowed)}")
-    if type(changes.get("test", True)) is not bool:
-        raise StudyError(f"{where}: arms.{name}.test must be true or false")
-    seeds = changes.get("seeds", [0])
-    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
-        raise StudyError(f"{where}: arms.{name}.seeds must be a list of numbers, not {seeds!r}")
+    if not isinstance(values, dict) or not set(values) - {"test"}:
+        raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(CHANGEABLE)}")
+    changes = Changes.validated(values, where=f"{where}: arms.{name}")
     for stage in CHANGEABLE:
-        own = changes.get(stage) or {}
-        if not isinstance(own, dict):
-            raise StudyError(f"{where}: arms.{name}.{stage} must hold parameters, not {own!r}")
         for key in ("run_dir", "report_dir", "seed", "cluster_id"):
-            if key in own:
+            if key in getattr(changes, stage):
                 raise StudyError(f"{where}: arms.{name}.{stage} cannot set {key}")
+    return changes
 
 
 def _stages(
     name: str,
     seed: int,
-    changes: Mapping[str, Any],
+    changes: Changes,
     sections: Mapping[str, Mapping[str, Any]],
     every: Mapping[str, Any],
     where: str,
@@ -113,17 +118,15 @@ def _stages(
     """Parameters of one arm; ``every`` holds the names of all."""
     stages = {}
     for model in STAGES:
-        values = {**sections[model.stage], **(changes.get(model.stage) or {})}
+        values = sections[model.stage] | getattr(changes, model.stage, {})
         if model.stage in CHANGEABLE:
             values["seed"] = seed
         again = f"{values.get('initial')}_s{seed}"
         if again in every:
             values["initial"] = again
         run = values.get("run_dir", model.model_fields["run_dir"].default)
-        values |= {
-            "run_dir": f"{run}/{ARMS}/{name}",
-            "report_dir": f"{run}/{ARMS}/{name}/reports",
-        }
+        values["run_dir"] = f"{run}/{ARMS}/{name}"
+        values["report_dir"] = f"{run}/{ARMS}/{name}/reports"
         stages[model.stage] = model.validated(values, where=f"{where}: arms.{name}.{model.stage}")
     return stages
 

@@ -11,20 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.artefacts import (
-    ARMS,
-    BASELINE,
-    BRANCH,
-    CENTRES,
-    DATASET,
-    FEATURES,
-    FUSION,
-    MANIFEST,
-    MEMBERSHIP,
-    SCORES,
-    STEM,
-    STORE,
-)
+from esiamfc_lib import artefacts as at
 from esiamfc_lib.chain.fingerprint import changed, differences, file_digest, fingerprint
 from esiamfc_lib.chain.profiles import Profile
 from esiamfc_lib.chain.record import read_record
@@ -33,45 +20,32 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import project_root, resolve
 
 OUTPUTS = {
-    "dataset": (DATASET, STORE),
-    "baseline": (BASELINE,),
-    "embedding": (FEATURES,),
-    "clustering": (MEMBERSHIP, CENTRES),
-    "branches": (BRANCH,),
-    "fusion": (FUSION,),
-    "results": (SCORES,),
+    "dataset": (at.DATASET, at.STORE),
+    "baseline": (at.BASELINE,),
+    "embedding": (at.FEATURES,),
+    "clustering": (at.MEMBERSHIP, at.CENTRES),
+    "branches": (at.BRANCH,),
+    "fusion": (at.FUSION,),
+    "results": (at.SCORES,),
 }
 """What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
 
 INPUTS = {
     "dataset": (),
-    "baseline": (DATASET, STORE),
-    "embedding": (DATASET, STORE, BASELINE),
-    "clustering": (DATASET, STORE, BASELINE, FEATURES),
-    "branches": (STORE, BASELINE, MEMBERSHIP),
-    "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
-    "results": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH, FUSION),
+    "baseline": (at.DATASET, at.STORE),
+    "embedding": (at.DATASET, at.STORE, at.BASELINE),
+    "clustering": (at.DATASET, at.STORE, at.BASELINE, at.FEATURES),
+    "branches": (at.STORE, at.BASELINE, at.MEMBERSHIP),
+    "fusion": (at.STORE, at.BASELINE, at.MEMBERSHIP, at.CENTRES, at.BRANCH),
+    "results": (at.DATASET, at.STORE, at.BASELINE, at.MEMBERSHIP, at.CENTRES, at.BRANCH, at.FUSION),
 }
 """What each stage reads of the others' outputs."""
 
-FREE = frozenset(
-    [
-        "run_dir",
-        "report_dir",
-        "device",
-        "threads",
-        "workers",
-        "scheduler",
-        "checkpoint_seconds",
-        "max_bad_fraction",
-        "otb_root",
-        "vot_root",
-        "got10k_root",
-        "benchmarks",
-        "trackers",
-        "max_sequences",
-    ]
-)
+FREE = {
+    "run_dir", "report_dir", "device", "threads", "workers", "scheduler", "checkpoint_seconds",
+    "max_bad_fraction", "otb_root", "vot_root", "got10k_root", "benchmarks", "trackers",
+    "max_sequences",
+}  # fmt: skip
 """Parameters that say where, how fast, or on what to work: what a checkpoint holds stays good."""
 
 
@@ -129,8 +103,8 @@ class Stage:
         files = {
             name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
         }
-        if any(name.startswith(f"{ARMS}/") for name in self.inputs):
-            files[MANIFEST] = self.parameters.run / MANIFEST
+        if any(name.startswith(f"{at.ARMS}/") for name in self.inputs):
+            files[at.MANIFEST] = self.parameters.run / at.MANIFEST
         for parameter in ("weights", "initial"):
             weights = getattr(self.parameters, parameter, "")
             if weights and weights not in files:
@@ -203,10 +177,10 @@ class _Builder:
         inputs = self._inputs(arm, kind)
         outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
         if kind == "embedding" and parameters.keep_stem:
-            outputs += (STEM,)
+            outputs += (at.STEM,)
         if kind == "branches":
             parameters = parameters.model_copy(update={"cluster_id": cluster})
-            outputs = (BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
+            outputs = (at.BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
             if parameters.initial in self.profile.arms:
                 # an arm's name stands for the file of its first branch
                 maker = self.stage(parameters.initial, "branches")
@@ -226,16 +200,16 @@ class _Builder:
         """Artefact -> stage; for the results also what the arms leave."""
         inputs = {}
         kept = kind in ("branches", "fusion") and self._of(arm)["embedding"].keep_stem
-        for name in (*INPUTS[kind], *([STEM] if kept else [])):
+        for name in (*INPUTS[kind], *([at.STEM] if kept else [])):
             maker = name.partition("/")[0]
             for i in range(self._of(arm)["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, maker, i)
         if kind == "results":
             for other, stages in self.profile.arms.items():
                 single = stages["clustering"].n_clusters == 1  # nothing to fuse
-                for name in (BRANCH.format(0),) if single else (CENTRES, FUSION):
+                for name in (at.BRANCH.format(0),) if single else (at.CENTRES, at.FUSION):
                     maker = self.stage(other, name.partition("/")[0])
-                    inputs[f"{ARMS}/{other}/{name}"] = maker
+                    inputs[f"{at.ARMS}/{other}/{name}"] = maker
         return inputs
 
 
@@ -319,5 +293,5 @@ def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return (
         old.get("computing") != new["computing"]
         or any(name not in FREE for name in changed(old["parameters"], new["parameters"]))
-        or any(name != DATASET for name in changed(old["inputs"], new["inputs"]))
+        or any(name != at.DATASET for name in changed(old["inputs"], new["inputs"]))
     )
