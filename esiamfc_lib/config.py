@@ -5,6 +5,7 @@ the same names and the same defaults (a test compares the three). Values are JSO
 because papermill turns everything else into strings; unknown names and wrong types are errors.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,16 +23,28 @@ from esiamfc_lib.runtime.validation import (
     Positive,
 )
 
-TrackerName = Literal[
-    "identity",
-    "siamfc",
-    "branches",
-    "uniform",
-    "max",
-    "nearest_centroid",
-    "cluster_weight",
-    "oracle",
-]
+
+class Fusion(StrEnum):
+    """How the branches' responses become one; ``title`` is the tracker's name in tables.
+
+    ``uniform``: their mean; ``max``: the highest at each position; ``nearest_centroid``: the branch
+    alone whose cluster centre is nearest to the exemplar; ``cluster_weight``: the sum with the
+    weights that the module gives the exemplar.
+    """
+
+    UNIFORM = "uniform", "Uniform"
+    MAX = "max", "Max"
+    NEAREST_CENTROID = "nearest_centroid", "Nearest centroid"
+    CLUSTER_WEIGHT = "cluster_weight", "ESiamFC"
+
+    def __new__(cls, value: str, title: str):
+        fusion = str.__new__(cls, value)
+        fusion._value_, fusion.title = value, title
+        return fusion
+
+
+TRACKERS = ("identity", "siamfc", "branches", *(fusion.value for fusion in Fusion), "oracle")
+"""Names of trackers; ``branches``: every base tracker, ``oracle``: the best by ground truth."""
 
 
 class TrackingParameters(Parameters):
@@ -324,7 +337,7 @@ class ResultsParameters(StageParameters):
     notebook: ClassVar[str] = "07_results"
 
     benchmarks: list[str] = Field(["otb2015", "vot2018", "got10k-val"], description="what to run")
-    trackers: list[TrackerName] = Field(
+    trackers: list[Literal[TRACKERS]] = Field(
         ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
         description="identity: never moves; branches: every base tracker",
     )

@@ -18,7 +18,9 @@ import torch
 
 from esiamfc_lib.data import benchmarks, geometry, images
 from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.deploy.int8 import Int8Engine
 from esiamfc_lib.deploy.quantisation import Quantised, beside, quantised
+from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.evaluation import runs
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks import published
@@ -29,15 +31,14 @@ from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
-from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble
+from esiamfc_lib.tracking.spec import is_ensemble
 from speed import Row, row, seconds
 
 BOX = np.array([280.0, 200, 80, 80])
 ROUNDS = 5
 NEAR = 0.01  # px
 Entry = tuple[SiamFCTracker, str, str]  # tracker, name of its reference, target
-ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("torch", "int8"),
-           ("onnxruntime", "fp32"), ("onnxruntime", "int8")]  # fmt: skip
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 class PlainEngine(Engine):
@@ -53,8 +54,8 @@ class PlainEngine(Engine):
 class PlainTracker(SiamFCTracker):
     """The loop of the public trackers on that network."""
 
-    def _engine(self, model, *options):
-        return PlainEngine(model)
+    def __init__(self, model):
+        super().__init__(model, engine=PlainEngine(model))
 
     def _upsampled(self, responses):
         side = responses.shape[1] * self.parameters.response_up
@@ -122,13 +123,16 @@ def rows(args: Namespace) -> list[Row]:
     return results
 
 
+def _engine(model: SiamFC | ESiamFC, int8: Quantised, precision: str) -> Engine:
+    return Int8Engine(model, int8) if precision == "int8" else Engine(model, precision=precision)
+
+
 def _siamfc(single: SiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
     found: dict[str, Entry] = {"plain SiamFC": (PlainTracker(single), "", "")}
-    for backend, precision in ENGINES:
-        name = f"SiamFC, {backend} {precision}, {count} thread"
-        tracker = SiamFCTracker(single, precision=precision, backend=backend, int8=int8)
-        best = (backend, precision, count) == ("torch", "int8", 1)
-        found[name] = tracker, "plain SiamFC", "33 frames/s, aim 60" * best
+    for precision in PRECISIONS:
+        tracker = SiamFCTracker(single, engine=_engine(single, int8, precision))
+        target = "33 frames/s, aim 60" * ((precision, count) == ("int8", 1))
+        found[f"SiamFC, torch {precision}, {count} thread"] = tracker, "plain SiamFC", target
     return found
 
 
@@ -136,19 +140,18 @@ def _esiamfc(ensemble: ESiamFC, int8: Quantised, count: int) -> dict[str, Entry]
     found: dict[str, Entry] = {"plain ESiamFC": (PlainEnsembleTracker(ensemble), "", "")}
     k = ensemble.k
 
-    def add(backend: str, precision: str, m: int, target: str = "") -> None:
+    def add(precision: str, m: int, target: str = "") -> None:
         # Uniform runs all branches, whatever untrained cluster weights say.
         chosen = {"fusion": "uniform"} if m == k else {"fusion": "cluster_weight", "top": m}
-        name = f"ESiamFC k = {k}, {m} run, {backend} {precision}, {count} thread"
-        tracker = ESiamFCTracker(ensemble, **chosen, precision=precision, backend=backend,
-                                 int8=int8)  # fmt: skip
+        tracker = ESiamFCTracker(ensemble, **chosen, engine=_engine(ensemble, int8, precision))
+        name = f"ESiamFC k = {k}, {m} run, torch {precision}, {count} thread"
         found[name] = tracker, "plain ESiamFC", target * (count == 1)
 
-    for backend, precision in ENGINES:
-        target = {("torch", "fp32"): "ratio 1.4", ("torch", "int8"): "13 frames/s, ratio 4.5"}
-        add(backend, precision, k, target.get((backend, precision), ""))
+    for precision in PRECISIONS:
+        target = {"fp32": "ratio 1.4", "int8": "13 frames/s, ratio 4.5"}
+        add(precision, k, target.get(precision, ""))
     for m in sorted({m for m in (1, 2, 3) if m < k}):
-        add("torch", "int8", m, "30 frames/s, ratio 10")
+        add("int8", m, "30 frames/s, ratio 10")
     return found
 
 
@@ -171,7 +174,7 @@ def _compared(entries: dict[str, Entry], frames: np.ndarray) -> list[Row]:
 
 def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
     """Milliseconds of a frame of 640×480 that are not the network's; and of its decoding."""
-    tracker = SiamFCTracker(single, precision="int8", int8=int8)
+    tracker = SiamFCTracker(single, engine=Int8Engine(single, int8))
     tracker.init(frames[0], BOX)
     rest = []
     for frame in frames[1:]:
@@ -205,7 +208,7 @@ def _lockstep(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
         one = Sequence("noise", tuple(files * 2), np.tile(BOX, (2 * len(files), 1)))
         sequences = [one] * (4 * cores)
         # Two, as one whose weights are packed cannot be sent to a process.
-        tracker, fresh = (SiamFCTracker(single, precision="int8", int8=int8) for _ in range(2))
+        tracker, fresh = (SiamFCTracker(single, engine=Int8Engine(single, int8)) for _ in range(2))
         total = sum(len(sequence) for sequence in sequences)
         with joblib.Parallel(n_jobs=cores) as parallel:
             parallel(joblib.delayed(_alone)(tracker, one) for _ in range(cores))  # starts them
@@ -267,7 +270,7 @@ def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
     return results
 
 
-def _specs(weights: Path) -> dict[str, TrackerSpec]:
+def _specs(weights: Path) -> dict[str, FastTrackerSpec]:
     """What is compared for a weights file: fp32 first."""
     ensemble = is_ensemble(weights)
     changes: dict[str, dict] = {"fp32": {}, "bf16": {"precision": "bf16"}}
@@ -277,7 +280,9 @@ def _specs(weights: Path) -> dict[str, TrackerSpec]:
             changes[f"int8 top {m}"] = changes["int8"] | {"top": m}
     kind = "ensemble" if ensemble else "siamfc"
     return {
-        name: TrackerSpec(name=f"{weights.stem} {name}", kind=kind, weights=str(weights), **change)
+        name: FastTrackerSpec(
+            name=f"{weights.stem} {name}", kind=kind, weights=str(weights), **change
+        )
         for name, change in changes.items()
     }
 

@@ -12,14 +12,15 @@ import pandas as pd
 
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.artefacts import MAIN, Artefacts
+from esiamfc_lib.config import Fusion
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
-from esiamfc_lib.tracking.spec import TITLES, TrackerSpec, tracker_specs
+from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
-ENSEMBLE = TITLES["cluster_weight"]
+ENSEMBLE = Fusion.CLUSTER_WEIGHT.title
 """Name of the tracker that all others are compared with."""
 
-FUSIONS = ("cluster_weight", "uniform", "nearest_centroid", "oracle")
+FUSIONS = (Fusion.CLUSTER_WEIGHT, Fusion.UNIFORM, Fusion.NEAREST_CENTROID, "oracle")
 """What runs of the study's own ensemble, in the order of the tables."""
 
 CHECKPOINTS = "all"
@@ -43,7 +44,7 @@ def trackers(
 
     Args:
         run: the profile's working folder.
-        fusions: of the study's own ensemble, names of ``config.TrackerName``.
+        fusions: of the study's own ensemble, names of ``config.TRACKERS``.
         of_arms: of the arms' ensembles.
         validation: with the arms that may not run on test sets.
         arms: only these, their repetitions, and those of the study itself; None: all.

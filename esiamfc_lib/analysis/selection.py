@@ -274,7 +274,7 @@ def _name(number: int) -> str:
 def _facts(tracker: TrackerSpec, sequences: list[Sequence], plan: dict, space: dict) -> str:
     """Digest of everything that a score of the study depends on."""
     facts = {
-        "tracker": tracker.identity(),
+        "tracker": tracker.facts(),
         "data": [benchmarks.sequence_digest(sequence) for sequence in sequences],
         "plan": plan,
         "space": space,

@@ -47,8 +47,12 @@ def main(args: Namespace) -> int:
         )
         lines.append(f"{args.out}: digest {digest}")
     if args.onnx is not None:
-        from esiamfc_lib.deploy.onnx_export import to_onnx
-
+        try:
+            from esiamfc_lib.deploy.onnx_export import to_onnx
+        except ModuleNotFoundError as error:
+            raise StudyError(
+                f"--onnx needs the package {error.name}: pip install 'esiamfc[onnx]'"
+            ) from None
         done = to_onnx(model, args.onnx)
         lines.append(f"{done.exemplar}, {done.search}: equal to {done.error:.1e} of the range")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -10,9 +10,9 @@ import pandas as pd
 import yaml
 
 from esiamfc_lib.analysis import intervals
-from esiamfc_lib.config import TrackingParameters
+from esiamfc_lib.config import Fusion, TrackingParameters
 from esiamfc_lib.data import benchmarks
-from esiamfc_lib.deploy.engines import BACKENDS
+from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
@@ -21,7 +21,7 @@ from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.engine import PRECISIONS
 from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble, tracker_specs, variants
 
-FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight", "branches", "oracle")
+OF_ENSEMBLES = (*Fusion, "branches", "oracle")
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -77,10 +77,10 @@ def tracker_arguments(parser: ArgumentParser) -> None:
     add(
         "--fusion",
         nargs="+",
-        default=["cluster_weight"],
-        choices=FUSIONS,
+        default=[Fusion.CLUSTER_WEIGHT],
+        choices=OF_ENSEMBLES,
         metavar="NAME",
-        help=f"of an ensemble: {', '.join(FUSIONS)} (default: cluster_weight)",
+        help=f"of an ensemble: {', '.join(OF_ENSEMBLES)} (default: cluster_weight)",
     )
     add("--centroids", default="", metavar="FILE", help="cluster centres, for nearest_centroid")
     add(
@@ -90,11 +90,10 @@ def tracker_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
     )
-    add("--backend", default="torch", choices=("auto", *BACKENDS), help="of the networks")
     add(
         "--precision",
         default="fp32",
-        choices=("auto", *PRECISIONS),
+        choices=("auto", *PRECISIONS, "int8"),
         help="of the networks; int8 needs the file that 'quantise' writes",
     )
     add("--top", type=int, default=0, metavar="M", help="run the M heaviest branches; 0: all")
@@ -158,9 +157,9 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
                 **options,
             )
     for spec in found:
-        if "auto" in (args.backend, args.precision):
-            device, backend, precision, reason = spec.engine()
-            sys.stderr.write(f"{spec.name}: {backend}, {precision}, {device} ({reason})\n")
+        if args.precision == "auto":
+            device, precision, reason = spec.runs_on()
+            sys.stderr.write(f"{spec.name}: {precision}, {device} ({reason})\n")
     return found
 
 
@@ -271,7 +270,7 @@ def _draw(
 def _options(args: Namespace) -> dict:
     return {
         "tracking": _tracking(args.set),
-        "backend": args.backend,
+        "kind_of_spec": FastTrackerSpec,
         "precision": args.precision,
         "top": args.top,
         "threshold": args.threshold,

@@ -58,13 +58,17 @@ class Int8Engine(Engine):
     """The engine.
 
     Raises:
-        StudyError: PyTorch was built without oneDNN.
+        StudyError: PyTorch was built without oneDNN; the int8 form has other branches.
     """
 
     def __init__(self, model: SiamFC | ESiamFC, int8: Quantised):
         if not torch.backends.mkldnn.is_available():
-            raise StudyError("int8 by PyTorch needs oneDNN; take backend onnxruntime")
-        super().__init__(model, "cpu", "int8")
+            raise StudyError("int8 needs oneDNN, which this build of PyTorch lacks")
+        super().__init__(model)
+        if len(int8.branches) != self.k:
+            raise StudyError(
+                f"the int8 form has {len(int8.branches)} branches, the network {self.k}"
+            )
         # Half the memory traffic where the processor multiplies bf16.
         bf16 = {"avx512_bf16", "amx_bf16"} & cpu_flags()
         output = torch.bfloat16 if bf16 else torch.float32

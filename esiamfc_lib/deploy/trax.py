@@ -18,9 +18,9 @@ import torch
 
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.benchmarks import from_file, to_file
+from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.tracking.base import SequenceTracker
-from esiamfc_lib.tracking.spec import TrackerSpec
 
 PREFIX = "@@TRAX:"
 HELLO = ("trax.version=3", "trax.image=path;", "trax.region=polygon;rectangle;",
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     """Serve the tracker that a JSON file describes; faults go to the standard error."""
     torch.set_num_threads(1)  # the same boxes however many runs are side by side
     try:
-        spec = TrackerSpec.model_validate_json(images.read_bytes(arguments[0]))
+        spec = FastTrackerSpec.model_validate_json(images.read_bytes(arguments[0]))
         serve(spec.build(), sys.stdin, sys.stdout)
     except StudyError as error:
         sys.stderr.write(f"esiamfc_lib.deploy.trax: {error}\n")

@@ -95,22 +95,22 @@ def track_benchmark(
     data = {sequence.name: benchmarks.sequence_digest(sequence) for sequence in sequences}
     jobs, at_once, frames, kept = [], [], 0, 0
     for spec in doers:
-        identity = spec.identity()
+        facts = spec.facts()
         if benchmark.startswith("vot"):
-            identity["supervised"] = code_digest(supervised.__name__)
+            facts["supervised"] = code_digest(supervised.__name__)
         together = _in_lockstep(spec, benchmark, lockstep)
         if together:  # rounding may depend on the batch: these are results of their own
-            identity["lockstep"] = code_digest(track_many.__module__)
-        text, key = spec.model_dump_json(), text_digest(json.dumps(identity, sort_keys=True))
+            facts["lockstep"] = code_digest(track_many.__module__)
+        key = text_digest(json.dumps(facts, sort_keys=True))
         for sequence in sequences:
             result = StoredBoxes(
-                out, spec.name, sequence.name, identity | {"data": data[sequence.name]}
+                out, spec.name, sequence.name, facts | {"data": data[sequence.name]}
             )
             frames += len(sequence)
             if result.valid():
                 kept += len(sequence)
             else:
-                (at_once if together else jobs).append((text, key, sequence, benchmark, result))
+                (at_once if together else jobs).append((spec, key, sequence, benchmark, result))
     jobs.sort(key=lambda job: -len(job[2]))  # long ones first: the last worker ends early
 
     with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
@@ -169,7 +169,7 @@ def _tracked(jobs: list[tuple], workers: int, scheduler: str):
 def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
     if spec.kind == "identity" or benchmark.startswith("vot"):
         return False
-    return spec.engine()[0] != "cpu" if asked is None else asked
+    return spec.runs_on()[0] != "cpu" if asked is None else asked
 
 
 def _tracked_at_once(jobs: list[tuple]):
@@ -183,7 +183,7 @@ def _tracked_at_once(jobs: list[tuple]):
 
 
 def _track(
-    i: int, spec: str, key: str, sequence: Sequence, benchmark: str
+    i: int, spec: TrackerSpec, key: str, sequence: Sequence, benchmark: str
 ) -> tuple[int, str, np.ndarray]:
     """One job, in a worker process: the result file's text and the seconds a frame."""
     # One thread for the network: sums then have one order, whatever the machine is doing.
@@ -198,12 +198,12 @@ def _track(
 
 
 @functools.lru_cache(maxsize=4)
-def _built(spec: str, key: str) -> SequenceTracker:
+def _built(spec: TrackerSpec, key: str) -> SequenceTracker:
     """A tracker, built once for many sequences of one process.
 
-    ``key`` is its identity: a model file may change while the process lives.
+    ``key`` is of its facts: a model file may change while the process lives.
     """
-    return TrackerSpec.model_validate_json(spec).build()
+    return spec.build()
 
 
 def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
@@ -214,7 +214,7 @@ def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
             update={"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
         )
         same = [spec for spec in doers if spec.kind == "branch" and spec.branch == i]
-        same = [spec for spec in same if spec.identity() == branch.identity()]
+        same = [spec for spec in same if spec.facts() == branch.facts()]
         if not same:
             doers.append(branch)
         names.append(same[0].name if same else branch.name)

@@ -2,10 +2,11 @@
 
 In reading order: ``base`` (a got10k tracker that runs whole sequences), ``engine`` (what computes
 the features), ``siamfc`` (the loop), ``esiamfc`` (one branch, and the fusions), ``variants`` (the
-loop with one thing changed), ``spec`` (a tracker as JSON), ``lockstep`` with ``batched`` (many
-sequences at once), ``video`` (a user's video).
+loop with one thing changed), ``spec`` (a tracker as JSON), ``lockstep`` (many sequences at once),
+``video`` (a user's video).
 """
 
+from esiamfc_lib.config import Fusion
 from esiamfc_lib.tracking.base import IdentityTracker, record
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
@@ -14,6 +15,7 @@ from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 __all__ = [
     "BranchTracker",
     "ESiamFCTracker",
+    "Fusion",
     "IdentityTracker",
     "SiamFCTracker",
     "TrackerSpec",

@@ -1,26 +1,20 @@
-"""What computes the features of search regions: one interface, two backends, three precisions.
+"""What computes the features of search regions, in fp32 or bf16.
 
 A tracker's network does two things. The first frame's exemplar goes through it once, in the
 precision of its weights. Every later frame's search regions go through ``stem`` and those branches
-that take part: that is where the time goes, and what an engine is for. ``engine_int8`` and
-``engine_onnx`` hold the others.
+that take part: that is where the time goes, and what an engine is for (``deploy.int8`` is another).
 """
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 
-if TYPE_CHECKING:
-    pass
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
-"""Precision -> type in which the exemplar goes through the network."""
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Engine:
@@ -34,9 +28,14 @@ class Engine:
     Attributes:
         model: the folded network, for exemplars.
         k: number of branches.
+
+    Raises:
+        StudyError: an unknown precision.
     """
 
     def __init__(self, model: SiamFC | ESiamFC, device: str = "cpu", precision: str = "fp32"):
+        if precision not in PRECISIONS:
+            raise StudyError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.device, self.dtype = torch.device(device), PRECISIONS[precision]
         self.model = self.prepared(model)
         self.branches = branches_of(self.model)

@@ -10,23 +10,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from esiamfc_lib.config import Fusion
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
-FUSIONS = ("uniform", "max", "nearest_centroid", "cluster_weight")
-
 
 class BranchTracker(SiamFCTracker):
-    """One base tracker: the shared stem with branch ``branch`` of the ensemble, alone."""
+    """One base tracker: the shared stem with branch ``branch`` of the ensemble, alone.
+
+    An ``engine`` among the options is that of ``model.base_tracker(branch)``.
+    """
 
     def __init__(self, model: ESiamFC, branch: int, name: str = "", **options):
         if not 0 <= branch < model.k:
             raise StudyError(f"the ensemble has branches 0 to {model.k - 1}, not {branch}")
-        if options.get("int8"):
-            options["int8"] = options["int8"].of_branch(branch)
         super().__init__(model.base_tracker(branch), name=name or f"Branch {branch}", **options)
 
 
@@ -35,18 +35,14 @@ class ESiamFCTracker(SiamFCTracker):
 
     Args:
         model: stem, branches and weights.
-        fusion: how the branches' responses become one:
-            ``uniform``: their mean;
-            ``max``: the highest at each position;
-            ``nearest_centroid``: the branch alone whose cluster centre is nearest to the exemplar;
-            ``cluster_weight``: the sum with the weights that the module gives the exemplar.
+        fusion: how the branches' responses become one, a ``Fusion`` or its value.
         centroids: (k, d) unit cluster centres, for ``nearest_centroid``.
         embedder: the baseline whose features were clustered, for ``nearest_centroid``.
         top: with ``cluster_weight``, only so many branches run, those of the largest weights;
             0: all.
         threshold: with ``cluster_weight``, only branches of at least this weight run; the one of
             the largest weight always does.
-        parameters, name, device, precision, backend, int8: as for ``SiamFCTracker``.
+        parameters, name, engine: as for ``SiamFCTracker``.
 
     Attributes:
         fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that
@@ -61,7 +57,7 @@ class ESiamFCTracker(SiamFCTracker):
     def __init__(
         self,
         model: ESiamFC,
-        fusion: str = "cluster_weight",
+        fusion: Fusion = Fusion.CLUSTER_WEIGHT,
         centroids: np.ndarray | None = None,
         embedder: SiamFC | None = None,
         top: int = 0,
@@ -70,14 +66,14 @@ class ESiamFCTracker(SiamFCTracker):
         **options,
     ):
         super().__init__(model, name=name or f"ESiamFC {fusion}", **options)
-        if fusion not in FUSIONS:
-            raise StudyError(f"fusion is one of {', '.join(FUSIONS)}, not {fusion!r}")
-        if (top or threshold) and fusion != "cluster_weight":
+        if fusion not in list(Fusion):
+            raise StudyError(f"fusion is one of {', '.join(Fusion)}, not {fusion!r}")
+        if (top or threshold) and fusion != Fusion.CLUSTER_WEIGHT:
             raise StudyError(f"top and threshold choose by cluster weights, not with {fusion!r}")
         if top < 0 or not 0 <= threshold <= 1:
             raise StudyError(f"top is 0 or more and threshold 0 to 1, not {top} and {threshold}")
-        self.fusion, self.top, self.threshold = fusion, top, threshold
-        if fusion == "nearest_centroid":
+        self.fusion, self.top, self.threshold = Fusion(fusion), top, threshold
+        if fusion == Fusion.NEAREST_CENTROID:
             if centroids is None or embedder is None:
                 raise StudyError("fusion nearest_centroid needs the centroids and the baseline")
             self.centroids = np.asarray(centroids, np.float32)
@@ -106,7 +102,7 @@ class ESiamFCTracker(SiamFCTracker):
             # The weight goes into the kernel: the sum over channels is then the weighted sum.
             parts = [(model.branches[j], weight) for j, weight in self.active]
             new = [
-                branch(stem).float() * (1.0 if self.fusion == "max" else weight * branch.scale)
+                branch(stem).float() * (1.0 if self.fusion == Fusion.MAX else weight * branch.scale)
                 for branch, weight in parts
             ]
             new = torch.cat(new, dim=1)
@@ -115,9 +111,9 @@ class ESiamFCTracker(SiamFCTracker):
     def _weights(self, exemplar: Tensor, stem: Tensor) -> np.ndarray:
         """(k,) float64 weights of the branches for this exemplar."""
         k = self.engine.k
-        if self.fusion == "cluster_weight":
+        if self.fusion == Fusion.CLUSTER_WEIGHT:
             return self.engine.model.cluster_weights(stem)[0].double().cpu().numpy()
-        if self.fusion == "nearest_centroid":
+        if self.fusion == Fusion.NEAREST_CENTROID:
             feature = self.embedder.features(exemplar).float().flatten().cpu().numpy()
             if self.centroids.shape[1] != len(feature):
                 raise StudyError(
@@ -125,7 +121,7 @@ class ESiamFCTracker(SiamFCTracker):
                 )
             # -log((x·c + 1) / 2) is smallest where x·c is largest.
             return np.eye(k)[int(np.argmax(self.centroids @ feature))]
-        return np.full(k, np.nan if self.fusion == "max" else 1 / k)
+        return np.full(k, np.nan if self.fusion == Fusion.MAX else 1 / k)
 
     @property
     def active_branches(self) -> tuple[int, ...]:
@@ -133,7 +129,7 @@ class ESiamFCTracker(SiamFCTracker):
 
     def fused(self, features: list[Tensor]) -> Tensor:
         """Search features (n, C, h, w) of the active branches → fused response (n, h', w')."""
-        if self.fusion != "max":
+        if self.fusion != Fusion.MAX:
             return correlation(self.kernel, torch.cat(features, dim=1)) + self._floor()
         parts = [self.engine.model.branches[j] for j, _ in self.active]
         kernels = self.kernel.split([part.channels for part in parts], dim=1)
@@ -145,7 +141,7 @@ class ESiamFCTracker(SiamFCTracker):
 
     def _floor(self) -> float:
         parts = [(float(self.engine.model.branches[j].bias), weight) for j, weight in self.active]
-        if self.fusion == "max":
+        if self.fusion == Fusion.MAX:
             return max(bias for bias, _ in parts)
         return sum(weight * bias for bias, weight in parts)
 

@@ -21,8 +21,6 @@ from torch import Tensor
 
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import geometry
-from esiamfc_lib.deploy import engines
-from esiamfc_lib.deploy.quantisation import Quantised
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import correlation
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
@@ -39,7 +37,7 @@ class SiamFCTracker(SequenceTracker):
         model: the network; a copy of it in eval mode with BatchNorm folded is used.
         parameters: of the tracking loop.
         name: as it appears in tables.
-        device, precision, backend, int8: of the network, see ``engine.make``.
+        engine: of the model; without one it runs on the CPU in fp32.
 
     Attributes:
         engine: what computes the features.
@@ -49,7 +47,7 @@ class SiamFCTracker(SequenceTracker):
         last_region: (4,) the box of the frame that ``last_response`` covers.
 
     Raises:
-        StudyError: no such engine; an even number of scales.
+        StudyError: an even number of scales.
     """
 
     def __init__(
@@ -57,22 +55,16 @@ class SiamFCTracker(SequenceTracker):
         model: SiamFC,
         parameters: TrackingParameters | None = None,
         name: str = "SiamFC",
-        device: str = "cpu",
-        precision: str = "fp32",
-        backend: str = "torch",
-        int8: Quantised | None = None,
+        engine: Engine | None = None,
     ):
         super().__init__(name)
         self.parameters = p = parameters or TrackingParameters()
         if p.scale_num % 2 == 0:
             raise StudyError(f"scale_num is odd, so that one scale is the last one: {p.scale_num}")
-        self.engine = self._engine(model, device, precision, backend, int8)
+        self.engine = engine or Engine(model)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps
         self.penalties = np.where(steps == 0, 1.0, p.scale_penalty)
-
-    def _engine(self, model: torch.nn.Module, *options) -> Engine:
-        return engines.make(model, *options)
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
         """Learn the target from a frame and its box.

@@ -1,7 +1,6 @@
 """Trackers as JSON: their names, how worker processes build them, what their boxes depend on."""
 
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -10,16 +9,18 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.deploy.engines import choose
-from esiamfc_lib.deploy.quantisation import Quantised, beside
+from esiamfc_lib.config import TRACKERS, Fusion, TrackingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
+from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.code import code_digest
+from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.runtime.validation import Fraction, NonNegativeInt, Parameters
 from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker
+from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
@@ -33,18 +34,14 @@ class TrackerSpec(Parameters):
     )
     weights: str = Field("", description="model file")
     branch: NonNegativeInt = Field(0, description="for kind branch: which one")
-    fusion: Literal["uniform", "max", "nearest_centroid", "cluster_weight"] = Field(
-        "cluster_weight", description="for kind ensemble"
-    )
+    fusion: Fusion = Field(Fusion.CLUSTER_WEIGHT, strict=False, description="for kind ensemble")
     baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
     centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centres'")
-    variant: str = Field("", description="for kind siamfc: a changed loop, see ablation")
+    variant: str = Field("", description="for kind siamfc: a changed loop, see variants")
     tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
     top: NonNegativeInt = Field(0, description="cluster_weight: branches that run; 0: all")
     threshold: Fraction = Field(0.0, description="cluster_weight: least weight of one that runs")
-    backend: Literal["auto", "torch", "onnxruntime"] = Field("torch", description="see engine")
-    precision: Literal["auto", "fp32", "bf16", "int8"] = Field("fp32", description="see engine")
-    int8: str = Field("", description="the network's int8 form; empty: beside the weights")
+    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the network")
     device: str = Field("cpu", description="auto, cpu, cuda ...")
 
     def build(self) -> SequenceTracker:
@@ -57,75 +54,56 @@ class TrackerSpec(Parameters):
             return IdentityTracker(self.name)
         if self.kind == "oracle":
             raise StudyError("an oracle chooses among results; it cannot track by itself")
-        device, backend, precision, _ = self.engine()
-        options = {"parameters": self.tracking, "name": self.name}
-        options |= {"device": device, "backend": backend, "precision": precision}
         siamfc = self.kind == "siamfc"
         load = published.load_siamfc if siamfc else published.load_esiamfc
         model = load(self.weights)
-        if precision == "int8":
-            options["int8"] = Quantised.load(self._int8_file(), model)
+        common = {"parameters": self.tracking, "name": self.name, "engine": self.engine(model)}
         if siamfc:
             loop = ablation.VARIANTS[self.variant][1] if self.variant else SiamFCTracker
-            return loop(model, **options)
+            return loop(model, **common)
         if self.kind == "branch":
-            return BranchTracker(model, self.branch, **options)
-        if self.fusion == "nearest_centroid":
-            options["centroids"] = _centroids(self.centroids)
-            options["embedder"] = published.load_siamfc(self.baseline)
-        options |= {"top": self.top, "threshold": self.threshold}
-        return ESiamFCTracker(model, self.fusion, **options)
+            return BranchTracker(model, self.branch, **common)
+        if self.fusion == Fusion.NEAREST_CENTROID:
+            common["centroids"] = _centroids(self.centroids)
+            common["embedder"] = published.load_siamfc(self.baseline)
+        return ESiamFCTracker(model, self.fusion, top=self.top, threshold=self.threshold, **common)
 
-    def identity(self) -> dict:
+    def engine(self, model: SiamFC | ESiamFC) -> Engine:
+        """What computes the features; ``model`` is what the file of weights holds."""
+        device, precision, _ = self.runs_on()
+        part = model.base_tracker(self.branch) if self.kind == "branch" else model
+        return Engine(part, device, precision)
+
+    def runs_on(self) -> tuple[str, str, str]:
+        """Device and precision with ``auto`` decided, and why, in half a sentence."""
+        if self.device == "cpu" and self.precision != "auto":
+            return self.device, self.precision, "as asked for"
+        device = str(choose_device(self.device))
+        return device, *choose_precision(self.precision, device)
+
+    def facts(self) -> dict:
         """What its boxes depend on, but for the data: no names, no paths, digests of files."""
         facts = {"kind": self.kind, "code": code_digest(type(self).__module__)}
         if self.kind == "identity":
             return facts
-        device, backend, precision, _ = self.engine()
+        device, precision, _ = self.runs_on()
         facts |= {
             "weights": files.file_digest(self.weights),
             "tracking": self.tracking.model_dump(),
-            "backend": backend,
             "precision": precision,
             "device": device.partition(":")[0],
             "libraries": [torch.__version__, cv2.__version__, np.__version__],
         }
-        if precision == "int8":
-            facts["int8"] = files.file_digest(self._int8_file())
-        if backend == "onnxruntime":
-            facts["libraries"].append(version("onnxruntime"))
         if self.variant:
             facts["variant"] = self.variant
         if self.kind == "branch":
             facts["branch"] = self.branch
         if self.kind == "ensemble":
             facts |= {"fusion": self.fusion, "top": self.top, "threshold": self.threshold}
-            if self.fusion == "nearest_centroid":
+            if self.fusion == Fusion.NEAREST_CENTROID:
                 facts["baseline"] = files.file_digest(self.baseline)
                 facts["centroids"] = files.file_digest(self.centroids)
         return facts
-
-    def engine(self) -> tuple[str, str, str, str]:
-        """Device, backend and precision with ``auto`` decided, and why, in half a sentence."""
-        if self.device == "cpu" and "auto" not in (self.backend, self.precision):
-            return self.device, self.backend, self.precision, "as asked for"
-        # Only here: it would cost every worker process the import of torch.distributed.
-        from esiamfc_lib.runtime.devices import choose_device
-
-        device = str(choose_device(self.device))
-        has_int8 = Path(self._int8_file()).is_file()
-        return device, *choose(self.backend, self.precision, device, has_int8)
-
-    def _int8_file(self) -> str:
-        return self.int8 or str(beside(self.weights))
-
-
-TITLES = {
-    "uniform": "Uniform",
-    "max": "Max",
-    "nearest_centroid": "Nearest centroid",
-    "cluster_weight": "ESiamFC",
-}
 
 
 def tracker_specs(
@@ -134,9 +112,10 @@ def tracker_specs(
     esiamfc: str | Path = "",
     centroids: str | Path = "",
     prefix: str = "",
+    kind_of_spec: type[TrackerSpec] = TrackerSpec,
     **options,
 ) -> list[TrackerSpec]:
-    """The trackers of ``config.TrackerName`` by name; ``branches`` stands for every base tracker.
+    """Trackers by the names of ``config.TRACKERS``; ``branches`` stands for every base tracker.
 
     Args:
         trackers: for example ``["identity", "siamfc", "branches", "cluster_weight", "oracle"]``.
@@ -144,46 +123,51 @@ def tracker_specs(
         esiamfc: model file of the ensemble.
         centroids: for ``nearest_centroid``, as in ``TrackerSpec``.
         prefix: of the names, to tell two ensembles apart.
-        options: ``tracking``, ``backend``, ``precision``, ``device`` of all of them; ``top`` and
-            ``threshold`` of ``cluster_weight``.
+        kind_of_spec: the class of the specs, ``deploy.FastTrackerSpec`` for int8.
+        options: ``tracking``, ``precision``, ``device`` of all of them; ``top`` and ``threshold``
+            of ``cluster_weight``.
 
     Raises:
         StudyError: an unknown name; a model file that is needed and not given, or not readable.
     """
-    found, siamfc, esiamfc = [], str(siamfc), str(esiamfc)
+    siamfc, esiamfc, found = str(siamfc), str(esiamfc), []
     sparse = {name: options.pop(name) for name in ("top", "threshold") if name in options}
+
+    def add(name: str, **fields) -> None:
+        found.append(kind_of_spec.validated({"name": name} | fields | options, where=name))
+
     for name in trackers:
-        if name in ("siamfc", "nearest_centroid") and not siamfc:
+        if name not in TRACKERS:
+            raise StudyError(f"unknown tracker {name!r}; there are {', '.join(TRACKERS)}")
+        if name in ("siamfc", Fusion.NEAREST_CENTROID) and not siamfc:
             raise StudyError(f"tracker {name!r} needs the baseline's model file")
-        if name in ("branches", "oracle", *TITLES) and not esiamfc:
+        if name not in ("identity", "siamfc") and not esiamfc:
             raise StudyError(f"tracker {name!r} needs the ensemble's model file")
         if name == "identity":
-            found.append({"name": "Identity", "kind": "identity"})
+            add("Identity", kind="identity")
         elif name == "siamfc":
-            found.append({"name": f"{prefix}SiamFC", "kind": "siamfc", "weights": siamfc})
-        elif name == "branches":
-            found += [
-                {"name": f"{prefix}Branch {i}", "kind": "branch", "weights": esiamfc, "branch": i}
-                for i in range(published.load_esiamfc(esiamfc).k)
-            ]
+            add(f"{prefix}SiamFC", kind="siamfc", weights=siamfc)
         elif name == "oracle":
-            found.append({"name": f"{prefix}Oracle", "kind": "oracle", "weights": esiamfc})
-        elif name in TITLES:
-            one = {"name": prefix + TITLES[name], "kind": "ensemble", "fusion": name}
-            one |= {"weights": esiamfc} | (sparse if name == "cluster_weight" else {})
-            if name == "nearest_centroid":
-                one |= {"baseline": siamfc, "centroids": str(centroids)}
-            found.append(one)
+            add(f"{prefix}Oracle", kind="oracle", weights=esiamfc)
+        elif name == "branches":
+            for i in range(published.load_esiamfc(esiamfc).k):
+                add(f"{prefix}Branch {i}", kind="branch", weights=esiamfc, branch=i)
         else:
-            raise StudyError(f"unknown tracker {name!r}")
-    return [TrackerSpec.validated(one | options, where=one["name"]) for one in found]
+            fusion = Fusion(name)
+            fields = sparse if fusion == Fusion.CLUSTER_WEIGHT else {}
+            if fusion == Fusion.NEAREST_CENTROID:
+                fields = {"baseline": siamfc, "centroids": str(centroids)}
+            add(prefix + fusion.title, kind="ensemble", weights=esiamfc, fusion=fusion, **fields)
+    return found
 
 
-def variants(siamfc: str | Path, **options) -> list[TrackerSpec]:
-    """The baseline with every variant of ``ablation``; arguments as for ``specs``."""
+def variants(
+    siamfc: str | Path, kind_of_spec: type[TrackerSpec] = TrackerSpec, **options
+) -> list[TrackerSpec]:
+    """The baseline with every variant of ``VARIANTS``; arguments as for ``tracker_specs``."""
     given = options.pop("tracking", TrackingParameters())
     return [
-        TrackerSpec(
+        kind_of_spec(
             name=name,
             kind="siamfc",
             weights=str(siamfc),

@@ -1,24 +1,28 @@
 """Engines against the fp32 network; int8 rounding against its parts; the int8 file's faults."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.deploy import engines, quantisation
-from esiamfc_lib.deploy.int8 import max_pool
+from esiamfc_lib.deploy import quantisation
+from esiamfc_lib.deploy.int8 import Int8Engine, max_pool
 from esiamfc_lib.deploy.quantisation import Quantised, beside, quantised
 from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
+from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.correlation import correlation, cross_correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.tracking import engine
-from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
+from esiamfc_lib.runtime import devices
+from esiamfc_lib.tracking.engine import Engine
+from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
-from esiamfc_lib.tracking.spec import TrackerSpec
+from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 WIDTH = 0.125
 
@@ -42,7 +46,7 @@ def int8(ensemble, crops):
     return quantised(ensemble, crops)
 
 
-def features(chosen: engine.Engine, crops: np.ndarray) -> torch.Tensor:
+def features(chosen: Engine, crops: np.ndarray) -> torch.Tensor:
     with torch.inference_mode():
         stem = chosen.stem(chosen.images(crops))
         return torch.cat([chosen.branch(j, stem).float() for j in range(chosen.k)], 1)
@@ -52,33 +56,17 @@ def distance(a, b) -> float:
     return float((a - b).norm() / b.norm())
 
 
-@pytest.mark.parametrize(
-    "backend, precision, tolerance",
-    [
-        ("torch", "bf16", 0.02),
-        ("torch", "int8", 0.06),
-        ("onnxruntime", "fp32", 1e-4),
-        ("onnxruntime", "int8", 0.06),
-    ],
-)
-def test_every_engine_has_the_features_of_the_network(
-    ensemble, int8, crops, backend, precision, tolerance
-):
-    exact = features(engines.make(ensemble), crops[:3])
-    ours = features(engines.make(ensemble, "cpu", precision, backend, int8), crops[:3])
+@pytest.mark.parametrize("precision, tolerance", [("bf16", 0.02), ("int8", 0.06)])
+def test_every_engine_has_the_features_of_the_network(ensemble, int8, crops, precision, tolerance):
+    exact = features(Engine(ensemble), crops[:3])
+    engine = Int8Engine(ensemble, int8) if precision == "int8" else Engine(ensemble, "cpu", "bf16")
+    ours = features(engine, crops[:3])
     assert ours.shape == exact.shape == (3, 2 * 32, 22, 22)
     assert 0 < distance(ours, exact) < tolerance
 
 
-def test_two_runtimes_agree_on_the_int8_network(ensemble, int8, crops):
-    """The same whole numbers in both: what differs is the last rounding."""
-    ours = features(engines.make(ensemble, "cpu", "int8", "torch", int8), crops[:2])
-    theirs = features(engines.make(ensemble, "cpu", "int8", "onnxruntime", int8), crops[:2])
-    assert distance(ours, theirs) < 0.01
-
-
 def test_any_size_of_search_region(ensemble, int8, crops):
-    exact, ours = engines.make(ensemble), engines.make(ensemble, "cpu", "int8", "torch", int8)
+    exact, ours = Engine(ensemble), Int8Engine(ensemble, int8)
     for side in (127, 159, 239):
         part = np.ascontiguousarray(crops[:2, :side, :side])
         assert distance(features(ours, part), features(exact, part)) < 0.08
@@ -131,8 +119,8 @@ def test_a_fine_tuned_branch_survives_int8(ensemble, crops):
         tuned.load_state_dict(base.state_dict())
         conv = tuned.branch.layers[0]
         conv.weight += 0.2 * channel_scales(conv.weight)[:, None, None, None]
-    before, after = (features(engines.make(model), crops[:2]) for model in (base, tuned))
-    ours = features(engines.make(tuned, "cpu", "int8", "torch", quantised(tuned, crops)), crops[:2])
+    before, after = (features(Engine(model), crops[:2]) for model in (base, tuned))
+    ours = features(Int8Engine(tuned, quantised(tuned, crops)), crops[:2])
     assert distance(ours, after) < distance(before, after) / 3
 
 
@@ -171,30 +159,32 @@ def test_crops_decide_the_steps_and_equal_crops_the_bytes(ensemble, int8, crops)
         quantised(broken, crops[:1])
 
 
-def test_engines_that_do_not_exist(ensemble, int8):
-    for faulty, match in (
-        ({"precision": "fp16"}, "precision is one of"),
-        ({"backend": "tvm"}, "backend is one of"),
-        ({"precision": "int8"}, "int8 form"),
-        ({"backend": "onnxruntime", "precision": "bf16"}, "not in bf16"),
-        ({"precision": "int8", "int8": int8.of_branch(0)}, "1 branches, the network 2"),
-        ({"device": "cuda", "backend": "onnxruntime"}, "runs on the CPU"),
-    ):
-        with pytest.raises(StudyError, match=match):
-            engines.make(ensemble, **faulty)
+def test_engines_that_do_not_exist(ensemble, int8, tmp_path):
+    with pytest.raises(StudyError, match="precision is one of"):
+        Engine(ensemble, "cpu", "fp16")
+    with pytest.raises(StudyError, match="1 branches, the network 2"):
+        Int8Engine(ensemble, int8.of_branch(0))
+    with pytest.raises(StudyError, match="parameter 'precision'"):
+        TrackerSpec.validated({"name": "x", "kind": "siamfc", "precision": "int8"})
+    weights = tmp_path / "esiamfc.safetensors"
+    checkpoints.save(weights, ensemble)
+    spec = FastTrackerSpec(name="x", kind="ensemble", weights=str(weights), precision="int8")
+    with pytest.raises(StudyError, match="esiamfc quantise"):
+        spec.build()
 
 
-def test_auto_says_why(monkeypatch):
-    from esiamfc_lib.runtime import devices
-
+def test_auto_says_why(monkeypatch, tmp_path):
+    weights = tmp_path / "siamfc.safetensors"
+    spec = FastTrackerSpec(name="x", kind="siamfc", weights=str(weights), precision="auto")
     monkeypatch.setattr(devices, "cpu_flags", lambda: {"avx512_vnni", "avx512_bf16"})
-    assert engines.choose("auto", "auto", "cpu", True)[:2] == ("torch", "int8")
-    assert "avx512_vnni" in engines.choose("auto", "auto", "cpu", True)[2]
-    assert engines.choose("torch", "auto", "cpu", False)[1] == "bf16"
-    assert engines.choose("onnxruntime", "auto", "cpu", False)[1] == "fp32"
+    assert spec.runs_on()[:2] == ("cpu", "bf16")
+    beside(weights).touch()
+    assert spec.runs_on()[:2] == ("cpu", "int8")
+    assert "avx512_vnni" in spec.runs_on()[2]
+    asked = spec.model_copy(update={"precision": "bf16"})
+    assert asked.runs_on() == ("cpu", "bf16", "as asked for")
     monkeypatch.setattr(devices, "cpu_flags", set)
-    assert engines.choose("auto", "auto", "cpu", True)[1] == "fp32"
-    assert engines.choose("torch", "bf16", "cpu", True) == ("torch", "bf16", "as asked for")
+    assert spec.runs_on()[:2] == ("cpu", "fp32")
 
 
 def test_a_spec_depends_on_all_that_moves_boxes(ensemble, int8, tmp_path):
@@ -203,16 +193,28 @@ def test_a_spec_depends_on_all_that_moves_boxes(ensemble, int8, tmp_path):
     int8.save(beside(weights))
     common = {"name": "x", "kind": "ensemble", "weights": str(weights)}
     loop = TrackingParameters(scale_step=1.1)
-    changes = [{}, {"precision": "int8"}, {"precision": "bf16"}, {"backend": "onnxruntime"},
-               {"top": 1}, {"threshold": 0.4}, {"tracking": loop}]  # fmt: skip
-    identities = [str(TrackerSpec(**common, **change).identity()) for change in changes]
-    assert len(set(identities)) == len(changes)
-    tracker = TrackerSpec(**common, precision="int8").build()
-    assert isinstance(tracker, ESiamFCTracker)
+    changes = [{}, {"precision": "int8"}, {"precision": "bf16"}, {"top": 1}, {"threshold": 0.4},
+               {"tracking": loop}]  # fmt: skip
+    facts = [str(FastTrackerSpec(**common, **change).facts()) for change in changes]
+    assert len(set(facts)) == len(changes)
     other = tmp_path / "other.safetensors"
     quantised(ensemble, np.full((1, 255, 255, 3), 99, np.uint8)).save(other)
-    changed = TrackerSpec(**common, precision="int8", int8=str(other))
-    assert str(changed.identity()) not in identities
+    changed = FastTrackerSpec(**common, precision="int8", int8=str(other))
+    assert str(changed.facts()) not in facts
+
+
+def test_specs_build_int8_trackers(ensemble, int8, crops, tmp_path):
+    weights = tmp_path / "esiamfc.safetensors"
+    checkpoints.save(weights, ensemble)
+    int8.save(beside(weights))
+    names = ["branches", "uniform"]
+    options = {"esiamfc": weights, "precision": "int8", "kind_of_spec": FastTrackerSpec}
+    branch, _, uniform = (spec.build() for spec in tracker_specs(names, **options))
+    assert isinstance(branch, BranchTracker) and isinstance(uniform, ESiamFCTracker)
+    whole, alone = features(uniform.engine, crops[:1]), features(branch.engine, crops[:1])
+    torch.testing.assert_close(alone, whole[:, :32], rtol=0, atol=0)
+    sent = pickle.loads(pickle.dumps(tracker_specs(names, **options)))
+    assert sent == tracker_specs(names, **options)
 
 
 def test_int8_tracks_as_fp32_does(crops):
@@ -220,7 +222,7 @@ def test_int8_tracks_as_fp32_does(crops):
     box = np.array([110.0, 100, 40, 30])
     trackers = [
         SiamFCTracker(model),
-        SiamFCTracker(model, precision="int8", int8=quantised(model, crops)),
+        SiamFCTracker(model, engine=Int8Engine(model, quantised(model, crops))),
     ]
     boxes = []
     for tracker in trackers:

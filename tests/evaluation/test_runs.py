@@ -166,7 +166,7 @@ def test_only_what_changed_runs_again(data, weights, tmp_path, monkeypatch):
     track = runs._track
 
     def counted(i, spec, key, sequence, benchmark):
-        tracked.append((json.loads(spec)["name"], sequence.name))
+        tracked.append((spec.name, sequence.name))
         return track(i, spec, key, sequence, benchmark)
 
     monkeypatch.setattr(runs, "_track", counted)
@@ -200,11 +200,11 @@ def test_only_what_changed_runs_again(data, weights, tmp_path, monkeypatch):
 
 def test_a_name_does_not_matter_to_the_key_and_the_weights_do(weights):
     one = TrackerSpec(name="a", kind="siamfc", weights=str(weights["siamfc"]))
-    assert one.identity() == one.model_copy(update={"name": "b"}).identity()
-    assert one.identity() != one.model_copy(update={"precision": "bf16"}).identity()
+    assert one.facts() == one.model_copy(update={"name": "b"}).facts()
+    assert one.facts() != one.model_copy(update={"precision": "bf16"}).facts()
     uniform, largest = tracker_specs(["uniform", "max"], esiamfc=weights["esiamfc"])
-    assert uniform.identity() != largest.identity()
-    keys = {json.dumps(spec.identity(), sort_keys=True) for spec in variants(weights["siamfc"])}
+    assert uniform.facts() != largest.facts()
+    keys = {json.dumps(spec.facts(), sort_keys=True) for spec in variants(weights["siamfc"])}
     assert len(keys) == 14
 
 

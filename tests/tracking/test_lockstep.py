@@ -13,6 +13,7 @@ from esiamfc_lib.evaluation import runs
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
@@ -118,7 +119,8 @@ def test_evaluation_in_lockstep_is_cached_and_has_keys_of_its_own(tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_boxes_of_one_by_one(sequences):
-    tracker = SiamFCTracker(SiamFC(WIDTH, seed=1), device="cuda")
+    model = SiamFC(WIDTH, seed=1)
+    tracker = SiamFCTracker(model, engine=Engine(model, "cuda"))
     alone = [tracker.track_sequence(sequence)[0] for sequence in sequences]
     for i, boxes, _ in track_many(tracker, sequences):
         np.testing.assert_allclose(boxes, alone[i], atol=1e-3)

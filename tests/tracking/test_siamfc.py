@@ -15,6 +15,7 @@ from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.tracking import base, variants
 from esiamfc_lib.tracking.base import IdentityTracker
+from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker, sparse
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
@@ -251,8 +252,6 @@ def test_faults_are_named(model, ensemble, frames):
         tracker.init(frames[0].astype(float), BOX)
     with pytest.raises(StudyError, match="1 or 3 channels, not 4"):
         tracker.init(np.zeros((9, 9, 4), np.uint8), BOX)
-    with pytest.raises(StudyError, match="precision"):
-        SiamFCTracker(model, precision="fp16")
     with pytest.raises(StudyError, match="scale_num is odd"):
         SiamFCTracker(model, TrackingParameters(scale_num=2))
     with pytest.raises(StudyError, match="branches 0 to 2, not 3"):
@@ -397,7 +396,8 @@ def test_identity_never_moves(sequence):
 
 def test_bf16_stays_close(model, sequence):
     exact, _ = SiamFCTracker(model).track_sequence(sequence)
-    rounded, _ = SiamFCTracker(model, precision="bf16").track_sequence(sequence)
+    engine = Engine(model, precision="bf16")
+    rounded, _ = SiamFCTracker(model, engine=engine).track_sequence(sequence)
     np.testing.assert_allclose(rounded, exact, atol=1.5)
 
 
