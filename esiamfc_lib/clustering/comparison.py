@@ -78,8 +78,6 @@ class Comparison:
         """
         if method not in METHODS:
             raise StudyError(f"method {method!r}: must be one of {', '.join(METHODS)}")
-        if k > len(self.features):
-            raise StudyError(f"k = {k}, but there are only {len(self.features)} tracks")
         settings = self.settings | METHODS[method] | changes
         kind = ConstrainedKMeans if method == "constrained" else PIKMeans
         estimator = kind(k, n_init=1, random_state=seed, **settings)
@@ -187,9 +185,9 @@ def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
 
 def agreement_matrix(labels: np.ndarray) -> np.ndarray:
     """(runs, runs) Fowlkes–Mallows scores."""
-    scores = np.eye(len(labels))
-    for row in pairwise_agreement(labels).itertuples():
-        scores[row.run_a, row.run_b] = scores[row.run_b, row.run_a] = row.fowlkes_mallows
+    scores, pairs = np.eye(len(labels)), pairwise_agreement(labels)
+    a, b = pairs["run_a"], pairs["run_b"]
+    scores[a, b] = scores[b, a] = pairs["fowlkes_mallows"]
     return scores
 
 

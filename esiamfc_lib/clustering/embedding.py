@@ -113,18 +113,15 @@ def embed(
     workers: int = 1,
     scheduler: str = "",
 ) -> VideoFeatures:
-    """Video features of all tracks of a store.
-
-    Crops stream through the network: beside the result, one batch and one track are in memory.
+    """Video features of all tracks of a store, whose crops stream through the network.
 
     Args:
-        frames_per_track: evenly spaced; at most.
-        min_frames: tracks with fewer are left out.
+        frames_per_track: evenly spaced, at most; min_frames: tracks with fewer are left out.
         keep_fraction: share of a track's frames that screening keeps.
         batch_size: exemplars in a forward pass.
         device, precision: as in training; ``bf16`` moves a feature by about 1e-3.
         weights_digest: of the network's file, kept with the result.
-        workers: processes. scheduler: address of a Dask scheduler, whose workers then do it; they
+        workers: processes; scheduler: address of a Dask scheduler, whose workers then do it; they
             must see the store's folder.
 
     Raises:
@@ -149,19 +146,18 @@ def embed(
         bf16=bf16,
     )
     jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
-    features = None
+    features = []
     with Progress(total=len(long_enough), desc="embedding", unit="track") as bar:
         done = (result for part in spread(work, jobs, workers, scheduler) for result in part)
-        for row, (track, feature, kept, agreement, frames) in enumerate(done):
-            if features is None:
-                features = np.empty((len(long_enough), len(feature)), np.float32)
-            features[row] = feature
+        for track, feature, kept, agreement, frames in done:
+            features.append(feature)
             screened = " ".join(map(str, frames[~kept]))
             reason = "" if kept.all() else "the screened frames agree least with the others"
             mean = float(agreement[kept].mean())
             table.loc[track, OUTCOME] = [len(kept), int(kept.sum()), mean, screened, reason]
             bar.update()
-    return VideoFeatures(features, tracks["track"].to_numpy()[long_enough], table, weights_digest)
+    names = tracks["track"].to_numpy()[long_enough]
+    return VideoFeatures(np.stack(features), names, table, weights_digest)
 
 
 def _embed_tracks(
@@ -180,7 +176,8 @@ def _embed_tracks(
         if not length > 0:
             name = store.tracks["track"][track]
             raise StudyError(f"track {name!r}: the network's features are zero or NaN")
-        results.append((track, feature / length, kept, agreement, store.frames(track)[frames]))
+        unit = (feature / length).astype(np.float32)
+        results.append((track, unit, kept, agreement, store.frames(track)[frames]))
     return results
 
 

@@ -7,13 +7,7 @@ from esiamfc_lib.errors import StudyError
 
 
 def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components.
-
-    Args:
-        features: (n, d), n at least 2.
-
-    Returns:
-        (n, 2) coordinates, and the share of the variance that each of the two explains.
+    """(n, 2) principal components, and the share of the variance that each of the two explains.
 
     Raises:
         StudyError: fewer than two tracks.
@@ -27,18 +21,14 @@ def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 def umap_map(
     features: np.ndarray, *, neighbors: int = 15, min_dist: float = 0.1, seed: int = 0
 ) -> np.ndarray:
-    """UMAP under the cosine distance, by one thread: more would not give the same map again.
+    """(n, 2) UMAP under the cosine distance, by one thread: more do not give the same map again.
 
     Args:
-        features: (n, d), n at least 4.
         neighbors: size of the neighbourhood that is kept; lowered to n - 1 where there are fewer.
         min_dist: smallest distance on the map.
 
-    Returns:
-        (n, 2) coordinates.
-
     Raises:
-        StudyError: too few tracks to draw a map of.
+        StudyError: fewer than four tracks.
     """
     if len(features) < 4:
         raise StudyError(f"UMAP needs at least 4 tracks, there are {len(features)}")

@@ -74,12 +74,9 @@ class Partition:
 
 def save_partition(result: Partition, folder: str | Path) -> None:
     """Write ``membership.csv`` and ``centres.npz`` into ``folder``."""
-    folder = Path(folder)
-    text = result.table.to_csv(index=False, lineterminator="\n")
-    write_atomically(folder / TABLE, text)
-    write_atomically(
-        folder / CENTRES, lambda file: np.savez(file, centres=result.centres, method=result.method)
-    )
+    content = {"centres": result.centres, "method": result.method}
+    write_atomically(Path(folder, TABLE), result.table.to_csv(index=False, lineterminator="\n"))
+    write_atomically(Path(folder, CENTRES), lambda file: np.savez(file, **content))
 
 
 def load_partition(folder: str | Path) -> Partition:

@@ -194,7 +194,7 @@ def test_figures_leave_settings_alone(study, features):
 
 
 def test_study_refuses(study, features):
-    with pytest.raises(StudyError, match="k = 61"):
+    with pytest.raises(StudyError, match="n_samples=60 must be at least n_clusters=61"):
         study.fit("k-means", 61, 0)
     with pytest.raises(StudyError, match="method 'x'"):
         study.fit("x", 2, 0)
