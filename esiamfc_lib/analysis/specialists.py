@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy import special, stats
+from scipy import stats
 from torch import Tensor
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval
@@ -146,7 +146,8 @@ def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
 
 def _entropy(weights: np.ndarray) -> np.ndarray:
     """Entropy of weights (..., k) that sum to 1, as a share of log k: 0 one branch, 1 uniform."""
-    return special.entr(weights).sum(-1) / np.log(weights.shape[-1])
+    nats = -(weights * np.log(np.clip(weights, 1e-300, None))).sum(-1)
+    return nats / np.log(weights.shape[-1])
 
 
 @torch.inference_mode()

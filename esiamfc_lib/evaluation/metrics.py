@@ -35,7 +35,7 @@ PIXEL_THRESHOLDS = np.arange(51)
 NORMALISED_THRESHOLDS = np.arange(51) / 100
 PRECISION_PIXELS = 20
 PRECISION_NORMALISED = 20  # index of 0.20
-BURN_IN = 10  # frames after an initialisation that do not count for VOT accuracy
+BURN_IN = 10  # frames from an initialisation, which tells the answer: not in VOT's accuracy
 
 # What stands in a VOT result in place of a box.
 SKIPPED, INITIALISED, FAILED = 0, 1, 2
@@ -164,20 +164,15 @@ class SupervisedScores:
         accuracy: mean IoU over the frames that count; NaN if none does.
         failures: number of times the target was lost.
         frames: number of frames that count for the accuracy.
-        length: number of frames of the sequence.
     """
 
     accuracy: float
     failures: int
     frames: int
-    length: int
 
 
 def supervised_score(
-    record: list[np.ndarray | int],
-    regions: np.ndarray,
-    bound: tuple[int, int],
-    burn_in: int = BURN_IN,
+    record: list[np.ndarray | int], regions: np.ndarray, bound: tuple[int, int]
 ) -> SupervisedScores:
     """Accuracy and failures of a supervised VOT run (Kristan et al. 2016, section 3).
 
@@ -185,8 +180,6 @@ def supervised_score(
         record: for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``.
         regions: (n, 4) or (n, 8) ground truth, in the coordinates of the boxes.
         bound: (width, height) of the frames.
-        burn_in: frames from an initialisation on that do not count for the accuracy: the tracker
-            has just been told the answer.
 
     Raises:
         StudyError: the record and the ground truth differ in length.
@@ -197,14 +190,13 @@ def supervised_score(
     for frame, entry in enumerate(record):
         if np.ndim(entry) == 0:
             if entry == INITIALISED:
-                counts_from = frame + burn_in
+                counts_from = frame + BURN_IN
         elif frame >= counts_from:
             overlaps.append(region_overlap(regions[frame], entry, bound))
     return SupervisedScores(
         accuracy=float(np.mean(overlaps)) if overlaps else float("nan"),
         failures=sum(np.ndim(entry) == 0 and entry == FAILED for entry in record),
         frames=len(overlaps),
-        length=len(record),
     )
 
 

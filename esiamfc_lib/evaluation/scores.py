@@ -20,6 +20,12 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
 from esiamfc_lib.runtime import files
 
+# Columns of scores → attributes of ``metrics.Scores`` and ``SupervisedScores``.
+SCORED = {
+    "success": "success", "precision": "precision", "normalised_precision": "normalised_precision",
+    "ao": "average_overlap", "sr50": "success_rate_50", "sr75": "success_rate_75",
+    "accuracy": "accuracy", "failures": "failures", "counted": "frames",
+}  # fmt: skip
 COLUMNS = (
     "tracker", "benchmark", "sequence", "success", "precision", "normalised_precision", "frames",
     "ao", "sr50", "sr75", "accuracy", "failures", "counted", "attributes", "family",
@@ -33,13 +39,11 @@ class Curves:
     Attributes:
         success: (21,) share of frames above an IoU.
         precision: (51,) share of frames within 0 … 50 px.
-        normalised: (51,) share of frames within 0 … 0.5 target sizes.
         sequences: number of sequences.
     """
 
     success: np.ndarray
     precision: np.ndarray
-    normalised: np.ndarray
     sequences: int
 
 
@@ -130,33 +134,12 @@ def score_table(
     rows = []
     for tracker in trackers:
         for sequence in sequences:
-            row = dict.fromkeys(COLUMNS, math.nan)
-            row |= {
-                "tracker": tracker,
-                "benchmark": benchmark,
-                "sequence": sequence.name,
-                "frames": len(sequence),
-                "attributes": " ".join(name.replace(" ", "_") for name in sequence.attributes),
-                "family": sequence.family,
-            }
             scores = score_sequence(out, tracker, sequence, benchmark)
-            if isinstance(scores, metrics.SupervisedScores):
-                row |= {
-                    "accuracy": scores.accuracy,
-                    "failures": scores.failures,
-                    "counted": scores.frames,
-                }
-            elif scores:
-                row |= {
-                    "success": scores.success,
-                    "precision": scores.precision,
-                    "normalised_precision": scores.normalised_precision,
-                    "ao": scores.average_overlap,
-                    "sr50": scores.success_rate_50,
-                    "sr75": scores.success_rate_75,
-                    "counted": scores.frames,
-                }
-            rows.append(row)
+            row = {column: getattr(scores, name, math.nan) for column, name in SCORED.items()}
+            row |= {"tracker": tracker, "benchmark": benchmark, "sequence": sequence.name}
+            row |= {"frames": len(sequence), "family": sequence.family}
+            names = (name.replace(" ", "_") for name in sequence.attributes)
+            rows.append(row | {"attributes": " ".join(names)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -168,7 +151,7 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
     frames. ``sequences`` of ``of`` says how much of the benchmark was there.
 
     Args:
-        scores: as ``table`` returns.
+        scores: as ``score_table`` returns.
         total: sequences of the complete benchmark; 0 = as many as were scored.
     """
     rows = []
@@ -193,12 +176,9 @@ def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:
     Returns:
         columns ``tracker, attribute, sequences, <column>``; the attribute ``all`` comes first.
     """
-    named = scores.assign(attribute=scores["attributes"].str.split())
-    named["attribute"] = [["all", *names] for names in named["attribute"]]
+    named = scores.assign(attribute=[["all", *names.split()] for names in scores["attributes"]])
     grouped = named.explode("attribute").groupby(["tracker", "attribute"], sort=False)[column]
-    return (
-        grouped.agg(sequences="size", value="mean").reset_index().rename(columns={"value": column})
-    )
+    return grouped.agg(**{"sequences": "size", column: "mean"}).reset_index()
 
 
 def curves(
@@ -214,22 +194,9 @@ def curves(
         result[tracker] = Curves(
             success=np.mean([one.success_curve for one in scores], axis=0),
             precision=np.mean([one.precision_curve for one in scores], axis=0),
-            normalised=np.mean([one.normalised_curve for one in scores], axis=0),
             sequences=len(scores),
         )
     return result
-
-
-def speeds(out: Path, scores: pd.DataFrame) -> pd.DataFrame:
-    """Columns ``tracker, sequence, fps``: frames a second without decoding; NaN if not timed."""
-    rows = []
-    for tracker, sequence in zip(scores["tracker"], scores["sequence"], strict=True):
-        path = times_file(out, tracker, sequence)
-        seconds = np.loadtxt(path, ndmin=1) if path.is_file() else np.zeros(0)
-        seconds = seconds[seconds > 0]
-        fps = len(seconds) / seconds.sum() if len(seconds) else math.nan
-        rows.append({"tracker": tracker, "sequence": sequence, "fps": fps})
-    return pd.DataFrame(rows)
 
 
 def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:
@@ -239,7 +206,8 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
     ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences.
     """
     first = ["tracker", "benchmark", "sequence", "success", "precision", "frames", "fps"]
-    timed = scores.assign(fps=speeds(out, scores)["fps"].round(2))
+    runs = zip(scores["tracker"], scores["sequence"], strict=True)
+    timed = scores.assign(fps=[_fps(times_file(out, *run)) for run in runs]).round({"fps": 2})
     timed = timed[first + [name for name in COLUMNS if name not in first]]
     short = summary(scores, total).dropna(axis=1, how="all")
     everything = {
@@ -254,8 +222,14 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
         "scores.json": json.dumps(everything, indent=1) + "\n",
     }
     for name, text in texts.items():
-        data = text.encode()
-        files.write_atomically(Path(out) / name, data)
+        files.write_atomically(Path(out) / name, text)
+
+
+def _fps(times: Path) -> float:
+    """Frames a second without decoding; NaN if not timed."""
+    seconds = np.loadtxt(times, ndmin=1) if times.is_file() else np.zeros(0)
+    seconds = seconds[seconds > 0]
+    return len(seconds) / seconds.sum() if len(seconds) else math.nan
 
 
 def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -> Path:
@@ -264,18 +238,14 @@ def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -
     Raises:
         StudyError: a sequence has no result.
     """
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for sequence in sequences:
-            files = {
-                "001": boxes_file(out, tracker, sequence.name),
-                "time": times_file(out, tracker, sequence.name),
-            }
-            for kind, file in files.items():
+            for kind, file_of in (("001", boxes_file), ("time", times_file)):
                 # A fixed date, so that the same boxes make the same archive.
                 name = f"{sequence.name}/{sequence.name}_{kind}.txt"
-                archive.writestr(zipfile.ZipInfo(name), images.read_bytes(file))
+                data = images.read_bytes(file_of(out, tracker, sequence.name))
+                archive.writestr(zipfile.ZipInfo(name), data)
     return path
 
 
@@ -288,7 +258,7 @@ def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataF
     """Success and precision of a tracker beside those of a published run, on the same sequences.
 
     Args:
-        scores: as ``table`` returns.
+        scores: as ``score_table`` returns.
         tracker: name of ours.
         path: JSON with ``seq_wise``: sequence → ``success_score`` and ``precision_score``.
 
@@ -299,23 +269,18 @@ def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataF
     Raises:
         StudyError: no such file, another format, or no sequence in common.
     """
+    names = {"success": "success_score", "precision": "precision_score"}
+    ours = scores[scores["tracker"] == tracker]
     try:
-        published = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]
-        rows = [
-            {
-                "sequence": row.sequence,
-                "success": row.success,
-                "published_success": published[row.sequence]["success_score"],
-                "precision": row.precision,
-                "published_precision": published[row.sequence]["precision_score"],
-            }
-            for row in scores[scores["tracker"] == tracker].itertuples()
-            if row.sequence in published
-        ]
+        theirs = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]
+        ours = ours[ours["sequence"].isin(list(theirs))]
+        result = ours[["sequence"]].reset_index(drop=True)
+        for name, published in names.items():
+            result[name] = ours[name].to_numpy()
+            result[f"published_{name}"] = [theirs[one][published] for one in ours["sequence"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path} holds no published scores: {error}") from None
-    if not rows:
+    if result.empty:
         raise StudyError(f"{path} has none of the sequences that {tracker} was run on")
-    result = pd.DataFrame(rows)
     mean = {"sequence": "mean"} | result.drop(columns="sequence").mean().to_dict()
     return pd.concat([result, pd.DataFrame([mean])], ignore_index=True)
