@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from esiamfc_lib.synthetic.dataset import build
-from esiamfc_lib.synthetic.layouts import Layout
+from esiamfc_lib.synthetic.layouts import Folders
 from esiamfc_lib.synthetic.settings import BuiltIn
 
 SMALL = {
@@ -18,6 +18,6 @@ def settings(**changes) -> BuiltIn:
     return BuiltIn(**{**SMALL, **changes})
 
 
-def make(root: Path, workers: int = 1, **changes) -> Layout:
+def make(root: Path, workers: int = 1, **changes) -> Folders:
     """Build the data set of ``settings(**changes)``."""
     return build(root, settings(**changes), workers)

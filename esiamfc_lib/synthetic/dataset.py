@@ -19,14 +19,14 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.files import exclusive, write_atomically
 from esiamfc_lib.runtime.parallel import spread
-from esiamfc_lib.synthetic.layouts import FRAMES, SPLITS, Job, Layout, annotate
+from esiamfc_lib.synthetic.layouts import FRAMES, SPLITS, Folders, Job, annotate
 from esiamfc_lib.synthetic.scenes import Scene
 from esiamfc_lib.synthetic.settings import BuiltIn
 
 QUALITY = 92  # of the JPEG files
 
 
-def build(root: str | Path, data: BuiltIn, workers: int) -> Layout:
+def build(root: str | Path, data: BuiltIn, workers: int) -> Folders:
     """Make the data set, or finish one that was interrupted; a complete one is left alone.
 
     Args:
@@ -38,23 +38,23 @@ def build(root: str | Path, data: BuiltIn, workers: int) -> Layout:
     Raises:
         StudyError: a folder that cannot be written, or one that holds another data set.
     """
-    layout = Layout(root)
+    folders = Folders(root)
     manifest = data.manifest()
     jobs = [Job(split, i) for split in SPLITS for i in range(manifest["counts"][split])]
-    begun = _is_begun(layout.root, manifest) and layout.families_csv.is_file()
-    if begun and all(job.done(layout.root) for job in jobs):
-        return layout
+    begun = _is_begun(folders.root, manifest) and folders.families_csv.is_file()
+    if begun and all(job.done(folders.root) for job in jobs):
+        return folders
     held = f"another process makes the built-in data in {root}: waiting for it"
-    with exclusive(layout.root, held, wait=True):
-        if not _is_begun(layout.root, manifest):
-            write_atomically(layout.root / "manifest.json", json.dumps(manifest, indent=2) + "\n")
-        todo = [job for job in jobs if not job.done(layout.root)]
-        make = partial(_make, root=layout.root, data=data)
+    with exclusive(folders.root, held, wait=True):
+        if not _is_begun(folders.root, manifest):
+            write_atomically(folders.root / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        todo = [job for job in jobs if not job.done(folders.root)]
+        make = partial(_make, root=folders.root, data=data)
         made = spread(make, todo, min(workers, len(todo)) or 1)
         for _ in progress(made, "built-in data", total=len(todo), unit="video"):
             pass
-        _summarise(layout, jobs)
-    return layout
+        _summarise(folders, jobs)
+    return folders
 
 
 def _is_begun(root: Path, manifest: dict) -> bool:
@@ -121,13 +121,13 @@ def _make(job: Job, root: Path, data: BuiltIn) -> None:
     write_atomically(job.row_file(root), json.dumps(rows, indent=1))
 
 
-def _summarise(layout: Layout, jobs: list[Job]) -> None:
+def _summarise(folders: Folders, jobs: list[Job]) -> None:
     """``families.csv`` and the lists of sequences."""
-    for split, folder in (("vot", layout.vot), ("got10k", layout.got10k / "val")):
+    for split, folder in (("vot", folders.vot), ("got10k", folders.got10k / "val")):
         names = [job.name for job in jobs if job.split == split]
         if names:
             write_atomically(folder / "list.txt", "\n".join(names) + "\n")
-    files = [job.row_file(layout.root) for job in jobs]
+    files = [job.row_file(folders.root) for job in jobs]
     rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
     table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-    write_atomically(layout.families_csv, table)
+    write_atomically(folders.families_csv, table)

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from esiamfc_lib.data.geometry import box_to_corners, to_one_based
 from esiamfc_lib.synthetic.scenes import Scene, Truth
 
-FOLDERS = {  # of a video; the original keeps a thousand training videos a folder
-    "train": "ILSVRC2015/{kind}/VID/train/ILSVRC2015_VID_train_{thousand:04d}"
-    "/ILSVRC2015_train_{index:08d}",
-    "val": "ILSVRC2015/{kind}/VID/val/ILSVRC2015_val_{index:08d}",
+FOLDERS = {  # of a video, from its index, which GOT-10k counts from 1
+    "train": "VID/train/ILSVRC2015_VID_train_{thousand:04d}/ILSVRC2015_train_{index:08d}",
+    "val": "VID/val/ILSVRC2015_val_{index:08d}",
     "otb": "OTB/Otb{index:03d}",
     "vot": "VOT/vot{index:03d}",
     "got10k": "GOT-10k/val/GOT-10k_Val_{number:06d}",
@@ -27,7 +25,7 @@ FRAMES = {  # of a video; VID counts them from 0, the others from 1
 }
 
 
-class Layout:
+class Folders:
     """Where the parts of a data set lie.
 
     Attributes:
@@ -65,11 +63,11 @@ class Job:
 
     def folders(self, root: Path) -> list[Path]:
         """The folders that it fills: the frames' first, the annotation's last."""
-        places = {
-            "index": self.index, "number": self.index + 1, "thousand": self.index // 1000
-        }  # fmt: skip
-        kinds = ("Data", "Annotations") if self.trains else ("",)
-        return [root / FOLDERS[self.split].format(kind=kind, **places) for kind in kinds]
+        i = self.index
+        folder = FOLDERS[self.split].format(index=i, number=i + 1, thousand=i // 1000)
+        if not self.trains:
+            return [root / folder]
+        return [root / "ILSVRC2015" / kind / folder for kind in ("Data", "Annotations")]
 
     def row_file(self, root: Path) -> Path:
         """Its rows of ``families.csv``; written last, so it proves that the job is done."""
@@ -88,48 +86,35 @@ def annotate(job: Job, folder: Path, scene: Scene, truths: list[list[Truth]]) ->
         writer(folder, scene, [truth for (truth,) in truths])
 
 
+VID_FRAME = (
+    "<annotation>\n\t<folder>{folder}</folder>\n\t<filename>{t:06d}</filename>\n"
+    "\t<source>\n\t\t<database>ILSVRC_2015</database>\n\t</source>\n"
+    "\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n\t</size>\n"
+    "{objects}</annotation>\n"
+)
+VID_OBJECT = (
+    "\t<object>\n\t\t<trackid>{track}</trackid>\n\t\t<name>{name}</name>\n"
+    "\t\t<bndbox>\n\t\t\t<xmin>{box[0]}</xmin>\n\t\t\t<ymin>{box[1]}</ymin>\n"
+    "\t\t\t<xmax>{box[2]}</xmax>\n\t\t\t<ymax>{box[3]}</ymax>\n\t\t</bndbox>\n"
+    "\t\t<occluded>{occluded:d}</occluded>\n\t\t<generated>0</generated>\n\t</object>\n"
+)
+
+
 def _write_vid(folder: Path, job: Job, scene: Scene, truths: list[list[Truth]]) -> None:
     """One XML file a frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
     data = job.folders(Path())[0]
-    for t, objects in enumerate(truths):
-        head = {
-            "folder": data.name if job.split == "val" else f"{data.parent.name}/{data.name}",
-            "filename": f"{t:06d}",
-            "source": {"database": "ILSVRC_2015"},
-            "size": {"width": scene.width, "height": scene.height},
-        }
-        entries = [
-            {
-                "trackid": track,
-                "name": scene.facts(track)["family"],
-                "bndbox": dict(
-                    zip(
-                        ("xmin", "ymin", "xmax", "ymax"),
-                        box_to_corners(truth.box).astype(int),
-                        strict=True,
-                    )
-                ),
-                "occluded": int(truth.occluded),
-                "generated": 0,
-            }
-            for track, truth in enumerate(objects)
-            if truth.box is not None
-        ]
-        root = _element("annotation", [*head.items(), *(("object", entry) for entry in entries)])
-        ElementTree.indent(root, "\t")
-        text = ElementTree.tostring(root, "unicode") + "\n"
+    name = data.name if job.split == "val" else f"{data.parent.name}/{data.name}"
+    size = {"width": scene.width, "height": scene.height}
+    for t, seen in enumerate(truths):
+        objects = ""
+        for track, truth in enumerate(seen):
+            if truth.box is not None:
+                box, family = box_to_corners(truth.box).astype(int), scene.facts(track)["family"]
+                objects += VID_OBJECT.format(
+                    track=track, name=family, box=box, occluded=truth.occluded
+                )
+        text = VID_FRAME.format(folder=name, t=t, objects=objects, **size)
         (folder / f"{t:06d}.xml").write_text(text, encoding="utf-8")
-
-
-def _element(tag: str, content) -> ElementTree.Element:
-    """An XML element that holds a value, or elements given as a mapping or as pairs."""
-    element = ElementTree.Element(tag)
-    if isinstance(content, dict | list):
-        pairs = content.items() if isinstance(content, dict) else content
-        element.extend(_element(*pair) for pair in pairs)
-    else:
-        element.text = str(content)
-    return element
 
 
 def _write_otb(folder: Path, scene: Scene, truths: list[Truth]) -> None:
@@ -144,6 +129,20 @@ def _write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
         _lines(folder / f"{tag}.tag", mark.astype(int))
 
 
+GOT10K_META = """[METAINFO]
+url: built-in
+begin: 00:00:00
+end: 00:00:06
+anno_fps: 10Hz
+object_class: {family}
+motion_class: {motion}
+major_class: {shape}
+root_class: object
+motion_adverb: steadily
+resolution: ({scene.width}, {scene.height})
+"""
+
+
 def _write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
     """Boxes counted from 1 (zeros where the object is absent), labels and ``meta_info.ini``."""
     boxes = [np.zeros(4) if t.box is None else to_one_based(t.box) for t in truths]
@@ -151,20 +150,7 @@ def _write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
     _lines(folder / "absence.label", [int(t.box is None) for t in truths])
     _lines(folder / "cover.label", [0 if t.box is None else round(8 * t.visible) for t in truths])
     _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in truths])
-    facts = scene.facts(0)
-    meta = {
-        "url": "built-in",
-        "begin": "00:00:00",
-        "end": "00:00:06",
-        "anno_fps": "10Hz",
-        "object_class": facts["family"],
-        "motion_class": facts["motion"],
-        "major_class": facts["shape"],
-        "root_class": "object",
-        "motion_adverb": "steadily",
-        "resolution": f"({scene.width}, {scene.height})",
-    }
-    text = "[METAINFO]\n" + "".join(f"{k}: {v}\n" for k, v in meta.items())
+    text = GOT10K_META.format(scene=scene, **scene.facts(0))
     (folder / "meta_info.ini").write_text(text, encoding="utf-8")
 
 

@@ -2,6 +2,11 @@
 
 A **family** names a shape, a texture, a motion and a tone; a **kind** is what one object is really
 made of; an **instance** is one individual of a kind, with its own colours, texture and proportions.
+
+With ``conflict`` every family has one thing that stays, its colours or its pattern, and another one
+that changes from frame to frame; distractors have what changes in common with the target. What
+tells a target from the others of one family is then what a tracker of the other family must not
+look at.
 """
 
 from dataclasses import dataclass
@@ -10,7 +15,6 @@ from typing import Self
 import cv2
 import numpy as np
 
-from esiamfc_lib.synthetic.appearance import FadingPattern, TurningColours
 from esiamfc_lib.synthetic.settings import BuiltIn
 from esiamfc_lib.synthetic.shapes import DEFORMING, RIGID, SHAPES
 from esiamfc_lib.synthetic.textures import TEXTURES, any_texture, mix, noise, palette
@@ -18,44 +22,30 @@ from esiamfc_lib.synthetic.textures import TEXTURES, any_texture, mix, noise, pa
 CANVAS = 88  # side of a sprite in its own pixels
 UNIT = 40.0  # sprite pixels of one shape unit
 PATTERNS = 8  # of one object whose pattern changes, in turn
-
-
-@dataclass(frozen=True)
-class Family:
-    """What individuals of one kind have in common; ``tone`` = ranges of saturation and value.
-
-    ``stays`` is what does not change where looks change: ``colours`` or ``pattern``.
-    """
-
-    name: str
-    texture: str
-    motion: str
-    tone: tuple[tuple[float, float], tuple[float, float]]
-    stays: str
-
-
-FAMILIES = (
-    Family("crate", "stripes", "glide", ((0.5, 1.0), (0.2, 1.0)), "colours"),
-    Family("amoeba", "spots", "drift", ((0.3, 0.8), (0.35, 1.0)), "pattern"),
-    Family("walker", "patches", "walk", ((0.3, 0.9), (0.15, 0.75)), "colours"),
-    Family("star", "sectors", "spin", ((0.7, 1.0), (0.4, 1.0)), "pattern"),
-    Family("rod", "bands", "tumble", ((0.4, 1.0), (0.2, 1.0)), "colours"),
-    Family("face", "skin", "zoom", ((0.2, 0.6), (0.3, 0.95)), "pattern"),
-)
+MARGIN, INDIVIDUALS = 72, 9  # of the sheet: pixels for the names, pictures a family
+PAPER, INK = 244, (20, 20, 20)
+GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns around the grey axis
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What an object is made of: the names of its family, shape, texture and motion, its tone, the
-    arc of the colour circle that its hues come from (see ``palette``), and what ``stays``."""
+    """What an object is made of.
+
+    Attributes:
+        family: the label.
+        shape, texture, motion: names.
+        tone: ranges of saturation and value.
+        stays: what does not change where looks change: ``colours`` or ``pattern``.
+        arc: of the colour circle that the hues come from, see ``palette``.
+    """
 
     family: str
     shape: str
     texture: str
     motion: str
     tone: tuple[tuple[float, float], tuple[float, float]]
-    arc: tuple[float, float]
     stays: str
+    arc: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def draw(cls, rng: np.random.Generator, family: int, data: BuiltIn) -> Self:
@@ -71,8 +61,49 @@ class Kind:
         aspects = np.where(own, family, rng.integers(0, data.families, 4))
         shape, texture, motion, tone = (FAMILIES[i] for i in aspects)
         arc = (int(aspects[3]) / data.families, data.hues) if data.hues < 1 else (0.0, 1.0)
-        names = shape.name, texture.texture, motion.motion
-        return cls(FAMILIES[family].name, *names, tone.tone, arc, texture.stays)
+        names = shape.shape, texture.texture, motion.motion
+        return cls(FAMILIES[family].family, *names, tone.tone, texture.stays, arc)
+
+
+FAMILIES = (
+    Kind("crate", "crate", "stripes", "glide", ((0.5, 1.0), (0.2, 1.0)), "colours"),
+    Kind("amoeba", "amoeba", "spots", "drift", ((0.3, 0.8), (0.35, 1.0)), "pattern"),
+    Kind("walker", "walker", "patches", "walk", ((0.3, 0.9), (0.15, 0.75)), "colours"),
+    Kind("star", "star", "sectors", "spin", ((0.7, 1.0), (0.4, 1.0)), "pattern"),
+    Kind("rod", "rod", "bands", "tumble", ((0.4, 1.0), (0.2, 1.0)), "colours"),
+    Kind("face", "face", "skin", "zoom", ((0.2, 0.6), (0.3, 0.95)), "pattern"),
+)
+
+
+class TurningColours:
+    """Hues that swing to and fro, at most by half of ``share`` of the colour circle each way."""
+
+    def __init__(self, rng: np.random.Generator, share: float):
+        self._rate = rng.choice([-1, 1]) * 2 * np.pi / rng.uniform(20, 36)
+        self._phase = rng.uniform(0, 2 * np.pi)
+        self._reach = np.pi * share
+
+    def __call__(self, sprite: np.ndarray, t: int) -> np.ndarray:
+        """The sprite (H, W, 4), RGB times alpha, as it looks in frame ``t``; in whole numbers."""
+        angle = self._reach * np.sin(self._phase + self._rate * t)
+        turn = np.cos(angle) * np.eye(3) + (1 - np.cos(angle)) / 3 + np.sin(angle) * GREY
+        whole = np.rint(256 * turn).astype(np.int32)
+        turned = (sprite[..., :3].astype(np.int32) @ whole.T) >> 8
+        return np.dstack([np.clip(turned, 0, sprite[..., 3:]).astype(np.uint8), sprite[..., 3]])
+
+
+class FadingPattern:
+    """Surfaces, uint8 (H, W, 3), that fade into one another in turn."""
+
+    def __init__(self, rng: np.random.Generator, surfaces: list[np.ndarray]):
+        self._surfaces = surfaces
+        self._every = rng.uniform(5, 9)
+
+    def surface(self, t: int) -> np.ndarray:
+        """The one seen in frame ``t``."""
+        whole, part = divmod(t / self._every, 1)
+        first, second = (self._surfaces[(int(whole) + i) % len(self._surfaces)] for i in (0, 1))
+        return mix(first, second, np.full(first.shape[:2], int(part * 255), np.uint8))
 
 
 class Instance:
@@ -150,3 +181,21 @@ class Instance:
             cv2.polylines(alpha, [corners], True, 255, 1, cv2.LINE_AA, 4)
         lit = np.minimum(colour.astype(np.uint32) * self._light[..., None] >> 8, 255)
         return np.dstack([(lit * alpha[..., None] // 255).astype(np.uint8), alpha])
+
+
+def family_sheet(data: BuiltIn) -> np.ndarray:
+    """Individuals of each family in successive poses: uint8 (H, W, 3) RGB, one row a family."""
+    size = (data.families * CANVAS, MARGIN + INDIVIDUALS * CANVAS, 3)
+    sheet = np.full(size, PAPER, np.uint8)
+    for row in range(data.families):
+        y, font = row * CANVAS, cv2.FONT_HERSHEY_SIMPLEX
+        name, at = FAMILIES[row].family, (6, y + CANVAS // 2 + 4)
+        cv2.putText(sheet, name, at, font, 0.38, INK, 1, cv2.LINE_AA)
+        for column in range(INDIVIDUALS):
+            x = MARGIN + column * CANVAS
+            rng = np.random.default_rng([data.seed, row, column])
+            instance = Instance(rng, Kind.draw(rng, row, data))
+            sprite = instance.sprite(2 * np.pi * column / INDIVIDUALS)
+            under = sheet[y : y + CANVAS, x : x + CANVAS]
+            under[:] = sprite[..., :3] + mix(under, 0, sprite[..., 3])
+    return sheet

@@ -178,10 +178,9 @@ class Scene:
     def _hides_much(self, place: np.ndarray, w: int, h: int) -> bool:
         """Whether a piece covers a target at the start, or for more than a quarter of the time."""
         for actor in self.targets:
-            path = actor.path
             middle = place + np.array([w, h]) / 2 - self._camera[:, :2]
-            gap = np.abs(middle - np.stack([path.x, path.y], 1)) - np.array([w, h]) / 2
-            half = 0.5 * actor.size * path.scale
+            apart = np.abs(middle - np.stack([actor.path.x, actor.path.y], 1))
+            gap, half = apart - np.array([w, h]) / 2, 0.5 * actor.size * actor.path.scale
             if gap[0].max() < half[0] or np.mean(gap.max(1) < 0.3 * half) > 0.25:
                 return True
         return False
@@ -197,21 +196,20 @@ class Scene:
         return warp(self._canvas, np.column_stack([turn, offset]), self.width, self.height)
 
     def render(self) -> Iterator[tuple[np.ndarray, list[Truth]]]:
-        """Yield (frame (H, W, 3) uint8 RGB, one ``Truth`` per target) for each frame."""
-        for t in range(self.frames):
-            yield self._frame(t)
+        """What ``frame`` gives, for each frame."""
+        return map(self.frame, range(self.frames))
 
-    def _frame(self, t: int) -> tuple[np.ndarray, list[Truth]]:
+    def frame(self, t: int) -> tuple[np.ndarray, list[Truth]]:
+        """Frame ``t``, (H, W, 3) uint8 RGB, and one ``Truth`` per target."""
         frame = self._backdrop(t)
         owner = np.zeros((self.height, self.width), np.uint8)
-        before = max(t - 1, 0)
         shake = -self._camera[t, 4:]
-        cast = self._actors
         drawn = {}
         for index in self._order[::-1]:
-            path = cast[index].path
-            patch, x, y, corners = sprite_patch(cast[index], t, shake)
-            step = self._blur * np.array([path.x[t] - path.x[before], path.y[t] - path.y[before]])
+            actor = self._actors[index]
+            patch, x, y, corners = sprite_patch(actor, t, shake)
+            moved = [way[t] - way[max(t - 1, 0)] for way in (actor.path.x, actor.path.y)]
+            step = self._blur * np.array(moved)
             drawn[index] = (patch[..., 3] >= 128, x, y, corners, float(np.hypot(*step)))
             margin = 0
             if np.abs(step).max() >= 1.5:
@@ -237,8 +235,7 @@ class Scene:
         boxes = np.array([t.box for t in truths if t.box is not None], float).reshape(-1, 4)
         side = np.sqrt(np.array([t.area for t in truths], float))
         moved = np.hypot(*np.diff(boxes[:, :2] + boxes[:, 2:] / 2, axis=0).T)
-        angle = self.targets[target].path.angle
-        instance = self.targets[target].instance
+        actor = self.targets[target]
         met = {
             "occlusion": any(t.visible < 0.65 * t.inside for t in truths),
             "blur": max(t.blur for t in truths) >= 4,
@@ -246,25 +243,19 @@ class Scene:
             "illumination": np.ptp(self._gain) >= 0.4,
             "out_of_view": min(t.inside for t in truths) < 0.8,
             "distractors": any(
-                a.instance.kind == instance.kind and a.instance is not instance
-                for a in self._actors
+                a is not actor and a.instance.kind == actor.instance.kind for a in self._actors
             ),
             "fast_motion": len(moved) > 0 and np.quantile(moved, 0.8) >= 0.15 * side.mean(),
-            "deformation": instance.deforms,
-            "rotation": np.ptp(angle) >= 0.5,
+            "deformation": actor.instance.deforms,
+            "rotation": np.ptp(actor.path.angle) >= 0.5,
         }
         return [name for name, is_met in met.items() if is_met]
 
     def facts(self, target: int) -> dict[str, str]:
-        """What one target is made of and the background's family."""
+        """What one target is made of, and the name of the background."""
         kind = self.targets[target].instance.kind
-        return {
-            "family": kind.family,
-            "shape": kind.shape,
-            "texture": kind.texture,
-            "motion": kind.motion,
-            "background": self.background,
-        }
+        made_of = {name: getattr(kind, name) for name in ("family", "shape", "texture", "motion")}
+        return made_of | {"background": self.background}
 
     def frame_marks(self, truths: list[Truth]) -> dict[str, np.ndarray]:
         """The challenges of VOT, per frame of the first target: name -> (frames,) bool."""

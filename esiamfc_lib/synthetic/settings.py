@@ -22,7 +22,7 @@ class BuiltIn:
         separation: how much families differ, 1 = well separated, 0 = the label says nothing.
         hues: share of the colour circle that the objects of one family use, 1 = all of it.
         conflict: share of objects whose look changes: the colours in every other family, the
-            pattern in the rest, see ``appearance``.
+            pattern in the rest, see ``objects``.
     """
 
     seed: int

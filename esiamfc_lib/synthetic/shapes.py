@@ -66,11 +66,8 @@ def amoeba(rng) -> Pose:
     t = np.arange(48) * (2 * np.pi / 48)
 
     def pose(phase):
-        radius = 0.72 + np.sum(
-            strength[:, None]
-            * np.cos(order[:, None] * t + offset[:, None] + beat[:, None] * phase),
-            0,
-        )
+        waves = strength * np.cos(order * t[:, None] + offset + beat * phase)
+        radius = 0.72 + waves.sum(1)
         return [
             Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
             Part(_ellipse(0.15 * np.cos(phase), 0.15 * np.sin(phase), 0.2, 0.17), 1, 0.7),
@@ -91,22 +88,20 @@ def walker(rng) -> Pose:
         def leg(s, lift, shade):
             knee = (0.28 * np.sin(s) + 0.08, 0.2 + 0.36 * np.cos(s))
             foot = (knee[0] + 0.4 * np.sin(s - lift), knee[1] + 0.4 * np.cos(s - lift))
-            return [
-                Part(_limb((0, 0.2), knee, 0.22), 1, shade),
-                Part(_limb(knee, foot, 0.18), 1, shade),
-            ]
+            thigh, shin = _limb((0, 0.2), knee, 0.22), _limb(knee, foot, 0.18)
+            return [Part(thigh, 1, shade), Part(shin, 1, shade)]
 
         def arm(s, shade):
             hand = (0.5 * np.sin(s), -0.38 + 0.5 * np.cos(s))
-            return [Part(_limb((0, -0.38), hand, 0.15), 2, shade)]
+            return Part(_limb((0, -0.38), hand, 0.15), 2, shade)
 
         return [
-            *arm(swing, 0.7),
+            arm(swing, 0.7),
             *leg(-swing, bent, 0.7),
             *leg(swing, 0.5 - bent, 1.0),
             Part(_limb((0, -0.32), (0, 0.2), 2 * girth)),
             Part(_ellipse(0.03, -0.72, head, head * 1.2), 0),
-            *arm(-swing, 1.0),
+            arm(-swing, 1.0),
         ]
 
     return pose
@@ -137,25 +132,22 @@ def rod(rng) -> Pose:
 def face(rng) -> Pose:
     """An oval with hair, eyes and a mouth that talks."""
     wide, eye, brow = rng.uniform(0.58, 0.78), rng.uniform(0.09, 0.15), rng.uniform(-0.3, -0.1)
+    apart = -wide * 0.45, wide * 0.45
     t = np.linspace(np.pi, 2 * np.pi, 16)
-    fringe = rng.uniform(-0.62, -0.35)
-    hair = np.concatenate(
-        [
-            np.stack([(wide + 0.06) * np.cos(t), 0.98 * np.sin(t)], 1),
-            [[wide * 0.8, fringe], [0, fringe + rng.uniform(-0.15, 0.1)], [-wide * 0.8, fringe]],
-        ]
-    )
+    crown = np.stack([(wide + 0.06) * np.cos(t), 0.98 * np.sin(t)], 1)
+    low = rng.uniform(-0.62, -0.35)
+    fringe = [wide * 0.8, low], [0, low + rng.uniform(-0.15, 0.1)], [-wide * 0.8, low]
+    hair = np.concatenate([crown, fringe])
 
     def pose(phase):
         look, talk = 0.05 * np.sin(phase), 0.05 + 0.06 * (1 + np.sin(2 * phase))
+        eyes = [_ellipse(x, brow, eye * 1.5, eye) for x in apart]
+        pupils = [_ellipse(x + look, brow, eye * 0.7, eye * 0.7) for x in apart]
         return [
             Part(_ellipse(0, 0, wide, 0.95)),
             Part(hair, 2),
-            *(Part(_ellipse(side * wide * 0.45, brow, eye * 1.5, eye), 1, 2.2) for side in (-1, 1)),
-            *(
-                Part(_ellipse(side * wide * 0.45 + look, brow, eye * 0.7, eye * 0.7), 2, 0.4)
-                for side in (-1, 1)
-            ),
+            *(Part(white, 1, 2.2) for white in eyes),
+            *(Part(pupil, 2, 0.4) for pupil in pupils),
             Part(_limb((look, -0.05), (look, 0.2), 0.1), 0, 0.7),
             Part(_ellipse(look, 0.5, wide * 0.4, talk), 1, 0.5),
         ]

@@ -22,13 +22,12 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import exclusive
 from esiamfc_lib.synthetic.backgrounds import BACKGROUNDS
 from esiamfc_lib.synthetic.dataset import scene_of
-from esiamfc_lib.synthetic.layouts import SPLITS, Job, Layout
+from esiamfc_lib.synthetic.layouts import SPLITS, Folders, Job
 from esiamfc_lib.synthetic.motion import fold
-from esiamfc_lib.synthetic.objects import CANVAS, FAMILIES, Instance, Kind
+from esiamfc_lib.synthetic.objects import CANVAS, FAMILIES, Instance, Kind, family_sheet
 from esiamfc_lib.synthetic.painting import paste, warp
 from esiamfc_lib.synthetic.scenes import Truth
 from esiamfc_lib.synthetic.settings import BuiltIn
-from esiamfc_lib.synthetic.sheet import family_sheet
 from esiamfc_lib.synthetic.textures import TEXTURES, palette
 
 TINY = {
@@ -41,7 +40,7 @@ PIXELS, BOXES = "88c8219c48c8608a", "97d7f5f2e44ddc68"  # digests of the set TIN
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Layout:
+def tiny(tmp_path_factory) -> Folders:
     return built_in.make(tmp_path_factory.mktemp("built in"), **TINY)
 
 
@@ -249,7 +248,7 @@ def test_got10k_layout_is_read_by_the_got10k_toolkit(tiny):
     for files, boxes, meta in data:
         assert len(files) == 8 and boxes.shape == (8, 4)
         assert meta["resolution"] == "(160, 120)"
-        assert meta["object_class"] in {family.name for family in FAMILIES}
+        assert meta["object_class"] in {family.family for family in FAMILIES}
         assert ((meta["absence"] == 1) == (boxes[:, 2] == 0)).all()
         assert (meta["cover"] <= 8).all() and (meta["cover"][0] == 8)
 
@@ -280,7 +279,7 @@ def test_an_object_that_moves_is_lost_by_a_tracker_that_does_not():
     scores = []
     for index in range(12):
         scene = scene_of(Job("otb", index), NORMAL)
-        boxes = np.array([scene._frame(t)[1][0].box for t in range(0, 60, 5)], float)
+        boxes = np.array([scene.frame(t)[1][0].box for t in range(0, 60, 5)], float)
         overlap = geometry.iou(boxes[:1], boxes)
         scores.append(np.mean([(overlap > t).mean() for t in np.linspace(0, 1, 21)]))
     assert 0.08 < np.mean(scores) < 0.25
@@ -344,7 +343,7 @@ def hues_of(instance, t) -> np.ndarray:
     return cv2.cvtColor(seen[None], cv2.COLOR_RGB2HSV)[0, :, 0] * 2.0  # degrees
 
 
-@pytest.mark.parametrize("family", range(4), ids=[f.name for f in FAMILIES[:4]])
+@pytest.mark.parametrize("family", range(4), ids=[f.family for f in FAMILIES[:4]])
 def test_what_stays_stays_and_the_rest_changes(family):
     rng = np.random.default_rng(family)
     kind = Kind.draw(rng, family, built_in.settings(hues=0.3))
@@ -394,7 +393,7 @@ def test_distractors_are_of_the_same_kind_but_look_different():
         assert not np.array_equal(actor.instance.sprite(0), target.sprite(0))
 
 
-@pytest.mark.parametrize("family", range(len(FAMILIES)), ids=[f.name for f in FAMILIES])
+@pytest.mark.parametrize("family", range(len(FAMILIES)), ids=[f.family for f in FAMILIES])
 def test_sprites_fill_their_canvas_without_being_cut(family):
     kind = Kind.draw(np.random.default_rng(family), family, built_in.settings())
     instance = Instance(np.random.default_rng(family), kind)
