@@ -5,7 +5,7 @@ the other 400 as well, and which of two trackers slips is often luck. Here every
 into overlapping segments, forward and backward in time (the temporal robustness evaluation, TRE, of
 Wu et al. 2015, OTB), and the first box of each is moved and scaled a little (their spatial
 robustness evaluation, SRE). All trackers get the same segments and the same boxes, so that their
-differences stay paired; ``statistics.hierarchical_differences`` says how sure those are.
+differences stay paired; ``analysis.hierarchical_differences`` says how sure those are.
 
 The first frame of a segment, where the box is given, does not count; otherwise the scores are OTB's
 (see ``metrics``), for every benchmark.
@@ -23,7 +23,7 @@ from esiamfc_lib.data import benchmarks, geometry, vid
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics, runs
-from esiamfc_lib.evaluation import scores as scoring
+from esiamfc_lib.evaluation.scores import read_boxes
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec
 
@@ -103,12 +103,28 @@ def segments(
             indices = order[place : place + frames]
             if known[indices[1:]].mean() < 0.5:
                 continue
+            start = int(indices[0])
             for number in range(max(perturbations, 1)):
                 boxes = sequence.boxes[indices].copy()
                 if perturbations:
-                    address = (sequence.name, int(indices[0]), direction, number)
-                    boxes[0] = perturbed(boxes[0], shift, scale, _generator(seed, *address))
-                found.append(_segment(sequence, indices, boxes, direction, number))
+                    # a stream of its own for each; unlike hash(), crc32 is the same everywhere
+                    name = zlib.crc32(sequence.name.encode())
+                    random = np.random.default_rng(
+                        [seed, name, start, direction == "backward", number]
+                    )
+                    boxes[0] = perturbed(boxes[0], shift, scale, random)
+                segment = Segment(
+                    name=f"{sequence.name}/{start:05d}-{direction}-{number}",
+                    frames=tuple(sequence.frames[i] for i in indices),
+                    boxes=boxes,
+                    attributes=sequence.attributes,
+                    family=sequence.family,
+                    source=sequence.name,
+                    start=start,
+                    direction=direction,
+                    perturbation=number,
+                )
+                found.append(segment)
     return found
 
 
@@ -150,16 +166,19 @@ def evaluate_segments(
 
     Args:
         trackers: their names must differ.
-        benchmark, root, limit: as for ``read``.
+        benchmark, root, limit: as for ``read_segments``.
         out: folder of the results; one folder serves one benchmark and one plan.
-        workers, scheduler: as for ``evaluation.evaluate``; the boxes do not depend on them.
+        workers, scheduler: as for ``runs.evaluate``; the boxes do not depend on them.
         plan: arguments of ``segments``.
 
     Returns:
-        As ``table``; also written to ``multistart.csv`` in ``out``, the same bytes in every run.
+        One row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one), ``start``,
+        ``direction``, ``perturbation``, ``frames`` (that count), ``success`` (AUC), ``precision``
+        (at 20 px), ``family``; also written to ``multistart.csv`` in ``out``, the same bytes in
+        every run.
 
     Raises:
-        StudyError: as ``evaluation.evaluate``; no sequence with enough ground truth.
+        StudyError: as ``runs.evaluate``; no sequence with enough ground truth.
     """
     sequences = read_segments(benchmark, root, limit)
     return track_segments(trackers, sequences, benchmark, out, workers, scheduler, **plan)
@@ -174,45 +193,32 @@ def track_segments(
     scheduler: str = "",
     **plan,
 ) -> pd.DataFrame:
-    """``evaluate_multistart`` for sequences that are read already."""
+    """``evaluate_segments`` for sequences that are read already."""
     trackers, out = list(trackers), Path(out)
     cut = [segment for sequence in sequences for segment in segments(sequence, **plan)]
     if not cut:
         raise StudyError(f"{benchmark}: no sequence has the ground truth that a segment needs")
     # Not the benchmark's own name: these runs are one-pass whatever its protocol is.
-    runs.track_benchmark(trackers, cut, _protocol(benchmark), out, workers, scheduler)
-    scores = segment_table(out, [spec.name for spec in trackers], cut, benchmark)
-    write_segments(out, scores)
-    return scores
+    protocol = f"multi-start {benchmark}"
+    runs.track_benchmark(trackers, cut, protocol, out, workers, scheduler)
+    rows = []
+    for spec in trackers:
+        for segment in cut:
+            boxes = read_boxes(out, spec.name, segment, protocol)
+            scores = metrics.score(boxes, segment.boxes, skip_first=True)
+            rows.append(
+                (spec.name, benchmark, segment.source, segment.start, segment.direction,
+                 segment.perturbation, scores.frames, scores.success, scores.precision,
+                 segment.family)
+            )  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    write_segments(out, table)
+    return table
 
 
 def write_segments(out: Path, scores: pd.DataFrame) -> None:
     """``multistart.csv`` in ``out``: the same bytes in every run."""
-    text = scores.to_csv(index=False, lineterminator="\n").encode()
-    files.write_atomically(out / "multistart.csv", text)
-
-
-def segment_table(
-    out: Path, trackers: list[str], cut: list[Segment], benchmark: str
-) -> pd.DataFrame:
-    """Scores of the segments from the boxes on disk.
-
-    Returns:
-        One row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one), ``start``,
-        ``direction``, ``perturbation``, ``frames`` (that count), ``success`` (AUC), ``precision``
-        (at 20 px), ``family``.
-    """
-    rows = []
-    for tracker in trackers:
-        for segment in cut:
-            boxes = scoring.read_boxes(out, tracker, segment, _protocol(benchmark))
-            scores = metrics.score(boxes, segment.boxes, skip_first=True)
-            rows.append(
-                (tracker, benchmark, segment.source, segment.start, segment.direction,
-                 segment.perturbation, scores.frames, scores.success, scores.precision,
-                 segment.family)
-            )  # fmt: skip
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    files.write_atomically(out / "multistart.csv", scores.to_csv(index=False, lineterminator="\n"))
 
 
 def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
@@ -226,30 +232,3 @@ def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
     wanted = np.linspace(0, len(known) - frames, count).round().astype(int)
     nearest = np.abs(places - wanted[:, None]).argmin(axis=1)
     return np.unique(places[nearest]).tolist()
-
-
-def _generator(seed: int, name: str, start: int, direction: str, number: int):
-    """A stream of its own for each perturbation."""
-    name_digest = zlib.crc32(name.encode())  # unlike hash(), the same in every process
-    return np.random.default_rng([seed, name_digest, start, direction == "backward", number])
-
-
-def _segment(
-    sequence: Sequence, indices: np.ndarray, boxes: np.ndarray, direction: str, number: int
-) -> Segment:
-    start = int(indices[0])
-    return Segment(
-        name=f"{sequence.name}/{start:05d}-{direction}-{number}",
-        frames=tuple(sequence.frames[i] for i in indices),
-        boxes=boxes,
-        attributes=sequence.attributes,
-        family=sequence.family,
-        source=sequence.name,
-        start=start,
-        direction=direction,
-        perturbation=number,
-    )
-
-
-def _protocol(benchmark: str) -> str:
-    return f"multi-start {benchmark}"
