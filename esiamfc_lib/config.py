@@ -121,7 +121,12 @@ class DatasetParameters(StageParameters):
     source: Literal["synthetic", "vid"] = Field(
         "synthetic", description="built-in data or a VID root"
     )
-    vid_root: str = Field("", description="VID layout: holds Data/VID and Annotations/VID")
+    vid_root: str = Field(
+        "", description="VID layout: holds Data/VID and Annotations/VID; or a .tar or .tar.gz of it"
+    )
+    store: str = Field(
+        "", description="a finished crop store that is taken over; empty: the videos are curated"
+    )
     splits: list[Literal["train", "val"]] = Field(
         ["train"], description="what is curated; val is never learned from"
     )
@@ -132,7 +137,9 @@ class DatasetParameters(StageParameters):
         {}, description="folders of further benchmarks by name: uav123, dtb70, lasot ..."
     )
     train_videos: Count = Field(150, description="built-in data: training videos")
-    val_videos: Count = Field(18, description="built-in data: validation videos")
+    val_videos: Count = Field(
+        18, description="validation videos: of the built-in data, or unpacked from an archive"
+    )
     video_frames: Annotated[int, Field(ge=2)] = Field(
         40, description="built-in data: frames a video"
     )

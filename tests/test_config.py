@@ -1,5 +1,6 @@
 """Parameters and profiles: what is wrong is said in one sentence, before anything runs."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,32 @@ def test_vid_root_without_annotations(profile, vid):
     (vid / "Annotations" / "VID" / "train" / "video").rmdir()
     with pytest.raises(StudyError, match="has no Annotations/VID/train or it is empty"):
         check_profile(load_profile(profile(""), given(vid)))
+
+
+def test_a_finished_store_needs_no_training_frames(profile, vid, tmp_path):
+    store = tmp_path / "store"
+    changes = given(vid, f"dataset.store={store}")
+    with pytest.raises(StudyError, match=r"dataset\.store: .*store has no manifest.json"):
+        check_profile(load_profile(profile(""), changes))
+    store.mkdir()
+    (store / "manifest.json").touch()
+    with pytest.raises(StudyError, match="has no Data/VID/val or it is empty"):
+        check_profile(load_profile(profile(""), changes))
+    check_profile(load_profile(profile(""), [*changes, "dataset.vid_root=''"]))
+    run = f"run_dir={tmp_path / 'run'}"
+    own = tmp_path / "run/dataset/store"
+    own.mkdir(parents=True)
+    (own / "manifest.json").touch()
+    with pytest.raises(StudyError, match="emptied when its parameters change"):
+        check_profile(load_profile(profile(""), [*changes, run, f"dataset.store={own}"]))
+
+
+def test_an_archive_is_a_vid_root(profile, vid, tmp_path):
+    file = tmp_path / "vid.tar.gz"
+    changes = given(vid, f"dataset.vid_root={file}")
+    with tarfile.open(file, "w:gz") as tar:
+        tar.add(vid, "ILSVRC2015")
+    check_profile(load_profile(profile(""), changes))
+    file.write_text("no archive")
+    with pytest.raises(StudyError, match=r"vid\.tar\.gz is no tar archive"):
+        check_profile(load_profile(profile(""), changes))

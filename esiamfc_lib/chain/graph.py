@@ -99,7 +99,7 @@ class Stage:
         return self.parameters.run / "notebooks" / f"{name}.ipynb"
 
     def files(self) -> dict[str, Path]:
-        """What the stage reads: artefacts, the list of arms, and the user's starting weights."""
+        """What the stage reads: artefacts, the list of arms, the user's weights and crop store."""
         files = {
             name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
         }
@@ -109,6 +109,9 @@ class Stage:
             weights = getattr(self.parameters, parameter, "")
             if weights and weights not in files:
                 files[weights] = resolve(weights)
+        if store := getattr(self.parameters, "store", ""):
+            manifest = f"{store}/manifest.json"  # with digests of all that the store holds
+            files[manifest] = resolve(manifest)
         return files
 
     def links(self) -> list[tuple[Path, Path]]:

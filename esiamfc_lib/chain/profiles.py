@@ -4,6 +4,7 @@ Everything a profile can get wrong is found here, before any stage starts.
 """
 
 import re
+import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,7 +170,22 @@ def _check_benchmarks(profile: Profile) -> None:
         )
 
 
+def _check_store(profile: Profile) -> None:
+    data = profile.stages["dataset"]
+    if not data.store:
+        return
+    store = resolve(data.store)
+    if not (store / "manifest.json").is_file():
+        raise StudyError(f"{profile.name}: dataset.store: {store} has no manifest.json")
+    if store.resolve().is_relative_to((data.run / data.stage).resolve()):
+        raise StudyError(
+            f"{profile.name}: dataset.store: {store} is in the folder of this profile's own stage, "
+            "which is emptied when its parameters change: move the store out of it"
+        )
+
+
 def _check_data(profile: Profile) -> None:
+    _check_store(profile)
     data = profile.stages["dataset"]
     given = [root for root in ("vid_root", *ROOTS.values()) if getattr(data, root)]
     if data.source == "synthetic":
@@ -179,15 +195,21 @@ def _check_data(profile: Profile) -> None:
                 "which makes its own data: set dataset.source to 'vid'"
             )
         return
-    if not data.vid_root:
+    if not data.vid_root and not data.store:
         raise StudyError(f"{profile.name}: dataset.source is 'vid' but dataset.vid_root is empty")
     for root in given:
         folder = resolve(getattr(data, root))
-        if not folder.is_dir():
+        if root == "vid_root" and folder.is_file():
+            if not tarfile.is_tarfile(folder):
+                raise StudyError(f"{profile.name}: dataset.vid_root: {folder} is no tar archive")
+        elif not folder.is_dir():
             raise StudyError(f"{profile.name}: dataset.{root}: no folder {folder}")
-    for part in ("Data/VID/train", "Annotations/VID/train"):
+    # Beside a finished store only the frames for validation are needed.
+    split = "val" if data.store else "train"
+    for part in (f"Data/VID/{split}", f"Annotations/VID/{split}") if data.vid_root else ():
         folder = resolve(data.vid_root) / part
-        if not folder.is_dir() or not any(folder.iterdir()):
+        archive = resolve(data.vid_root).is_file()
+        if not archive and not (folder.is_dir() and any(folder.iterdir())):
             raise StudyError(
                 f"{profile.name}: dataset.vid_root: {resolve(data.vid_root)} has no {part} "
                 "or it is empty, so it is not in the layout of ILSVRC2015-VID"

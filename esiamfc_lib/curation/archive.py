@@ -4,16 +4,24 @@ The published download is one gzip-compressed archive of 86 GB, which can only b
 beginning to its end. Its annotations come before its images.
 """
 
+import math
+import pickle
 import re
+import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from esiamfc_lib.curation.crops import Chunk, FrameFiles
-from esiamfc_lib.curation.frames import CHUNK_FRAMES, Name, chunked
+from esiamfc_lib.curation.frames import Name, chunked
 from esiamfc_lib.data.vid import TRAIN_GROUP
 from esiamfc_lib.errors import StudyError
 
@@ -24,42 +32,52 @@ MEMBER = re.compile(
 )
 
 
-class Image(NamedTuple):
-    """An image in the archive; ``read`` works until the next one is asked for."""
+class Member(NamedTuple):
+    """A file in an archive; ``read`` works until the next one is asked for.
 
+    Attributes:
+        part: ``Data`` (images) or ``Annotations``.
+        at: how many bytes of the archive have been read.
+    """
+
+    part: str
     name: Name
     frame: int
+    at: int
     read: Callable[[], bytes]
 
 
-class Annotations:
-    """XML files of one video, compressed: 1.2 million of them would not fit into memory."""
+def members(path: Path, splits: Iterable[str]) -> Iterator[Member]:
+    """The images and annotations of an archive, in its order.
 
-    def __init__(self):
-        self._open: dict[int, bytes] = {}
-        self._packed: list[tuple[list[int], list[int], bytes]] = []
+    Raises:
+        StudyError: no readable archive.
+    """
+    with (
+        readable(path),
+        path.open("rb") as file,
+        tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive,
+    ):
 
-    def add(self, frame: int, data: bytes) -> None:
-        """Add one file."""
-        self._open[frame] = data
+        def content(entry: tarfile.TarInfo) -> bytes:
+            with readable(path):
+                return archive.extractfile(entry).read()
 
-    def pack(self) -> None:
-        """Compress what was added since the last time."""
-        if self._open:
-            block = zlib.compress(b"".join(self._open.values()))
-            self._packed.append((list(self._open), [len(v) for v in self._open.values()], block))
-            self._open = {}
+        while (entry := archive.next()) is not None:
+            archive.members.clear()  # tarfile would keep millions of headers
+            match = MEMBER.search(entry.name) if entry.isfile() else None
+            if match and match[2] in splits:
+                part, name, frame = match[1], (match[2], match[3]), int(match[4])
+                yield Member(part, name, frame, file.tell(), partial(content, entry))
 
-    def files(self) -> dict[int, bytes]:
-        """All files, by frame."""
-        self.pack()
-        files = {}
-        for frames, lengths, packed in self._packed:
-            block, start = zlib.decompress(packed), 0
-            for frame, length in zip(frames, lengths, strict=True):
-                files[frame] = block[start : start + length]
-                start += length
-        return files
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading an archive into one sentence."""
+    try:
+        yield
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise StudyError(f"cannot read the archive {path}: {error}") from error
 
 
 class ArchiveSource:
@@ -77,6 +95,7 @@ class ArchiveSource:
     """
 
     unit = "B"
+    frames = math.inf  # not known before the end
     content = None  # an archive of another size is another source
 
     def __init__(self, path: Path, splits: tuple[str, ...]):
@@ -87,77 +106,98 @@ class ArchiveSource:
             raise StudyError(f"cannot read {path}: {error.strerror}") from error
         # Hashing 86 GB would take as long as curating them.
         self.signatures = {"archive": f"{path.name}, {self.total} bytes"}
-        self.position = 0
 
     def chunks(self, skip: set[Name]) -> Iterator[Chunk]:
         """The videos not in ``skip``, in the archive's order, each in one piece."""
-        try:
-            yield from self._chunks(skip)
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-            raise StudyError(f"cannot read the archive {self._path}: {error}") from error
-
-    def _chunks(self, skip: set[Name]) -> Iterator[Chunk]:
-        annotations: dict[Name, Annotations] = {}
+        # 1.2 million XML files would not fit into memory: compressed, a video at a time.
+        annotations: dict[Name, list[bytes]] = defaultdict(list)
         finished: set[Name] = set()
         late: set[Name] = set()
-        for name, run in groupby(self._images(annotations), key=lambda image: image.name):
+        for name, part, run in self._runs():
             if name in skip:
                 continue
-            if name not in annotations and name not in finished:
+            if part == "Annotations":
+                files = {member.frame: member.read() for member in run}
+                annotations[name].append(zlib.compress(pickle.dumps(files)))
+            elif name in annotations or name in finished:
+                yield from self._video(name, run, annotations, finished)
+            else:
                 late.add(name)
-                continue
-            yield from self._video(name, run, annotations, finished)
-        if late:
-            for name, run in groupby(self._images(None), key=lambda image: image.name):
-                if name in late:
-                    yield from self._video(name, run, annotations, finished)
-        for name in sorted(set(annotations) - skip):
-            files = annotations[name].files()
-            yield from chunked(*name, [FrameFiles(n, files[n], None) for n in sorted(files)])
+        for name, part, run in self._runs() if late else ():
+            if name in late and part == "Data":
+                yield from self._video(name, run, annotations, finished)
+        for name in sorted(annotations):
+            yield from self._video(name, (), annotations, finished)
+
+    def _runs(self) -> Iterator[tuple[Name, str, Iterator[Member]]]:
+        """Files that lie side by side and are of one video and one part."""
+        found = members(self._path, self._splits)
+        for (name, part), run in groupby(found, key=lambda member: (member.name, member.part)):
+            yield name, part, run
 
     def _video(
         self,
         name: Name,
-        run: Iterator[Image],
-        annotations: dict[Name, Annotations],
+        images: Iterable[Member],
+        annotations: dict[Name, list[bytes]],
         finished: set[Name],
     ) -> Iterator[Chunk]:
         """One video's images with their annotations, then the annotations without an image."""
         if name in finished:
             raise StudyError(
-                f"{self._path}: the images of {name[1]} are scattered over the "
-                "archive; unpack it and give the folder"
+                f"{self._path}: the files of {name[1]} are scattered over the archive; unpack it "
+                "and give the folder"
             )
         finished.add(name)
-        files = annotations.pop(name).files() if name in annotations else {}
-        batch: list[FrameFiles] = []
-        for image in run:
-            if len(batch) == CHUNK_FRAMES:
-                yield Chunk(*name, tuple(batch), last=False)
-                batch = []
-            batch.append(FrameFiles(image.frame, files.pop(image.frame, None), image.read()))
-        rest = [FrameFiles(n, files[n], None) for n in sorted(files)]
-        yield Chunk(*name, tuple(batch + rest), last=True)
+        files: dict[int, bytes] = {}
+        for packed in annotations.pop(name, ()):
+            files |= pickle.loads(zlib.decompress(packed))
+        at = self.total
 
-    def _images(self, annotations: dict[Name, Annotations] | None) -> Iterator[Image]:
-        """The images in the archive's order; annotations on the way are collected, if wanted."""
-        previous: Name | None = None
-        with (
-            self._path.open("rb") as file,
-            tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive,
-        ):
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # tarfile would keep millions of headers
-                self.position = file.tell()
-                match = MEMBER.search(member.name) if member.isfile() else None
-                if not match or match[2] not in self._splits:
-                    continue
-                name, frame = (match[2], match[3]), int(match[4])
-                if match[1] == "Data":
-                    yield Image(name, frame, lambda m=member: archive.extractfile(m).read())
-                elif annotations is not None:
-                    if name != previous and previous in annotations:
-                        annotations[previous].pack()
-                    previous = name
-                    data = archive.extractfile(member).read()
-                    annotations.setdefault(name, Annotations()).add(frame, data)
+        def frames_of_it() -> Iterator[FrameFiles]:
+            nonlocal at
+            for image in images:
+                at = image.at
+                yield FrameFiles(image.frame, files.pop(image.frame, None), image.read())
+            for frame in sorted(files):
+                yield FrameFiles(frame, files[frame], None)
+
+        for frames, last in chunked(frames_of_it()):
+            yield Chunk(*name, frames, last, at)
+
+
+def unpack_validation(path: Path, folder: Path, count: int) -> bool:
+    """Write validation videos of an archive as files, because tracking needs them frame by frame.
+
+    Args:
+        path: the archive; it is read twice, for the names and for the videos.
+        folder: the VID root to make; left as it is where it is there.
+        count: videos, at most, evenly over their names.
+
+    Returns:
+        False if the archive holds none; then there is no folder.
+
+    Raises:
+        StudyError: no readable archive, or the folder cannot be written.
+    """
+    if folder.is_dir():
+        return True
+    names = sorted({member.name for member in members(path, ("val",))})
+    if not names:
+        return False
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    chosen = {names[i] for i in places}
+    begun = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(begun, ignore_errors=True)
+    for member in members(path, ("val",)):
+        if member.name in chosen:
+            ending = "JPEG" if member.part == "Data" else "xml"
+            file = begun / member.part / "VID/val" / member.name[1] / f"{member.frame:06d}.{ending}"
+            data = member.read()
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+            except OSError as error:
+                raise StudyError(f"cannot write {file}: {error.strerror}") from error
+    begun.rename(folder)
+    return True

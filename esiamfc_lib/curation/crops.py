@@ -38,12 +38,18 @@ class FrameFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A few frames of one video; ``last`` marks the end of the video."""
+    """A few frames of one video.
+
+    Attributes:
+        last: the video ends with it.
+        at: how much of the source has been read with it, in the source's unit.
+    """
 
     split: str
     video: str
     frames: tuple[FrameFiles, ...]
     last: bool
+    at: int
 
 
 class Crop(NamedTuple):
@@ -62,6 +68,7 @@ class Cut:
     split: str
     video: str
     last: bool
+    at: int
     crops: list[Crop] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     digests: dict[int, str] = field(default_factory=dict)
@@ -73,7 +80,7 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
     # The processes are the parallelism: OpenCV's own threads would only compete with them.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    result = Cut(chunk.split, chunk.video, chunk.last)
+    result = Cut(chunk.split, chunk.video, chunk.last, chunk.at)
     for files in chunk.frames:
         cut_frame(files, result, jpeg_quality)
     cv2.setNumThreads(threads)

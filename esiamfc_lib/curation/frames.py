@@ -1,12 +1,14 @@
 """Where curation reads from: a folder in VID layout, or a tar archive of one (``archive``).
 
 Both have ``signatures``, to see that a store is continued from the same source, ``total`` and
-``unit`` for the progress bar, and ``chunks(skip)``: the frames, a few at a time, video by video.
+``unit`` for the progress bar, ``frames`` (how many, where that is known) and ``chunks(skip)``: the
+frames, a few at a time, video by video.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from esiamfc_lib.curation.crops import Chunk, FrameFiles, video_content
@@ -44,17 +46,10 @@ class FolderSource:
         self.names: list[Name] = names[part[0] :: part[1]]
         # Threads, because on a network file system listing is waiting.
         with ThreadPoolExecutor(8) as threads:
-            listed = list(threads.map(self._list, self.names))
-        self.n_frames = {name: count for name, (count, _) in zip(self.names, listed, strict=True)}
-        self.signatures = {
-            "/".join(name): signature
-            for name, (_, signature) in zip(self.names, listed, strict=True)
-        }
-
-    @property
-    def total(self) -> int:
-        """Frames of all videos."""
-        return sum(self.n_frames.values())
+            listed = dict(zip(self.names, threads.map(self._list, self.names), strict=True))
+        self._n_frames = {name: count for name, (count, _) in listed.items()}
+        self.signatures = {"/".join(name): signature for name, (_, signature) in listed.items()}
+        self.frames = self.total = sum(self._n_frames.values())
 
     def _list(self, name: Name) -> tuple[int, str]:
         """Number of frames, and a digest of the names, sizes and times of a video's files."""
@@ -80,9 +75,14 @@ class FolderSource:
 
     def chunks(self, skip: set[Name], most: int = 0) -> Iterator[Chunk]:
         """The videos not in ``skip``, in order; ``most`` > 0: about so many frames a video."""
-        for split, video in self.names:
-            if (split, video) not in skip:
-                yield from chunked(split, video, self._frames(split, video, most))
+        before = 0
+        for name in self.names:
+            if name not in skip:
+                at = before
+                for frames, last in chunked(self._frames(*name, most)):
+                    at += len(frames)
+                    yield Chunk(*name, frames, last, at)
+            before += self._n_frames[name]
 
     def _frames(self, split: str, video: str, most: int = 0) -> list[FrameFiles]:
         vid = self._vid[split]
@@ -100,12 +100,11 @@ class FolderSource:
         ]
 
 
-def chunked(split: str, video: str, frames: list[FrameFiles]) -> Iterator[Chunk]:
-    """A video's frames in chunks of at most ``CHUNK_FRAMES``; an empty video is one empty chunk."""
-    for start in range(0, max(len(frames), 1), CHUNK_FRAMES):
-        yield Chunk(
-            split,
-            video,
-            tuple(frames[start : start + CHUNK_FRAMES]),
-            last=start + CHUNK_FRAMES >= len(frames),
-        )
+def chunked(frames: Iterable[FrameFiles]) -> Iterator[tuple[tuple[FrameFiles, ...], bool]]:
+    """At most ``CHUNK_FRAMES`` at a time, and whether they are the last; at least one chunk."""
+    frames = iter(frames)
+    chunk = tuple(islice(frames, CHUNK_FRAMES))
+    while following := tuple(islice(frames, CHUNK_FRAMES)):
+        yield chunk, False
+        chunk = following
+    yield chunk, True

@@ -1,4 +1,4 @@
-"""Where the data of a profile lies: the built-in data set, or the user's own roots.
+"""Where the data of a profile lies: the built-in data set, or the user's own roots and store.
 
 Notebook 01 writes the answer to ``dataset.json``; the later stages read it there, so that a root
 is named once.
@@ -8,6 +8,9 @@ import json
 from pathlib import Path
 
 from esiamfc_lib.config import DatasetParameters
+from esiamfc_lib.curation.archive import unpack_validation
+from esiamfc_lib.curation.pipeline import curate
+from esiamfc_lib.curation.store_check import adopt
 from esiamfc_lib.data.roots import Roots
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import resolve
@@ -44,10 +47,10 @@ def _synthetic(p: DatasetParameters) -> Roots:
 
 
 def _given(p: DatasetParameters) -> Roots:
-    if not p.vid_root:
+    if not p.vid_root and not p.store:
         raise StudyError("dataset.source is 'vid' but dataset.vid_root is empty")
     roots = Roots(
-        source="vid", vid=p.vid_root, otb=p.otb_root, vot=p.vot_root, got10k=p.got10k_root,
+        source="vid", vid=_frames(p), otb=p.otb_root, vot=p.vot_root, got10k=p.got10k_root,
         more=p.more_roots,
     )  # fmt: skip
     for kind in ("vid", "otb", "vot", "got10k"):
@@ -55,10 +58,48 @@ def _given(p: DatasetParameters) -> Roots:
             roots.path(kind)
     for name in roots.more:
         roots.benchmark(name)
-    for part in ("Data/VID", "Annotations/VID"):
+    for part in ("Data/VID", "Annotations/VID") if roots.vid else ():
         if not (roots.path("vid") / part).is_dir():
             raise StudyError(f"dataset.vid_root: {roots.path('vid')} has no folder {part}")
     return roots
+
+
+def _frames(p: DatasetParameters) -> str:
+    """The VID root with frames as files: of an archive, some validation videos are unpacked."""
+    root = resolve(p.vid_root)
+    if not p.vid_root or not root.is_file():
+        return p.vid_root
+    folder = p.folder / f"validation-{root.stat().st_size}-{p.val_videos}"
+    return _portable(folder) if unpack_validation(root, folder, p.val_videos) else ""
+
+
+def fill_store(p: DatasetParameters, roots: Roots) -> dict:
+    """The study's crop store: a finished one is taken over, or the videos are curated.
+
+    Returns:
+        Its manifest.
+
+    Raises:
+        StudyError: as ``adopt`` and ``curate``.
+    """
+    place = p.artefacts.store
+    if p.store:
+        try:
+            return adopt(resolve(p.store), place)
+        except StudyError as error:
+            raise StudyError(f"dataset.store: {error}") from None
+    if place.is_symlink():  # to a store that was taken over before, which is not ours to write
+        place.unlink()
+    return curate(
+        resolve(p.vid_root) if p.source == "vid" else roots.path("vid"),
+        place,
+        splits=tuple(p.splits),
+        jpeg_quality=p.jpeg_quality,
+        workers=p.workers,
+        scheduler=p.scheduler,
+        max_bad_fraction=p.max_bad_fraction,
+        families=roots.families,
+    )
 
 
 def _portable(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Curation: every track of ILSVRC2015-VID as 255×255 crops in the crop store, in one pass.
 
-Frames are decoded, cut and encoded in many processes (``cutting``) and written by one
+Frames are decoded, cut and encoded in many processes (``crops``) and written by one
 (``store_writer``). It can be interrupted at any moment and started again.
 """
 
@@ -48,7 +48,7 @@ def curate(
             ``vid_root`` under the same path.
         max_bad_fraction: give up when more than this share of the frames is bad.
         part: (i, n): only every n-th video from the i-th on, for machines that share the work;
-            join the stores with ``store_tools.merge``.
+            join the stores with ``store_check.merge``.
         force: where the store was made with other parameters or from another source, start again.
         families: table with columns ``video, track_id, family`` of known labels (built-in data).
         shard_bytes: size at which a new shard is begun.
@@ -75,17 +75,16 @@ def curate(
             store, parameters, source.signatures, source.content, labels, force, shard_bytes
         )
     ) as writer:
-        _fill(writer, source, jpeg_quality, workers, scheduler, max_bad_fraction)
-        write_problems(store / "problems.csv", writer.records)
-        _check_bad(writer, max_bad_fraction, 0)
-        frames, bad = count_bad(writer.records)
-        return writer.complete(
-            {
-                "frames": frames,
-                "bad_frames": bad,
-                "problems": sum(len(r.problem) for r in writer.records),
-            }
+        cuts = spread(
+            partial(cut, jpeg_quality=jpeg_quality),
+            source.chunks(writer.finished),
+            workers,
+            scheduler,
         )
+        frames, bad = _fill(writer, cuts, source, max_bad_fraction)
+        write_problems(store / "problems.csv", writer.records)
+        problems = sum(len(record.problem) for record in writer.records)
+        return writer.complete({"frames": frames, "bad_frames": bad, "problems": problems})
 
 
 def open_source(root: Path, splits: tuple[str, ...], part: tuple[int, int]):
@@ -110,38 +109,28 @@ def read_families(path: str | Path) -> dict[tuple[str, int], str]:
         raise StudyError(f"{path}: no table with video, track_id, family ({error})") from error
 
 
-def _fill(
-    writer: StoreWriter,
-    source,
-    jpeg_quality: int,
-    workers: int,
-    scheduler: str,
-    max_bad_fraction: float,
-) -> None:
-    """Cut and write every video that the store does not have yet."""
-    folder = isinstance(source, FolderSource)
-    at = sum(int(r.n_frames[0]) for r in writer.records) if folder else 0
-    results = spread(
-        partial(cut, jpeg_quality=jpeg_quality), source.chunks(writer.finished), workers, scheduler
-    )
-    started, crops, problems, checked = time.monotonic(), 0, 0, 0
+def _fill(writer: StoreWriter, cuts, source, max_bad_fraction: float) -> tuple[int, int]:
+    """Write every video that the store lacks; gives the frames of all and the bad ones of them."""
+    frames, bad = count_bad(writer.records)
+    started, crops, problems = time.monotonic(), 0, 0
     with Progress(
-        total=source.total, initial=at, desc="curation", unit=source.unit, unit_scale=not folder
+        total=source.total, desc="curation", unit=source.unit, unit_scale=source.unit == "B"
     ) as bar:
-        for result in results:
+        for result in cuts:
             try:
                 writer.add(result)
             except DiskFullError as error:
-                raise still_needed(error, writer.records, bar.n, source.total) from error
+                raise _with_need(error, writer.records, bar.n / source.total) from error
             crops, problems = crops + len(result.crops), problems + len(result.problems)
-            bar.set_postfix_str(
-                f"{crops / (time.monotonic() - started):.0f} crops/s, {problems} problems",
-                refresh=False,
-            )
-            bar.update(len(result.digests) if folder else source.position - bar.n)
-            if folder and result.last and problems > checked:
-                _check_bad(writer, max_bad_fraction, source.total)
-                checked = problems
+            rate = crops / (time.monotonic() - started)
+            bar.set_postfix_str(f"{rate:.0f} crops/s, {problems} problems", refresh=False)
+            bar.update(result.at - bar.n)
+            if result.last:
+                more = count_bad(writer.records[-1:])
+                frames, bad = frames + more[0], bad + more[1]
+                _check_bad(writer, frames, bad, max_bad_fraction, source.frames)
+    _check_bad(writer, frames, bad, max_bad_fraction, frames)
+    return frames, bad
 
 
 def count_bad(records: list[Index]) -> tuple[int, int]:
@@ -151,26 +140,24 @@ def count_bad(records: list[Index]) -> tuple[int, int]:
     return frames, bad
 
 
-def _check_bad(writer: StoreWriter, max_bad_fraction: float, total: int) -> None:
-    """Give up as soon as the bad frames are too many for the whole source."""
-    frames, bad = count_bad(writer.records)
-    if bad > max_bad_fraction * max(total, frames):
+def _check_bad(writer: StoreWriter, frames: int, bad: int, most: float, total: float) -> None:
+    """Give up as soon as the bad frames are more than the share ``most`` of all ``total``."""
+    if bad > most * total:
         table = write_problems(writer.path / "problems.csv", writer.records)
         raise StudyError(
             f"{bad} of the first {frames} frames are bad, more than max_bad_fraction "
-            f"= {max_bad_fraction} of all allows: see {table}"
+            f"= {most} of all allows: see {table}"
         )
 
 
-def still_needed(error: DiskFullError, records: list[Index], at: int, total: int) -> StudyError:
-    """The full disk, with the space that the rest will take at the rate so far."""
+def _with_need(error: DiskFullError, records: list[Index], done: float) -> DiskFullError:
+    """The full disk, with the space that the rest will take when the share ``done`` is there."""
     written = sum(int(record.n_bytes.sum()) for record in records)
-    if not at or not written:
+    if not done or not written:
         return error
-    rest = written * (total - at) / at
     return DiskFullError(
-        f"{error}: about {rest / 1e9:.3g} GB more are needed; the {len(records)} "
-        "videos finished so far are kept, start again when there is space"
+        f"{error}: about {written * (1 / done - 1) / 1e9:.3g} GB more are needed; the "
+        f"{len(records)} videos finished so far are kept, start again when there is space"
     )
 
 

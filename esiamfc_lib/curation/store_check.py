@@ -1,4 +1,4 @@
-"""Looking after crop stores: verify, describe, merge."""
+"""Looking after crop stores: verify, describe, merge, take over a finished one."""
 
 import shutil
 import zlib
@@ -16,7 +16,7 @@ from esiamfc_lib.curation.store_manifest import (
 )
 from esiamfc_lib.data.geometry import SEARCH_SIZE
 from esiamfc_lib.data.images import decode_image
-from esiamfc_lib.data.store import CropStore, read_records
+from esiamfc_lib.data.store import CropStore, open_shard, read_records
 from esiamfc_lib.data.store_index import join
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
@@ -49,7 +49,7 @@ def info(path: str | Path) -> dict:
 
 
 def verify(path: str | Path, decode: bool = False) -> list[str]:
-    """Compare every crop with the index.
+    """Compare a store with what it says about itself, to the checksum of every crop.
 
     Args:
         path: the store.
@@ -57,37 +57,61 @@ def verify(path: str | Path, decode: bool = False) -> list[str]:
 
     Returns:
         One sentence for each fault; none: the store is as it was made.
+
+    Raises:
+        StudyError: no store, or its manifest or index cannot be read.
     """
     store = CropStore(path)
-    index, faults = store.index, []
+    faults = [fault for file in store.shards if (fault := _shard_fault(file))]
+    if faults:
+        return faults  # reading beyond the end of a file would end this process
     if store.complete:
-        manifest = manifest_of(index, store.path, store.manifest["parameters"], {})
-        faults += [
-            f"manifest.json and index.npz disagree about {name}"
-            for name in ("crops", "tracks", "videos", "bytes", "digest")
-            if manifest[name] != store.manifest[name]
-        ]
-        for number, file in enumerate(store.shards):
-            if sum(len(r.frame) for r in read_records(file)) != int(
-                np.diff(index.offset)[index.shard[index.track_video] == number].sum()
-            ):
-                faults.append(f"{file.name} and index.npz disagree about the number of crops")
+        faults = _disagreements(store)
     with Progress(total=len(store), desc="verify", unit="crop") as bar:
         for track, name in enumerate(store.tracks["track"]):
-            rows = store.rows(track)
+            frames = store.frames(track)
             faults += [
-                f"{name}/{store.index.frame[row]:06d}: {fault}"
-                for row in range(rows.start, rows.stop)
-                if (fault := _fault(store, track, row, decode))
+                f"{name}/{frame:06d}: {fault}"
+                for i, frame in enumerate(frames)
+                if (fault := _crop_fault(store, track, i, decode))
             ]
-            bar.update(rows.stop - rows.start)
+            bar.update(len(frames))
     return faults
 
 
-def _fault(store: CropStore, track: int, row: int, decode: bool) -> str:
-    """What is wrong with one crop, or ""."""
+def _shard_fault(file: Path) -> str:
+    """What is wrong with a shard as a file, or ""; a copy that was broken off is too short."""
     try:
-        data = store.read_bytes(track, row - store.rows(track).start)
+        shard = open_shard(file)
+    except StudyError as error:
+        return str(error)
+    size = (shard.info()["last_pgno"] + 1) * shard.stat()["psize"]
+    there = file.stat().st_size
+    return f"{file.name} is cut short: {there} bytes instead of {size}" if there < size else ""
+
+
+def _disagreements(store: CropStore) -> list[str]:
+    """Where the manifest, the index and the shards of a finished store differ."""
+    index, manifest = store.index, store.manifest
+    expected = manifest_of(index, store.path, manifest["parameters"], {})
+    faults = [
+        f"manifest.json and index.npz disagree about {name}"
+        for name in ("crops", "tracks", "videos", "bytes", "digest", "source", "shards")
+        if expected[name] != manifest.get(name)
+    ]
+    for number, file in enumerate(store.shards):
+        records = read_records(file)
+        digests = join(records, [number] * len(records)).digests()
+        if digests != [d for d, n in zip(index.digests(), index.shard, strict=True) if n == number]:
+            faults.append(f"{file.name} and index.npz disagree about the crops")
+    return faults
+
+
+def _crop_fault(store: CropStore, track: int, i: int, decode: bool) -> str:
+    """What is wrong with one crop, or ""."""
+    row = store.rows(track).start + i
+    try:
+        data = store.read_bytes(track, i)
         if len(data) != store.index.n_bytes[row]:
             return f"{len(data)} bytes instead of {store.index.n_bytes[row]}"
         if zlib.crc32(data) != store.index.crc[row]:
@@ -97,6 +121,38 @@ def _fault(store: CropStore, track: int, row: int, decode: bool) -> str:
     except StudyError as error:
         return str(error)
     return ""
+
+
+def adopt(source: str | Path, place: str | Path) -> dict:
+    """Put a finished store where a study looks for its own, as a link; it is only ever read.
+
+    Args:
+        source: a store that was curated elsewhere, merged, or made from an archive.
+        place: the study's folder for its store; a link that is there is replaced.
+
+    Returns:
+        The store's manifest.
+
+    Raises:
+        StudyError: the store is unfinished, empty or not as it was made, or ``place`` holds one.
+    """
+    source, place = Path(source).resolve(), Path(place)
+    store = CropStore(source)
+    if not store.complete:
+        raise StudyError(f"{source} is unfinished: curate it to its end, see manifest.json")
+    faults = verify(source)
+    if faults:
+        more = f"; {len(faults) - 1} more faults" if len(faults) > 1 else ""
+        raise StudyError(f"{source} is damaged: {faults[0]}{more}")
+    if not len(store.tracks):
+        raise StudyError(f"{source} holds no track: index.npz is empty")
+    if place.is_symlink():
+        place.unlink()
+    elif place.exists():
+        raise StudyError(f"{place} holds a store already: remove it to take over {source}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(source, target_is_directory=True)
+    return store.manifest
 
 
 def merge(paths: list[str | Path], out: str | Path) -> dict:

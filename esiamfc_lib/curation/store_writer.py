@@ -201,25 +201,26 @@ class StoreWriter:
         ]
         if not tracks:
             problems.append((video, "-1", "-1", "video without tracks"))
-        return Index(
-            video=np.array([video]),
-            split=np.array([split]),
-            shard=np.array([0], np.int32),
-            size=np.array([self._size or (0, 0)], np.int32),
-            n_frames=np.array([len(self._digests)], np.int32),
-            content=np.array([digest_of(self._digests[n].encode() for n in sorted(self._digests))]),
-            track_video=np.zeros(len(tracks), np.int32),
-            track_id=np.array([track.track_id for track in tracks], np.int32),
-            track_name=np.array([track.name for track in tracks], "U"),
-            track_family=np.array(families, "U"),
-            offset=np.cumsum([0] + [len(track) for track in tracks]).astype(np.int64),
-            frame=np.array([frame for _, frame in order], np.int32),
-            box=np.array([crops[key][0].box for key in order], np.float32).reshape(-1, 4),
-            occluded=np.array([crops[key][0].occluded for key in order], bool),
-            generated=np.array([crops[key][0].generated for key in order], bool),
-            n_bytes=np.array([crops[key][1] for key in order], np.int32),
-            crc=np.array([crops[key][2] for key in order], np.uint32),
-            problem=np.array(problems, "U").reshape(-1, 4),
+        objects = [crops[key] for key in order]
+        return Index.of(
+            video=[video],
+            split=[split],
+            shard=[0],
+            size=[self._size or (0, 0)],
+            n_frames=[len(self._digests)],
+            content=[digest_of(self._digests[n].encode() for n in sorted(self._digests))],
+            track_video=[0] * len(tracks),
+            track_id=[track.track_id for track in tracks],
+            track_name=[track.name for track in tracks],
+            track_family=families,
+            offset=np.cumsum([0] + [len(track) for track in tracks]),
+            frame=[frame for _, frame in order],
+            box=[item.box for item, _, _ in objects],
+            occluded=[item.occluded for item, _, _ in objects],
+            generated=[item.generated for item, _, _ in objects],
+            n_bytes=[n_bytes for _, n_bytes, _ in objects],
+            crc=[crc for _, _, crc in objects],
+            problem=problems,
         )
 
     def _put(self, key: bytes, value: bytes) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from esiamfc_lib.config import DatasetParameters
+from esiamfc_lib.data.vid import SPLITS, VID
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import resolve
 from esiamfc_lib.runtime.validation import Parameters
@@ -32,7 +33,8 @@ class Roots(Parameters):
         """
         given = getattr(self, kind)
         if not given:
-            raise StudyError(f"no {kind} data in this profile: set dataset.{kind}_root")
+            hint = ", with the validation videos as files" if kind == "vid" else ""
+            raise StudyError(f"no {kind} data in this profile: set dataset.{kind}_root{hint}")
         folder = resolve(given)
         if not folder.is_dir():
             raise StudyError(f"dataset.{kind}_root: no folder {folder}")
@@ -53,6 +55,11 @@ class Roots(Parameters):
         if not folder.is_dir():
             raise StudyError(f"dataset.more_roots: no folder {folder} for benchmark {name}")
         return folder
+
+    def videos(self) -> VID | None:
+        """The training videos, else those for validation; None where no frames are there."""
+        found = [s for s in SPLITS if self.vid and (self.path("vid") / "Data/VID" / s).is_dir()]
+        return VID(self.path("vid"), found[0]) if found else None
 
     @property
     def families(self) -> Path | None:

@@ -7,13 +7,23 @@ written in the same transaction: a video is finished exactly when its record is 
 
 import io
 import zipfile
-from dataclasses import dataclass, fields
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
+
+TYPES = {
+    "video": ("U",), "split": ("U",), "shard": (np.int32,), "size": (np.int32, 2),
+    "n_frames": (np.int32,), "content": ("U",), "track_video": (np.int32,),
+    "track_id": (np.int32,), "track_name": ("U",), "track_family": ("U",),
+    "offset": (np.int64,), "frame": (np.int32,), "box": (np.float32, 4), "occluded": (bool,),
+    "generated": (bool,), "n_bytes": (np.int32,), "crc": (np.uint32,), "problem": ("U", 4),
+}  # fmt: skip
+"""Type of each column of an index and, where a row has several values, their number."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +67,26 @@ class Index:
     crc: np.ndarray
     problem: np.ndarray
 
+    @classmethod
+    def of(cls, **columns) -> "Index":
+        """An index of these columns, in the types of ``TYPES``; one that is not given is empty."""
+        columns = {"offset": [0]} | columns
+        return cls(
+            **{
+                name: np.asarray(columns.get(name, []), kind).reshape(-1, *shape)
+                for name, (kind, *shape) in TYPES.items()
+            }
+        )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(split, video) of a record, which has one video."""
+        return str(self.split[0]), str(self.video[0])
+
     def to_bytes(self) -> bytes:
         """The arrays as the content of an ``.npz`` file."""
         buffer = io.BytesIO()
-        np.savez(buffer, **{f.name: getattr(self, f.name) for f in fields(self)})
+        np.savez(buffer, **{name: getattr(self, name) for name in TYPES})
         return buffer.getvalue()
 
     @classmethod
@@ -74,7 +100,7 @@ class Index:
             with np.load(
                 data if isinstance(data, Path) else io.BytesIO(data), allow_pickle=False
             ) as arrays:
-                return cls(**{f.name: arrays[f.name] for f in fields(cls)})
+                return cls(**{name: arrays[name] for name in TYPES})
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise StudyError(f"{name} is damaged: {error}") from error
 
@@ -107,84 +133,32 @@ def text_bytes(texts: np.ndarray) -> bytes:
 
 
 def join(parts: list[Index], shards: list[int]) -> Index:
-    """One index of several, in (split, video) order; ``shards`` gives each part's shard number.
+    """One index of the records of single videos, in (split, video) order.
+
+    Args:
+        parts: the records.
+        shards: number of the shard that each lies in.
 
     Raises:
         StudyError: a video is in two parts.
     """
-    singles = [
-        (single, shard)
-        for part, shard in zip(parts, shards, strict=True)
-        for single in ([part] if len(part.video) == 1 else by_video(part))
-    ]
-    singles.sort(key=lambda pair: (pair[0].split[0], pair[0].video[0]))
-    names = [str(single.video[0]) for single, _ in singles]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise StudyError(f"the video {twice} is there twice")
+    pairs = sorted(zip(parts, shards, strict=True), key=lambda pair: pair[0].key)
+    singles = [part for part, _ in pairs]
+    names = Counter(str(single.video[0]) for single in singles)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise StudyError(f"the video {twice[0]} is there twice")
     if not singles:
-        return empty()
+        return Index.of()
     columns = {
-        f.name: np.concatenate([getattr(single, f.name) for single, _ in singles])
-        for f in fields(Index)
-        if f.name not in ("track_video", "offset", "shard")
+        name: np.concatenate([getattr(single, name) for single in singles])
+        for name in TYPES
+        if name not in ("track_video", "offset", "shard")
     }
-    counts = [np.diff(single.offset) for single, _ in singles]
-    return Index(
+    lengths = np.concatenate([np.diff(single.offset) for single in singles])
+    tracks = [len(single.track_id) for single in singles]
+    return Index.of(
         **columns,
-        shard=np.array([shard for _, shard in singles], dtype=np.int32),
-        track_video=np.repeat(
-            np.arange(len(singles), dtype=np.int32), [len(count) for count in counts]
-        ),
-        offset=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
-    )
-
-
-def by_video(index: Index) -> list[Index]:
-    """The records that an index of several videos is made of."""
-    firsts = np.searchsorted(index.track_video, np.arange(len(index.video) + 1))
-    records = []
-    for v in range(len(index.video)):
-        tracks = slice(firsts[v], firsts[v + 1])
-        crops = slice(index.offset[firsts[v]], index.offset[firsts[v + 1]])
-        values = {}
-        for field in fields(Index):
-            array = getattr(index, field.name)
-            if field.name in ("video", "split", "shard", "size", "n_frames", "content"):
-                values[field.name] = array[v : v + 1]
-            elif field.name.startswith("track_"):
-                values[field.name] = array[tracks]
-            elif field.name == "problem":
-                values[field.name] = array[array[:, 0] == index.video[v]]
-            else:
-                values[field.name] = array[crops]
-        values["offset"] = index.offset[firsts[v] : firsts[v + 1] + 1] - index.offset[firsts[v]]
-        values["track_video"] = np.zeros(len(values["track_id"]), dtype=np.int32)
-        records.append(Index(**values))
-    return records
-
-
-def empty() -> Index:
-    """An index of nothing."""
-    text, integer = np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32)
-    flag = np.zeros(0, dtype=bool)
-    return Index(
-        video=text,
-        split=text,
-        shard=integer,
-        size=np.zeros((0, 2), np.int32),
-        n_frames=integer,
-        content=text,
-        track_video=integer,
-        track_id=integer,
-        track_name=text,
-        track_family=text,
-        offset=np.zeros(1, np.int64),
-        frame=integer,
-        box=np.zeros((0, 4), np.float32),
-        occluded=flag,
-        generated=flag,
-        n_bytes=integer,
-        crc=np.zeros(0, np.uint32),
-        problem=np.zeros((0, 4), "U1"),
+        shard=[shard for _, shard in pairs],
+        track_video=np.repeat(np.arange(len(singles)), tracks),
+        offset=np.concatenate([[0], np.cumsum(lengths)]),
     )

@@ -15,7 +15,7 @@ from fake_study import edit, make_project
 
 from esiamfc_lib.chain import notebook_run
 from esiamfc_lib.chain.fingerprint import code_cells
-from esiamfc_lib.chain.graph import stale
+from esiamfc_lib.chain.graph import OUTPUTS, stale
 from esiamfc_lib.chain.notebook_run import NotebookFailed
 from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.chain.record import read_record
@@ -186,6 +186,40 @@ def test_changed_starting_weights_count(quick):
     assert calls(quick) == ["baseline"]
     weights.write_text("two")
     assert "start.npz changed" in run("baseline.weights=start.npz", only="baseline")[1]
+
+
+ADOPT = """
+for path in mine:
+    path.parent.mkdir(parents=True, exist_ok=True)
+for name in ("dataset.json", "metrics.json"):
+    (run / "dataset" / name).write_text("{}")
+place = run / "dataset" / "store"
+place.unlink() if place.is_symlink() else __import__("shutil").rmtree(place, ignore_errors=True)
+place.symlink_to(pathlib.Path(os.environ["ESIAMFC_ROOT"], store))
+"""
+
+
+def test_a_finished_store_counts_by_its_manifest_and_outlives_the_stage(quick):
+    manifest = quick / "elsewhere" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text('{"tracks": 9}')
+    edit(quick, "01_dataset_prep", f"mine = [run / n for n in {OUTPUTS['dataset']}]\n{ADOPT}", 3)
+
+    def again(**options):
+        code, said = run("dataset.store=elsewhere", only="dataset", **options)
+        assert code == 0, said
+        return said
+
+    assert "store: '' -> 'elsewhere'" in again()
+    assert "up to date" in again()
+    assert "dataset: --force" in again(force=("dataset",))
+    assert manifest.read_text() == '{"tracks": 9}'  # the stage's folder was removed, not the store
+    manifest.write_text('{"tracks": 8}')
+    assert "elsewhere/manifest.json changed" in again()
+    assert (quick / "data/tiny/dataset/store/manifest.json").read_text() == '{"tracks": 8}'
+    manifest.unlink()
+    with pytest.raises(StudyError, match=r"dataset\.store: .*elsewhere has no manifest\.json"):
+        again()
 
 
 def test_only_until_and_force(quick):

@@ -17,7 +17,7 @@ from mini_vid import make_vid, make_video
 from esiamfc_lib.commands import store as command
 from esiamfc_lib.curation import store_check
 from esiamfc_lib.curation.pipeline import curate
-from esiamfc_lib.data.store import CropStore, crop_key
+from esiamfc_lib.data.store import CropStore, crop_key, read_records
 from esiamfc_lib.data.store_index import Index, join
 from esiamfc_lib.errors import StudyError
 
@@ -158,11 +158,12 @@ def test_index_has_no_pickle_and_opens_fast(tmp_path):
 
 
 def test_join_of_parts_in_any_order(made):
-    index = CropStore(made / "store").index
-    again = join([index], [0])
+    store = CropStore(made / "store")
+    records = [record for shard in reversed(store.shards) for record in read_records(shard)]
+    again, index = join(records, [2, 1, 0]), store.index
     assert again.digests() == index.digests() and np.array_equal(again.offset, index.offset)
     with pytest.raises(StudyError, match="train_0 is there twice"):
-        join([index, index], [0, 1])
+        join(records + records, [0] * 6)
 
 
 def test_verify(copy):
