@@ -31,7 +31,6 @@ from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
-from esiamfc_lib.tracking.spec import is_ensemble
 from speed import Row, row, seconds
 
 BOX = np.array([280.0, 200, 80, 80])
@@ -229,11 +228,10 @@ def _alone(tracker: SiamFCTracker, sequence: Sequence) -> np.ndarray:
 def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
     """Share of the boxes in fp32, all branches, that are those of the plain loop."""
     sequences, _ = benchmarks.read_benchmark("otb2015", root, args.limit)
-    if is_ensemble(weights):
-        model = published.load_esiamfc(weights)
+    model, _ = published.load_any(weights)
+    if isinstance(model, ESiamFC):
         pair = PlainEnsembleTracker(model), ESiamFCTracker(model, "uniform")
     else:
-        model = published.load_siamfc(weights)
         pair = PlainTracker(model), SiamFCTracker(model)
     near = []
     with threads(1):
@@ -272,7 +270,7 @@ def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
 
 def _specs(weights: Path) -> dict[str, FastTrackerSpec]:
     """What is compared for a weights file: fp32 first."""
-    ensemble = is_ensemble(weights)
+    ensemble = isinstance(published.load_any(weights)[0], ESiamFC)
     changes: dict[str, dict] = {"fp32": {}, "bf16": {"precision": "bf16"}}
     if beside(weights).is_file():
         changes["int8"] = {"precision": "int8"}

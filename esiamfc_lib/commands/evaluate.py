@@ -17,9 +17,11 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.figures import scores as figures_tracking
+from esiamfc_lib.networks import published
+from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.engine import PRECISIONS
-from esiamfc_lib.tracking.spec import TrackerSpec, is_ensemble, tracker_specs, variants
+from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs, variants
 
 OF_ENSEMBLES = (*Fusion, "branches", "oracle")
 
@@ -139,7 +141,7 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
         StudyError: a file that is missing or no model; ``nearest_centroid`` without its files.
     """
     options = _options(args)
-    singles = [path for path in args.weights if not is_ensemble(path)]
+    singles = [path for path in args.weights if not _is_ensemble(path)]
     found = []
     for path in args.weights:
         if path in singles:
@@ -222,8 +224,12 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     return 0
 
 
+def _is_ensemble(path: Path) -> bool:
+    return isinstance(published.load_any(path)[0], ESiamFC)
+
+
 def _variants(args: Namespace) -> list[TrackerSpec]:
-    if len(args.weights) != 1 or is_ensemble(args.weights[0]):
+    if len(args.weights) != 1 or _is_ensemble(args.weights[0]):
         raise StudyError("--ablation takes the weights of one SiamFC")
     options = _options(args)
     if options.pop("top") or options.pop("threshold"):

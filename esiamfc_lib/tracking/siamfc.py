@@ -3,8 +3,8 @@
 The loop is that of Bertinetto et al. (2016), section 3.2, and of its public code: the exemplar is
 cut once, in the first frame; in every frame a search region around the last position is cut at
 three scales, the response is up-sampled, weighed with a cosine window, and its peak is the new
-position. What differs between the trackers is only how an exemplar and search regions become
-responses (``_remember`` and ``_respond``); the ensemble's are in ``ensemble``.
+position. Trackers differ only in how an exemplar and search regions become responses
+(``_remember`` and ``_respond``); the ensemble's are in ``esiamfc``.
 
 Conventions: images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` (see ``geometry``);
 positions and sizes stay floating-point throughout, nothing is rounded to whole pixels; boxes may
@@ -82,7 +82,6 @@ class SiamFCTracker(SequenceTracker):
         self.exemplar_side = geometry.context_side(*self.size, p.context)
         self.size_limits = np.array(SIZE_RANGE) * self.exemplar_side
         self.last_response = self.last_region = None
-        self.window = None  # its size depends on the response: made with the first one
 
         # The exemplar, and from it whatever the responses need.
         self._remember(self._exemplar(image))
@@ -125,7 +124,8 @@ class SiamFCTracker(SequenceTracker):
         # A cosine window makes large displacements less likely.
         response = response - response.min()
         response /= response.sum() + 1e-16
-        response = (1 - p.window_influence) * response + p.window_influence * self._window(response)
+        window = _cosine_window(response.shape[0])
+        response = (1 - p.window_influence) * response + p.window_influence * window
         row, column = np.unravel_index(response.argmax(), response.shape)
 
         # From up-sampled response cells to pixels of the search region, then of the frame.
@@ -202,12 +202,12 @@ class SiamFCTracker(SequenceTracker):
         enlarging = _bicubic(responses.shape[1], self.parameters.response_up)
         return enlarging @ responses @ enlarging.T
 
-    def _window(self, response: np.ndarray) -> np.ndarray:
-        """Cosine window of the response's size; sums to 1."""
-        if self.window is None:
-            hann = np.hanning(response.shape[0])
-            self.window = (np.outer(hann, hann) / hann.sum() ** 2).astype(np.float32)
-        return self.window
+
+@functools.cache
+def _cosine_window(size: int) -> np.ndarray:
+    """float32 (size, size) that sums to 1."""
+    hann = np.hanning(size)
+    return (np.outer(hann, hann) / hann.sum() ** 2).astype(np.float32)
 
 
 @functools.cache

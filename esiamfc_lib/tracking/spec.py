@@ -11,18 +11,18 @@ from pydantic import Field
 
 from esiamfc_lib.config import TRACKERS, Fusion, TrackingParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import checkpoints, published
+from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.code import code_digest
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.runtime.validation import Fraction, NonNegativeInt, Parameters
-from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker
 from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from esiamfc_lib.tracking.variants import VARIANTS, parameters
 
 
 class TrackerSpec(Parameters):
@@ -59,7 +59,7 @@ class TrackerSpec(Parameters):
         model = load(self.weights)
         common = {"parameters": self.tracking, "name": self.name, "engine": self.engine(model)}
         if siamfc:
-            loop = ablation.VARIANTS[self.variant][1] if self.variant else SiamFCTracker
+            loop = VARIANTS[self.variant][1] if self.variant else SiamFCTracker
             return loop(model, **common)
         if self.kind == "branch":
             return BranchTracker(model, self.branch, **common)
@@ -165,29 +165,12 @@ def variants(
     siamfc: str | Path, kind_of_spec: type[TrackerSpec] = TrackerSpec, **options
 ) -> list[TrackerSpec]:
     """The baseline with every variant of ``VARIANTS``; arguments as for ``tracker_specs``."""
-    given = options.pop("tracking", TrackingParameters())
+    tracking = options.pop("tracking", TrackingParameters())
+    options |= {"kind": "siamfc", "weights": str(siamfc)}
     return [
-        kind_of_spec(
-            name=name,
-            kind="siamfc",
-            weights=str(siamfc),
-            variant=name,
-            tracking=ablation.parameters(name, given),
-            **options,
-        )
-        for name in ablation.VARIANTS
+        kind_of_spec(name=name, variant=name, tracking=parameters(name, tracking), **options)
+        for name in VARIANTS
     ]
-
-
-def is_ensemble(path: str | Path) -> bool:
-    """Whether a model file holds an ESiamFC; any format that can be converted.
-
-    Raises:
-        StudyError: no such file, or not a model.
-    """
-    if Path(path).suffix == ".safetensors":
-        return checkpoints.header(path)["network"] == "esiamfc"
-    return hasattr(published.load_any(path)[0], "branches")
 
 
 def _centroids(path: str) -> np.ndarray:

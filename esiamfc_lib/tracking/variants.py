@@ -19,20 +19,23 @@ class RoundedCrops(SiamFCTracker):
     """Squares are rounded to whole pixels of the frame before they are resized."""
 
     def _crops(self, image, center, sides, size):
-        border = geometry.mean_colour(image)
-        return np.stack([_rounded_crop(image, center, side, size, border) for side in sides])
+        crops = []
+        for side in sides.round().clip(min=1).astype(int):
+            # corners in whole pixels, and with them a centre between two where the side is even
+            middle = np.array([round(c - (side - 1) / 2) + (side - 1) / 2 for c in center])
+            square = geometry.crop(image, middle, side, side)
+            crops.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR))
+        return np.stack(crops)
 
 
 class AreaCrops(SiamFCTracker):
     """Squares larger than the crop are shrunk by averaging, which avoids aliasing."""
 
     def _crops(self, image, center, sides, size):
-        border = geometry.mean_colour(image)
         crops = []
         for side in sides:
-            fine = max(size, round(side))
-            crop = geometry.crop(image, center, side, fine, border)
-            crops.append(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA))
+            square = geometry.crop(image, center, side, max(size, round(side)))
+            crops.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
         return np.stack(crops)
 
 
@@ -93,35 +96,13 @@ def variant_table(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     (sequences whose success differs by more than .01), sequences.
     """
     wide = scores.pivot(index="sequence", columns="tracker", values="success")
-    rows = []
-    for name, (change, _, _) in VARIANTS.items():
-        row = summary[summary["tracker"] == name].iloc[0]
-        base = summary[summary["tracker"] == "as built"].iloc[0]
-        gain = wide[name] - wide["as built"]
-        rows.append(
-            {
-                "variant": name,
-                "change": change,
-                "success": row["success"],
-                "precision": row["precision"],
-                "success_gain": row["success"] - base["success"],
-                "precision_gain": row["precision"] - base["precision"],
-                "better": int((gain > 0.01).sum()),
-                "worse": int((gain < -0.01).sum()),
-                "sequences": len(wide),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _rounded_crop(image, center, side, size, border) -> np.ndarray:
-    side = max(1, round(side))
-    left, top = (round(c - (side - 1) / 2) for c in center)
-    before = max(0, -left), max(0, -top)
-    after = max(0, left + side - image.shape[1]), max(0, top + side - image.shape[0])
-    padded = cv2.copyMakeBorder(
-        image, before[1], after[1], before[0], after[0], cv2.BORDER_CONSTANT, value=border
-    )
-    left, top = left + before[0], top + before[1]
-    square = padded[top : top + side, left : left + side]
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
+    gains = wide.sub(wide["as built"], axis=0)
+    means = summary.groupby("tracker", sort=False).first().loc[list(VARIANTS)]
+    table = pd.DataFrame({"variant": list(VARIANTS), "change": [v[0] for v in VARIANTS.values()]})
+    for column in ("success", "precision"):
+        table[column] = means[column].to_numpy()
+    for column in ("success", "precision"):
+        table[f"{column}_gain"] = (means[column] - means.loc["as built", column]).to_numpy()
+    table["better"] = [int((gains[name] > 0.01).sum()) for name in VARIANTS]
+    table["worse"] = [int((gains[name] < -0.01).sum()) for name in VARIANTS]
+    return table.assign(sequences=len(wide))

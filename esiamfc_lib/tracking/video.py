@@ -16,17 +16,12 @@ IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
 BOX_COLOUR = (255, 176, 0)  # RGB
 BAR_COLOUR = (100, 143, 255)
 TEXT_COLOUR = (255, 255, 255)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where frames come from.
-
-    Attributes:
-        frames: uint8 (H, W, 3) RGB, all of one size.
-        total: their number; 0 if unknown.
-        fps: frames a second of the source; 25 if unknown.
-    """
+    """Frames, uint8 (H, W, 3) RGB of one size; their number, 0 if unknown; frames a second."""
 
     frames: Iterable[np.ndarray]
     total: int = 0
@@ -64,7 +59,7 @@ def track_video(
 
     Args:
         tracker: any.
-        source: of ``open_source``.
+        source: of ``open_video``.
         box: (4,) 0-based, in the first frame.
         out: folder of the results; made if missing.
 
@@ -102,40 +97,34 @@ def track_video(
 def annotated(
     image: np.ndarray, box: np.ndarray, weights: np.ndarray | None, fps: float
 ) -> np.ndarray:
-    """A copy of a frame with the box, the branches' weights as bars, and the speed.
+    """A copy of a frame (uint8 RGB) with the box, the weights as bars, and the frames a second.
 
-    Args:
-        image: uint8 (H, W, 3) RGB.
-        box: (4,) 0-based.
-        weights: (k,) that sum to 1, or None; NaN weights (fusion ``max``) are not drawn.
-        fps: frames a second of the tracker in this frame.
+    ``weights`` are the branches', (k,) that sum to 1; NaN ones (fusion ``max``) are not drawn.
     """
     image = np.ascontiguousarray(image).copy()
     unit = max(1.0, min(image.shape[:2]) / 240)  # everything grows with the frame
-    thick = max(1, round(1.5 * unit))
+
+    def scaled(*lengths: float) -> tuple[int, ...]:
+        return tuple(round(length * unit) for length in lengths)
+
+    def text(words: str, left: float, base: float, size: float) -> None:
+        for colour, width in (((0, 0, 0), 3), (TEXT_COLOUR, 1)):  # readable on any frame
+            at, thick = scaled(left, base), max(1, round(width * unit * size / 0.4))
+            cv2.putText(image, words, at, FONT, size * unit, colour, thick, cv2.LINE_AA)
+
     limit = 4 * max(image.shape)  # OpenCV draws in 32-bit integers
     x, y, w, h = np.clip(box, -limit, limit)
-    corners = [(round(x), round(y)), (round(x + w - 1), round(y + h - 1))]
-    cv2.rectangle(image, *corners, BOX_COLOUR, thick)
-    _text(image, f"{fps:.0f} fps", (round(4 * unit), round(14 * unit)), unit)
+    corners = (round(x), round(y)), (round(x + w - 1), round(y + h - 1))
+    cv2.rectangle(image, *corners, BOX_COLOUR, max(1, round(1.5 * unit)))
+    text(f"{fps:.0f} fps", 4, 14, 0.4)
     if weights is not None and np.isfinite(weights).all():
-        bar, full = round(9 * unit), round(60 * unit)
         for i, weight in enumerate(weights):
-            top = round(20 * unit) + i * round(11 * unit)
-            left = round(14 * unit)
-            _text(image, str(i), (round(4 * unit), top + bar), 0.8 * unit)
-            right = left + max(1, round(full * weight))
-            cv2.rectangle(image, (left, top), (right, top + bar), BAR_COLOUR, -1)
-            cv2.rectangle(image, (left, top), (left + full, top + bar), TEXT_COLOUR, 1)
+            top = 20 + 11 * i
+            text(str(i), 4, top + 9, 0.32)
+            bar = scaled(14 + max(1 / unit, 60 * weight), top + 9)
+            cv2.rectangle(image, scaled(14, top), bar, BAR_COLOUR, -1)
+            cv2.rectangle(image, scaled(14, top), scaled(74, top + 9), TEXT_COLOUR, 1)
     return image
-
-
-def _text(image: np.ndarray, text: str, at: tuple[int, int], unit: float) -> None:
-    """White on a black outline: readable on any frame."""
-    for colour, thick in (((0, 0, 0), 3), (TEXT_COLOUR, 1)):
-        width = max(1, round(thick * unit))
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(image, text, at, font, 0.4 * unit, colour, width, cv2.LINE_AA)
 
 
 def _writer(path: Path, image: np.ndarray, fps: float) -> cv2.VideoWriter:
