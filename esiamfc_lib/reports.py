@@ -1,5 +1,4 @@
-"""What a stage leaves for people: figures (PDF and PNG), tables (CSV and LaTeX), metrics
-(JSON), pages (HTML, Markdown).
+"""What a stage leaves for people: figures, tables (CSV and LaTeX), metrics (JSON), pages.
 
 All writers are deterministic: the same content gives the same bytes, so that a report can be
 compared with the one of another run.

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -24,20 +23,22 @@ def _logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend_below(figure: Figure, axis: Axes) -> None:
-    """The legend of one panel becomes the one of the figure."""
-    handles, labels = axis.get_legend_handles_labels()
-    axis.get_legend().remove()
+def _lines(table: pd.DataFrame, x: str, columns: Mapping[str, str], **look):
+    """A panel for each of ``columns`` (column → name) with a line a method, one legend below."""
+    figure, axes = panels(1, len(columns), (9.6, 2.9))
+    for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
+        sns.lineplot(table, x=x, y=column, hue="method", ax=axis, **look)
+        axis.set_ylabel(name)
+        handles, labels = axis.get_legend_handles_labels()
+        axis.get_legend().remove()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+    sns.despine(figure)
+    return figure, axes[0]
 
 
 @style()
 def cluster_sizes(by_method: Mapping[str, np.ndarray]) -> Figure:
-    """Tracks in every cluster, largest first, one panel a method.
-
-    Args:
-        by_method: name → (k,) sizes.
-    """
+    """Tracks in every cluster, largest first, one panel a method (name → (k,) sizes)."""
     count = len(by_method)
     figure, axes = panels(1, count, (2.3 * count + 0.6, 2.6), sharey=True)
     for axis, (name, values) in zip(axes[0], by_method.items(), strict=True):
@@ -54,25 +55,15 @@ def cluster_sizes(by_method: Mapping[str, np.ndarray]) -> Figure:
 
 @style()
 def histories(whole: pd.DataFrame) -> Figure:
-    """Loss, size spread and changed labels against the iteration, a line a method.
-
-    Args:
-        whole: first table of ``Comparison.histories``.
-    """
+    """First table of ``Comparison.histories``: loss, size spread, changed labels by iteration."""
     columns = {"loss": "loss", "spread": SPREAD, "changes": "labels changed"}
-    figure, axes = panels(1, 3, (9.6, 2.9))
-    look = {"x": "iteration", "hue": "method", "linewidth": 1.6}
-    for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
-        sns.lineplot(whole, y=column, ax=axis, legend=column == "loss", **look)
-        axis.set_ylabel(name)
+    figure, axes = _lines(whole, "iteration", columns, linewidth=1.6)
+    for axis in axes:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    loss, spread, changes = axes[0]
-    _logarithmic(spread.yaxis)
-    spread.axhline(1, color="0.4", linewidth=0.8, linestyle="--")
-    changes.set_yscale("symlog")
-    changes.set_ylim(bottom=0)
-    _legend_below(figure, loss)
-    sns.despine(figure)
+    _logarithmic(axes[1].yaxis)
+    axes[1].axhline(1, color="0.4", linewidth=0.8, linestyle="--")
+    axes[2].set_yscale("symlog")
+    axes[2].set_ylim(bottom=0)
     return figure
 
 
@@ -101,11 +92,7 @@ def controls(single: pd.DataFrame, methods: Sequence[str]) -> Figure:
 
 @style(grid=False)
 def run_agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
-    """Heat maps of the agreement between runs.
-
-    Args:
-        matrices: method → (runs, runs), from ``agreement_matrix``.
-    """
+    """Agreement between runs: method → (runs, runs), from ``agreement_matrix``."""
     figure, axes = panels(1, len(matrices), (2.5 * len(matrices) + 0.7, 2.9))
     for axis, (name, scores) in zip(axes[0], matrices.items(), strict=True):
         between = scores[~np.eye(len(scores), dtype=bool)]
@@ -118,33 +105,20 @@ def run_agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
 
 @style()
 def elbow(table: pd.DataFrame) -> Figure:
-    """Loss, spread and agreement between runs against k, with the 95 % range over runs.
-
-    Args:
-        table: of ``Comparison.elbow``.
-    """
+    """Table of ``Comparison.elbow``: loss, spread, agreement by k with the 95 % range over runs."""
     columns = {"loss": "loss", "spread": SPREAD, "agreement": "Fowlkes–Mallows between runs"}
-    figure, axes = panels(1, 3, (9.6, 2.9))
-    look = {"x": "k", "hue": "method", "style": "method", "markers": True, "dashes": False}
-    for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
-        lines = {"errorbar": ("pi", 95), "legend": column == "loss"}
-        sns.lineplot(table, y=column, ax=axis, **look, **lines)
-        axis.set(ylabel=name, xticks=sorted(table["k"].unique()))
-    loss, spread, agreement = axes[0]
-    _logarithmic(spread.yaxis)
-    agreement.set_ylim(0, 1)
-    _legend_below(figure, loss)
-    sns.despine(figure)
+    look = {"style": "method", "markers": True, "dashes": False, "errorbar": ("pi", 95)}
+    figure, axes = _lines(table, "k", columns, **look)
+    for axis in axes:
+        axis.set_xticks(sorted(table["k"].unique()))
+    _logarithmic(axes[1].yaxis)
+    axes[2].set_ylim(0, 1)
     return figure
 
 
 @style(grid=False)
 def sensitivity(table: pd.DataFrame) -> Figure:
-    """Size spread and loss under every pair of gains, a column of panels for each stopping rule.
-
-    Args:
-        table: of ``Comparison.sensitivity``.
-    """
+    """Table of ``Comparison.sensitivity``: spread and loss by gains, a column a stopping rule."""
     methods = list(table["method"].unique())
     rows = (("spread", SPREAD, "rocket_r", ".2f"), ("loss", "loss", "viridis_r", ".4g"))
     look = {"annot": True, "annot_kws": {"size": 8}, "square": True, "linewidths": 1}

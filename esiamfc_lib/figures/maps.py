@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from esiamfc_lib.data.images import encode_jpeg
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.figures.style import colours, panels, style
+from esiamfc_lib.figures.style import colours, pictures, style
 
 JPEG_QUALITY = 80
 
@@ -44,14 +45,9 @@ def screening(
         exemplars: (m, s, s, 3) uint8 RGB.
         heading: above all.
     """
-    columns = min(10, len(kept))
-    rows = -(-len(kept) // columns)
-    figure, axes = panels(rows, columns, (0.95 * columns, 1.15 * rows))
+    figure, axes = pictures(exemplars, 10, (0.95, 1.15))
     frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, image, value, keep in zip(axes.flat, exemplars, agreement, kept, strict=False):
-        axis.imshow(image)
+    for axis, value, keep in zip(axes, agreement, kept, strict=True):
         colour, weight = ("black", "normal") if keep else ("crimson", "bold")
         axis.set_title(f"{value:.2f}", fontsize=7, pad=2, color=colour, weight=weight)
         if not keep:
@@ -222,7 +218,5 @@ def _numbered_from_one(text: str) -> str:
 
     No text of a track can look like such a reference: within JSON its quotes are escaped.
     """
-    reference = re.compile(r'("(?:id|root_id)": )"([^"]+)"')
-    known = dict.fromkeys(match[2] for match in reference.finditer(text))
-    new = {old: f"p{i}" for i, old in enumerate(known, 1)}
-    return reference.sub(lambda match: f'{match[1]}"{new[match[2]]}"', text)
+    ids = defaultdict(lambda: f"p{len(ids) + 1}")
+    return re.sub(r'(?<="id": ")[^"]+|(?<="root_id": ")[^"]+', lambda match: ids[match[0]], text)

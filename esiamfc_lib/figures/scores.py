@@ -47,8 +47,7 @@ def success_precision(curves: dict[str, Curves], title: str, total: int) -> Figu
     """Success and precision plots of one pass, legends sorted by score.
 
     Args:
-        curves: of ``evaluation.curves``.
-        title: above both, for example the benchmark.
+        curves: of ``evaluation.curves``. title: above both, for example the benchmark.
         total: sequences of the complete benchmark; the title says how many of them were scored.
     """
     figure, ((success, precision),) = panels(1, 2, (9, 3.6))
@@ -75,11 +74,7 @@ def success_precision(curves: dict[str, Curves], title: str, total: int) -> Figu
 
 @style()
 def accuracy_robustness(summary: pd.DataFrame) -> Figure:
-    """A-R plot of the VOT protocol: right is rarely lost, up is accurate.
-
-    Args:
-        summary: of ``evaluation.summary``; rows with ``accuracy`` and ``failures`` for 100 frames.
-    """
+    """A-R plot of ``evaluation.summary`` by the VOT protocol: right is rarely lost, up accurate."""
     needed = ["accuracy", "failures"]
     rows = summary.reindex(columns=summary.columns.union(needed, sort=False)).dropna(subset=needed)
     look = looks(summary["tracker"])
@@ -105,8 +100,7 @@ def attribute_bars(scores: pd.DataFrame, column: str = "success") -> Figure:
     """Mean score of each tracker on the sequences that show an attribute, and on all.
 
     Args:
-        scores: of ``evaluation.score_table``.
-        column: ``success``, ``precision``, ``accuracy`` ...
+        scores: of ``scores.score_table``. column: ``success``, ``precision``, ``accuracy`` ...
     """
     table = by_attribute(scores, column)
     look = looks(scores["tracker"].unique())

@@ -20,10 +20,8 @@ def branch_responses(
     All responses of a row share one colour scale, so that a branch that is sure of itself looks so.
 
     Args:
-        search: uint8 (n, S, S, 3) RGB.
-        responses: (n, k, r, r) logits.
-        weights: (n, k), written above each branch.
-        fused: (n, r, r).
+        search: uint8 (n, S, S, 3) RGB. responses: (n, k, r, r) logits.
+        weights: (n, k), written above each branch. fused: (n, r, r).
     """
     n, k = weights.shape
     figure, axes = panels(n, k + 2, (1.35 * (k + 2), 1.5 * n))
@@ -51,9 +49,8 @@ def kinds(matrix: pd.DataFrame, own: pd.DataFrame, title: str) -> Figure:
     """Scores of branches by kind of object, and the interaction that is left of them.
 
     Args:
-        matrix: of ``analysis.kind_matrix``.
+        matrix: of ``analysis.kind_matrix``. title: above both.
         own: of ``analysis.own_kind``: the kind of each branch is framed.
-        title: above both.
     """
     rest = matrix.sub(matrix.mean(axis=1), axis=0) - matrix.mean() + matrix.to_numpy().mean()
     reach = max(rest.abs().to_numpy().max(), 1e-9)
@@ -110,11 +107,9 @@ def distance_relation(table: pd.DataFrame, found: dict[str, float], gain: str) -
 
 @style()
 def forest(table: pd.DataFrame) -> Figure:
-    """Differences with their intervals, one line a comparison.
+    """Differences of ``arm_comparison.arm_differences``, one line a comparison.
 
-    Args:
-        table: of ``analysis.arm_differences``: thick lines are the 95 % intervals, thin ones those
-            that hold for all comparisons together.
+    Thick lines are the 95 % intervals, thin ones those that hold for all comparisons together.
     """
     names = [f"{row.tracker} − {row.minus}" for row in table.itertuples(index=False)]
     places = np.arange(len(table))[::-1]

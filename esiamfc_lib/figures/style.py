@@ -49,51 +49,45 @@ def colours(k: int) -> list[tuple[float, float, float]]:
     return sns.color_palette(PALETTE if k <= 10 else "husl", k)
 
 
-def panels(
-    rows: int, columns: int, size: tuple[float, float], **options
-) -> tuple[Figure, np.ndarray]:
+def panels(rows: int, columns: int, size: tuple[float, float], **options) -> tuple:
     """A figure of ``size`` inches, and its (rows, columns) axes."""
     return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
 
 
-def image_grid(
-    images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 10, cell: float = 1.1
-) -> Figure:
-    """A grid of pictures.
+def pictures(
+    images: Sequence[np.ndarray], columns: int, size: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    """Pictures row by row in cells of ``size`` inches, and the axes of each.
 
     Args:
         images: uint8 (H, W, 3) RGB, or float (H, W) shown in a colour map.
-        titles: one per image, or none.
-        columns: pictures in a row.
-        cell: side of a picture, inches.
     """
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
-    with style(grid=False):
-        height = cell + (0.22 if len(titles) else 0.0)
-        figure, axes = panels(rows, columns, (columns * cell, rows * height))
-        for axis in axes.flat:
-            axis.axis("off")
-        for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-            axis.imshow(image, cmap=None if image.ndim == 3 else "viridis")
-            if len(titles):
-                axis.set_title(titles[index], fontsize=7, pad=2)
+    figure, axes = panels(rows, columns, (columns * size[0], rows * size[1]))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image in zip(axes.flat, images, strict=False):
+        axis.imshow(image, cmap="viridis")
+    return figure, list(axes.flat[: len(images)])
+
+
+@style(grid=False)
+def image_grid(
+    images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 10, cell: float = 1.1
+) -> Figure:
+    """A grid of ``pictures`` with ``cell`` inches a side, under a title each or none."""
+    height = cell + 0.22 if len(titles) else cell
+    figure, axes = pictures(images, columns, (cell, height))
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(title, fontsize=7, pad=2)
     return figure
 
 
-def frame_row(images: Sequence[np.ndarray], below: float) -> tuple[Figure, np.ndarray]:
-    """Frames of one video side by side, and their axes.
-
-    Args:
-        images: uint8 (H, W, 3) RGB. below: inches for titles and legends.
-    """
+def frame_row(images: Sequence[np.ndarray], below: float) -> tuple[Figure, list[Axes]]:
+    """Frames of one video side by side, with ``below`` inches for titles and legends."""
     height, width = images[0].shape[:2]
-    size = (1.9 * len(images), 1.9 * height / width + below)
-    figure, axes = panels(1, len(images), size)
-    for axis, image in zip(axes[0], images, strict=True):
-        axis.imshow(image)
-        axis.axis("off")
-    return figure, axes[0]
+    return pictures(images, len(images), (1.9, 1.9 * height / width + below))
 
 
 def draw_box(axis: Axes, box: np.ndarray, **look) -> None:

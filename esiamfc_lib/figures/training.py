@@ -17,8 +17,7 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
     """Exemplars above their search regions, with the positive cells of the label outlined.
 
     Args:
-        exemplars: uint8 (n, 127, 127, 3) RGB.
-        searches: uint8 (n, S, S, 3) RGB.
+        exemplars: uint8 (n, 127, 127, 3) RGB. searches: uint8 (n, S, S, 3) RGB.
         labels: (r, r), 1 inside the positive radius; the cell (i, j) of the response belongs to
             the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``.
     """
@@ -82,8 +81,7 @@ def response_strip(recorded: Sequence[Any], title: str) -> Figure:
     A response covers part of its search region, in the frame's own pixels.
 
     Args:
-        recorded: of ``tracking.record``.
-        title: above the strip.
+        recorded: of ``tracking.record``. title: above the strip.
     """
     figure, axes = frame_row([seen.image for seen in recorded], below=0.45)
     height, width = recorded[0].image.shape[:2]
