@@ -1,11 +1,11 @@
 """PIk-means, its shared Gram matrix and screening, each against a baseline of the same run."""
 
 import multiprocessing
-import tempfile
 import threading
 import time
 import warnings
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import progress
 from speed import Row, row, seconds
 
+lower = partial(row, less_is_better=True)
 K = 6
 ITERATIONS = 10  # over which the time of one is averaged
 TOLERANCE = 0.02
@@ -29,28 +30,13 @@ STATUS = Path("/proc/self/status")
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "--samples",
-        type=int,
-        default=9000,
-        help="samples; the default is the size of ILSVRC2015-VID",
-    )
-    parser.add_argument("--dimensions", type=int, default=9216, help="of a sample")
-    parser.add_argument(
-        "--large",
-        type=int,
-        default=1_000_000,
-        help="samples of 256 dimensions, read in chunks from a file; 0 = leave out",
-    )
-    parser.add_argument(
-        "--runs",
-        type=int,
-        default=20,
-        help="initialisations for each of k = 2 ... 12 on one Gram matrix",
-    )
-    parser.add_argument(
-        "--tmp", type=Path, help="where to write the large file; default: the system's folder"
-    )
+    for name, default, text in (
+        ("samples", 9000, "samples; the default is the size of ILSVRC2015-VID"),
+        ("dimensions", 9216, "of a sample"),
+        ("large", 1_000_000, "samples of 256 dimensions; 0 = leave out"),
+        ("runs", 20, "initialisations for each of k = 2 ... 12 on one Gram matrix"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, help=text)
 
 
 def rows(args: Namespace) -> list[Row]:
@@ -65,15 +51,15 @@ def rows(args: Namespace) -> list[Row]:
         found += balanced_rows(x)
         found += gram_rows(x, args.runs)
         if args.large:
-            found += large_rows(args.large, args.tmp)
+            found += large_rows(args.large)
     return found
 
 
-def draw(n: int, d: int, seed: int = 0, out: np.ndarray | None = None) -> np.ndarray:
+def draw(n: int, d: int, seed: int = 0) -> np.ndarray:
     """Unit rows of six overlapping groups of unequal sizes that vary along 64 common directions, as
-    deep features do; row by row, so that ``out`` may be a file."""
+    deep features do."""
     rng = np.random.default_rng(seed)
-    x = np.empty((n, d), np.float32) if out is None else out
+    x = np.empty((n, d), np.float32)
     centres = rng.standard_normal((K, d), dtype=np.float32)
     directions = rng.standard_normal((64, d), dtype=np.float32) / 8
     weights = np.array([0.30, 0.24, 0.18, 0.13, 0.09, 0.06])
@@ -120,13 +106,12 @@ def iteration_rows(x: np.ndarray) -> list[Row]:
     ours = median_per_iteration(ours_iterations(x))
     reference = median_per_iteration(sklearn_iterations(x))
     return [
-        row(
+        lower(
             f"one iteration, {n} × {d}, vs scikit-learn k-means",
             1e3 * ours,
             1e3 * reference,
             "ms",
             "ratio >= 0.83",
-            less_is_better=True,
         )
     ]
 
@@ -162,30 +147,27 @@ def balanced_rows(x: np.ndarray) -> list[Row]:
     end = time.perf_counter()
     published = PIKMeans(K, init=first, stop="published", max_iter=100).fit(x)
     return [
-        row(
+        lower(
             f"balanced fit, {n} × {d}, vs min-cost flow ({ours.n_iter_} and {reference.n_iter_} "
             "iterations)",
             middle - start,
             end - middle,
             "s",
             "ratio >= 5",
-            less_is_better=True,
         ),
-        row(
+        lower(
             "its largest / smallest size, vs the published rule's",
             _spread(ours),
             _spread(published),
             "",
             "ours <= 1.05",
-            less_is_better=True,
         ),
-        row(
+        lower(
             "its loss, vs min-cost flow",
             ours.loss_,
             loss_of(x, reference.labels_),
             "",
             "ratio >= 0.98",
-            less_is_better=True,
         ),
     ]
 
@@ -196,13 +178,12 @@ def loss_rows(n: int = 2000, d: int = 256, starts: int = 10) -> list[Row]:
     ours = PIKMeans(K, n_init=starts, tol_balance=TOLERANCE, random_state=0).fit(x)
     reference = constrained(x.astype(np.float64), "k-means++", starts)
     return [
-        row(
+        lower(
             f"best loss of {starts} runs, {n} × {d}, vs exact assignment",
             ours.loss_,
             loss_of(x, reference.labels_),
             "",
             "ratio >= 0.98",
-            less_is_better=True,
         )
     ]
 
@@ -226,14 +207,13 @@ def gram_rows(x: np.ndarray, n_runs: int) -> list[Row]:
         PIKMeans(k, n_init=1, random_state=0).fit(x)
     direct = (time.perf_counter() - start) / 3 * n_runs * len(ks)
     return [
-        row(
+        lower(
             f"{n_runs} balanced runs × k = 2 ... 12, Gram matrix ({once:.1f} s) included, vs "
             "without (extrapolated from 3 runs)",
             once + taken,
             direct,
             "s",
             "ours <= 120",
-            less_is_better=True,
         ),
         gram_iteration(x, matrix),
     ]
@@ -247,12 +227,11 @@ def gram_iteration(x: np.ndarray, matrix: np.ndarray) -> Row:
         start = time.perf_counter()
         done = iterate(samples, PublishedControl(0.005, 0.005, K), 2 * ITERATIONS)
         taken.append((time.perf_counter() - start) / len(done.history["loss"]))
-    return row(
+    return lower(
         f"one iteration on the Gram matrix, {len(x)} samples, vs scikit-learn k-means",
         1e3 * float(np.median(taken)),
         1e3 * median_per_iteration(sklearn_iterations(x)),
         "ms",
-        less_is_better=True,
     )
 
 
@@ -272,13 +251,12 @@ def screening_rows(frames: int = 40, d: int = 9216) -> list[Row]:
     if not np.array_equal(np.flatnonzero(screen(x, 0.95)[0]), loop()):
         raise StudyError("screening does not keep the frames that the loop over pairs keeps")
     return [
-        row(
+        lower(
             f"screening, {frames} frames, vs a loop over pairs (same frames kept)",
             1e6 * seconds(lambda: screen(x, 0.95), 50),
             1e6 * seconds(loop),
             "µs",
             "ratio >= 20",
-            less_is_better=True,
         )
     ]
 
@@ -289,13 +267,12 @@ def memory_rows(n: int, d: int) -> list[Row]:
         return []  # only Linux tells
     peak = {runs: _in_process(_peak_of_fit, runs, n, d) for runs in (0, 1, 10)}
     return [
-        row(
+        lower(
             f"peak memory, {n} × {d}, {name}, vs scikit-learn k-means",
             peak[runs],
             peak[0],
             "× data",
             "ours < 2.5",
-            less_is_better=True,
         )
         for runs, name in ((1, "one run"), (10, "ten runs on a Gram matrix"))
     ]
@@ -311,13 +288,6 @@ def _peak_of_fit(runs: int, n: int, d: int) -> float:
     return traced.peak / x.nbytes
 
 
-def _peak_beside_file(path: str) -> int:
-    x = np.load(path, mmap_mode="r")
-    with _Traced() as traced:
-        PIKMeans(K, n_init=1, random_state=0, max_iter=40).fit(x)
-    return traced.peak
-
-
 def _in_process(work, *arguments):
     """``work(*arguments)`` in a new process: memory once freed would be taken again unseen."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -325,7 +295,7 @@ def _in_process(work, *arguments):
 
 
 class _Traced:
-    """The peak of the memory taken in a ``with`` block, bytes; mapped files do not count."""
+    """The peak of the memory taken in a ``with`` block, bytes."""
 
     def __enter__(self):
         self.peak, self._before, self._done = 0, _anonymous_memory(), threading.Event()
@@ -348,46 +318,21 @@ def _anonymous_memory() -> int:
     return 1024 * int(status.split("RssAnon:")[1].split()[0])
 
 
-def large_rows(n: int, folder: Path | None) -> list[Row]:
-    """Time of an iteration and of a balanced fit against n, the data in a file."""
+def large_rows(n: int) -> list[Row]:
+    """Time of an iteration and of a balanced fit against n."""
     found = []
     for size in (n // 100, n // 10, n):
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            x = np.lib.format.open_memmap(Path(name) / "x.npy", "w+", np.float32, (size, 256))
-            draw(size, 256, out=x)
-            ours = median_per_iteration(ours_iterations(x))
-            reference = median_per_iteration(sklearn_iterations(x))
-            found.append(
-                row(
-                    f"one iteration, {size} × 256 from a file, vs scikit-learn k-means",
-                    1e3 * ours,
-                    1e3 * reference,
-                    "ms",
-                    less_is_better=True,
-                )
-            )
-            start = time.perf_counter()
-            fitted = PIKMeans(K, n_init=1, random_state=0).fit(x)
-            taken = time.perf_counter() - start
-            found.append(
-                row(
-                    f"balanced fit, {size} × 256 from a file, spread {_spread(fitted):.3f}, "
-                    f"{fitted.n_iter_} iterations, vs scikit-learn's time for as many",
-                    taken,
-                    fitted.n_iter_ * reference,
-                    "s",
-                    less_is_better=True,
-                )
-            )
-            if STATUS.is_file():
-                peak = _in_process(_peak_beside_file, str(Path(name) / "x.npy"))
-                found.append(
-                    row(
-                        f"memory beside the file, {size} × 256, vs the file",
-                        peak / 1e6,
-                        x.nbytes / 1e6,
-                        "MB",
-                        less_is_better=True,
-                    )
-                )
+        x = draw(size, 256)
+        ours = median_per_iteration(ours_iterations(x))
+        reference = median_per_iteration(sklearn_iterations(x))
+        name = f"one iteration, {size} × 256, vs scikit-learn k-means"
+        found.append(lower(name, 1e3 * ours, 1e3 * reference, "ms"))
+        start = time.perf_counter()
+        fitted = PIKMeans(K, n_init=1, random_state=0).fit(x)
+        taken = time.perf_counter() - start
+        name = (
+            f"balanced fit, {size} × 256, spread {_spread(fitted):.3f}, {fitted.n_iter_} "
+            "iterations, vs scikit-learn's time for as many"
+        )
+        found.append(lower(name, taken, fitted.n_iter_ * reference, "s"))
     return found
