@@ -62,10 +62,8 @@ class Centroids:
     def __init__(self, x: np.ndarray, gram_matrix: np.ndarray | None = None):
         self.x, self.gram = _precise(x), gram_matrix
         if gram_matrix is not None and gram_matrix.shape != (len(x), len(x)):
-            raise ClusteringError(
-                f"the Gram matrix has shape {gram_matrix.shape}, made from other data: "
-                f"there are {len(x)} samples"
-            )
+            shape = gram_matrix.shape
+            raise ClusteringError(f"a Gram matrix {shape}, made from other data, not {len(x)} rows")
 
     def start(self, centres: np.ndarray) -> "Centroids":
         """Begin a run at ``centres`` (k, d)."""

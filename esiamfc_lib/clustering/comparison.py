@@ -42,8 +42,7 @@ class EqualSizes(PublishedControl):
 
     def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, k) distances → labels (n,) and sizes (k,)."""
-        bounds = size_bounds(len(table), self.k, 0.0)
-        labels = rebalance(table, table.argmin(axis=1), *bounds)
+        labels = rebalance(table, table.argmin(axis=1), *size_bounds(len(table), self.k, 0.0))
         return labels, np.bincount(labels, minlength=self.k)
 
 
@@ -164,10 +163,7 @@ def _outcome(fitted: PIKMeans) -> dict:
 
 
 def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
-    """Agreement of all pairs of runs.
-
-    Args:
-        labels: (runs, n).
+    """Agreement of all pairs of runs, of their labels (runs, n).
 
     Returns:
         ``run_a, run_b, jaccard, fowlkes_mallows, rand``, scores over pairs of tracks: 1 = equal.
@@ -184,7 +180,7 @@ def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
 
 
 def agreement_matrix(labels: np.ndarray) -> np.ndarray:
-    """(runs, runs) Fowlkes–Mallows scores."""
+    """(runs, runs) Fowlkes–Mallows scores of labels (runs, n)."""
     scores, pairs = np.eye(len(labels)), pairwise_agreement(labels)
     a, b = pairs["run_a"], pairs["run_b"]
     scores[a, b] = scores[b, a] = pairs["fowlkes_mallows"]

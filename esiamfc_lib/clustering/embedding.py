@@ -204,17 +204,15 @@ def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.n
     """Which frames of a track agree most with the others, all pairs compared in one product.
 
     Args:
-        features: (m, d) rows of unit length.
-        keep_fraction: share of frames to keep, rounded up.
+        features: (m, d) rows of unit length; keep_fraction: share of frames to keep, rounded up.
 
     Returns:
         kept (m,) bool, and agreement (m,): mean cosine of every frame with the others.
     """
     m = len(features)
     agreement = (features @ features.sum(axis=0) - 1.0) / max(m - 1, 1)
-    order = np.argsort(-agreement, kind="stable")
-    kept = np.zeros(m, bool)
-    kept[order[: int(np.ceil(keep_fraction * m - 1e-9))]] = True
+    best = np.argsort(-agreement, kind="stable")[: int(np.ceil(keep_fraction * m - 1e-9))]
+    kept = np.isin(np.arange(m), best)
     return kept, agreement
 
 

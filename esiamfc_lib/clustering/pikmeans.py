@@ -28,19 +28,15 @@ GRAM_RUNS = 5  # from this many runs on the Gram matrix is worth its price
 
 
 class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
-    """Balanced spherical k-means with proportional–integral control of the cluster sizes.
-
-    Rows that are not of unit length are scaled to it first.
+    """Balanced k-means of unit vectors; rows of another length are scaled first.
 
     Args:
-        n_clusters: k.
-        kp, ki: proportional and integral gain, in units of distance. Both 0: plain spherical
-            k-means, nothing is balanced.
+        n_clusters: k. max_iter: moves of the centres in one run, at most.
+        kp, ki: proportional and integral gain, in units of distance; both 0: plain k-means.
         init: ``"stratified"`` (one random sample from each of k equal stretches of the data, the
             published way: tracks are ordered by video), or (k, d) centres.
         n_init: runs from different initialisations; the one with the smallest loss is kept. An
             array ``init`` is run once.
-        max_iter: moves of the centres in one run, at most.
         stop: ``"published"``: when no label changes; ``"balanced"``: when every size is within
             tolerance as well; see ``size_control``.
         tol_balance: largest ``|size - mean| / mean`` of ``stop="balanced"``; the whole numbers

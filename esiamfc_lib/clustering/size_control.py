@@ -211,10 +211,8 @@ def iterate(
 
 
 def _nearest(table: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters of the smallest distance + control (the first of equals), and their sizes.
-
-    Column by column, several times faster than argmin along such short rows.
-    """
+    """Clusters of the smallest distance + control (the first of equals), and their sizes; column by
+    column, several times faster than argmin along such short rows."""
     nearest, labels = table[:, 0] + value[0], np.zeros(len(table), np.int16)
     for j in range(1, table.shape[1]):
         other = table[:, j] + value[j]
