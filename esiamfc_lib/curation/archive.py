@@ -120,14 +120,14 @@ class ArchiveSource:
                 files = {member.frame: member.read() for member in run}
                 annotations[name].append(zlib.compress(pickle.dumps(files)))
             elif name in annotations or name in finished:
-                yield from self._video(name, run, annotations, finished)
+                yield from self._video(name, run, annotations.pop(name, []), finished)
             else:
                 late.add(name)
         for name, part, run in self._runs() if late else ():
             if name in late and part == "Data":
-                yield from self._video(name, run, annotations, finished)
+                yield from self._video(name, run, annotations.pop(name, []), finished)
         for name in sorted(annotations):
-            yield from self._video(name, (), annotations, finished)
+            yield from self._video(name, [], annotations[name], finished)
 
     def _runs(self) -> Iterator[tuple[Name, str, Iterator[Member]]]:
         """Files that lie side by side and are of one video and one part."""
@@ -136,11 +136,7 @@ class ArchiveSource:
             yield name, part, run
 
     def _video(
-        self,
-        name: Name,
-        images: Iterable[Member],
-        annotations: dict[Name, list[bytes]],
-        finished: set[Name],
+        self, name: Name, images: Iterable[Member], packed: list[bytes], finished: set[Name]
     ) -> Iterator[Chunk]:
         """One video's images with their annotations, then the annotations without an image."""
         if name in finished:
@@ -150,8 +146,8 @@ class ArchiveSource:
             )
         finished.add(name)
         files: dict[int, bytes] = {}
-        for packed in annotations.pop(name, ()):
-            files |= pickle.loads(zlib.decompress(packed))
+        for block in packed:
+            files |= pickle.loads(zlib.decompress(block))
         at = self.total
 
         def frames_of_it() -> Iterator[FrameFiles]:

@@ -11,19 +11,9 @@ from typing import NamedTuple
 
 import cv2
 
-from esiamfc_lib.data.geometry import (
-    CONTEXT,
-    EXEMPLAR_SIZE,
-    SEARCH_SIZE,
-    center,
-    context_side,
-    crop,
-    four_channels,
-    mean_colour,
-    search_side,
-)
+from esiamfc_lib.data import geometry
 from esiamfc_lib.data.images import decode_image, encode_jpeg
-from esiamfc_lib.data.vid import Object, Problem, box_fault, parse_annotation
+from esiamfc_lib.data.vid import Annotation, Object, Problem, box_fault, parse_annotation
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
 
@@ -36,8 +26,7 @@ class FrameFiles(NamedTuple):
     image: Path | bytes | None
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A few frames of one video.
 
     Attributes:
@@ -74,6 +63,10 @@ class Cut:
     digests: dict[int, str] = field(default_factory=dict)
     size: tuple[int, int] | None = None
 
+    def problem(self, frame: int, track_id: int, reason: str) -> None:
+        """Note what could not be used; ``track_id`` -1: the whole frame."""
+        self.problems.append(Problem(self.split, self.video, frame, track_id, reason))
+
 
 def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
     """Cut all crops of a chunk; whatever is broken is skipped and reported, never raised."""
@@ -82,29 +75,36 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
     cv2.setNumThreads(1)
     result = Cut(chunk.split, chunk.video, chunk.last, chunk.at)
     for files in chunk.frames:
-        cut_frame(files, result, jpeg_quality)
+        try:
+            cut_frame(files, result, jpeg_quality)
+        except StudyError as error:
+            result.problem(files.frame, -1, str(error))
     cv2.setNumThreads(threads)
     return result
 
 
 def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
-    """Add one frame's crops and problems to ``result``."""
-    annotation_data, image_data, fault = read_files(files)
-    result.digests[files.frame] = digest_of([annotation_data, image_data])
-    try:
-        if fault:
-            raise StudyError(fault)
-        annotation = parse_annotation(annotation_data)
-        result.size = result.size or (annotation.width, annotation.height)
-        objects = usable(files.frame, annotation, result)
-        if not objects:
-            return
-        image = decode_image(image_data)
-        check_size(image, annotation)
-    except StudyError as error:
-        result.problems.append(Problem(result.split, result.video, files.frame, -1, str(error)))
+    """Add one frame's crops and problems to ``result``.
+
+    Raises:
+        StudyError: a file is missing or broken, or the boxes are of a frame of another size.
+    """
+    xml, jpeg, fault = read_files(files)
+    result.digests[files.frame] = digest_of([xml, jpeg])
+    if fault:
+        raise StudyError(fault)
+    annotation = parse_annotation(xml)
+    result.size = result.size or (annotation.width, annotation.height)
+    objects = usable(files.frame, annotation, result)
+    if not objects:
         return
-    border, image = mean_colour(image), four_channels(image)
+    image = decode_image(jpeg)
+    height, width = image.shape[:2]
+    if (width, height) != (annotation.width, annotation.height):
+        raise StudyError(
+            f"size differs: XML {annotation.width}×{annotation.height}, image {width}×{height}"
+        )
+    border, image = geometry.mean_colour(image), geometry.four_channels(image)
     for item in objects:
         jpeg = encode_jpeg(search_crop(image, item.box, border), jpeg_quality)
         result.crops.append(Crop(files.frame, item, jpeg, zlib.crc32(jpeg)))
@@ -117,25 +117,19 @@ def read_files(files: FrameFiles) -> tuple[bytes, bytes, str]:
     """
     contents, faults = [], []
     for file, kind in ((files.annotation, "XML"), (files.image, "JPEG")):
-        data = file if isinstance(file, bytes) else b""
+        data = b""
         if file is None:
             faults.append(f"missing {kind}")
-        elif isinstance(file, Path):
+        else:
             try:
-                data = file.read_bytes()
+                data = file if isinstance(file, bytes) else file.read_bytes()
             except OSError as error:
                 faults.append(f"unreadable {kind}: {error.strerror}")
         contents.append(data)
     return contents[0], contents[1], ", ".join(faults)
 
 
-def video_content(frames: list[FrameFiles]) -> str:
-    """Digest of all files of a video."""
-    digests = (digest_of(read_files(files)[:2]) for files in sorted(frames, key=lambda f: f.frame))
-    return digest_of(digest.encode() for digest in digests)
-
-
-def usable(frame: int, annotation, result: Cut) -> list[Object]:
+def usable(frame: int, annotation: Annotation, result: Cut) -> list[Object]:
     """The objects of a frame that can be cropped; the others become problems."""
     chosen: dict[int, Object] = {}
     for item in annotation.objects:
@@ -143,23 +137,10 @@ def usable(frame: int, annotation, result: Cut) -> list[Object]:
         if item.track_id in chosen:
             fault = "track appears twice in the frame"
         if fault:
-            result.problems.append(Problem(result.split, result.video, frame, item.track_id, fault))
+            result.problem(frame, item.track_id, fault)
         else:
             chosen[item.track_id] = item
     return list(chosen.values())
-
-
-def check_size(image, annotation) -> None:
-    """The boxes count pixels of a frame of the annotated size.
-
-    Raises:
-        StudyError: the image has another size.
-    """
-    height, width = image.shape[:2]
-    if (width, height) != (annotation.width, annotation.height):
-        raise StudyError(
-            f"size differs: XML {annotation.width}×{annotation.height}, image {width}×{height}"
-        )
 
 
 def search_crop(image, box, border=None):
@@ -170,5 +151,5 @@ def search_crop(image, box, border=None):
         box: ``x, y, w, h``.
         border: colour outside the frame, by default the frame's mean.
     """
-    side = search_side(context_side(box[2], box[3], CONTEXT), EXEMPLAR_SIZE, SEARCH_SIZE)
-    return crop(image, center(box), side, SEARCH_SIZE, border)
+    side = geometry.search_side(geometry.context_side(box[2], box[3]))
+    return geometry.crop(image, geometry.center(box), side, geometry.SEARCH_SIZE, border)

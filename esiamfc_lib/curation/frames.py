@@ -8,10 +8,10 @@ frames, a few at a time, video by video.
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
-from esiamfc_lib.curation.crops import Chunk, FrameFiles, video_content
+from esiamfc_lib.curation.crops import Chunk, FrameFiles, read_files
 from esiamfc_lib.data.vid import VID
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
@@ -37,9 +37,8 @@ class FolderSource:
     def __init__(self, root: Path, splits: tuple[str, ...], part: tuple[int, int] = (0, 1)):
         self._vid = {split: VID(root, split) for split in splits}
         names = [(split, video) for split in sorted(splits) for video in self._vid[split].videos]
-        videos = [video for _, video in names]
-        if len(set(videos)) < len(videos):
-            twice = sorted({video for video in videos if videos.count(video) > 1})
+        videos = sorted(video for _, video in names)
+        if twice := [video for video, following in pairwise(videos) if video == following]:
             raise StudyError(f"{root}: the video {twice[0]} is in two splits")
         if not videos:
             raise StudyError(f"{root} holds no videos in {', '.join(splits)}")
@@ -70,33 +69,32 @@ class FolderSource:
 
     def content(self, key: str) -> str:
         """Digest of all files of the video ``split/video``."""
-        split, _, video = key.partition("/")
-        return video_content(self._frames(split, video))
+        files = self._files(*key.split("/", 1))
+        return digest_of(digest_of(read_files(frame)[:2]).encode() for frame in files)
 
     def chunks(self, skip: set[Name], most: int = 0) -> Iterator[Chunk]:
         """The videos not in ``skip``, in order; ``most`` > 0: about so many frames a video."""
         before = 0
         for name in self.names:
             if name not in skip:
-                at = before
-                for frames, last in chunked(self._frames(*name, most)):
+                at, files = before, self._files(*name)
+                step = len(files) // most if 0 < most < len(files) else 1
+                for frames, last in chunked(files[::step][: most or None]):
                     at += len(frames)
                     yield Chunk(*name, frames, last, at)
             before += self._n_frames[name]
 
-    def _frames(self, split: str, video: str, most: int = 0) -> list[FrameFiles]:
+    def _files(self, split: str, video: str) -> list[FrameFiles]:
+        """Both files of every frame of a video, in order."""
         vid = self._vid[split]
         images, annotations = map(set, vid.frames(video))
-        numbers = sorted(images | annotations)
-        if most and len(numbers) > most:
-            numbers = numbers[:: len(numbers) // most][:most]
         return [
             FrameFiles(
                 n,
                 vid.annotation_path(video, n) if n in annotations else None,
                 vid.frame_path(video, n) if n in images else None,
             )
-            for n in numbers
+            for n in sorted(images | annotations)
         ]
 
 

@@ -60,8 +60,7 @@ def curate(
         StudyError: no VID layout, a folder that cannot be listed, different parameters or source,
             too many bad frames, or a full disk. What was finished by then stays in the store.
     """
-    root, store = Path(vid_root), Path(store_path)
-    source = open_source(root, splits, part)
+    store, source = Path(store_path), open_source(Path(vid_root), splits, part)
     parameters = {
         "splits": sorted(splits),
         "jpeg_quality": jpeg_quality,
@@ -69,20 +68,13 @@ def curate(
         "exemplar_size": EXEMPLAR_SIZE,
         "search_size": SEARCH_SIZE,
     }
-    labels = read_families(families) if families else {}
-    with closing(
-        StoreWriter(
-            store, parameters, source.signatures, source.content, labels, force, shard_bytes
-        )
-    ) as writer:
-        cuts = spread(
-            partial(cut, jpeg_quality=jpeg_quality),
-            source.chunks(writer.finished),
-            workers,
-            scheduler,
-        )
+    labels = read_families(Path(families)) if families else {}
+    given = (parameters, source.signatures, source.content, labels, force, shard_bytes)
+    with closing(StoreWriter(store, *given)) as writer:
+        chunks = source.chunks({record.key for record in writer.records})
+        cuts = spread(partial(cut, jpeg_quality=jpeg_quality), chunks, workers, scheduler)
         frames, bad = _fill(writer, cuts, source, max_bad_fraction)
-        write_problems(store / "problems.csv", writer.records)
+        write_problems(store, writer.records)
         problems = sum(len(record.problem) for record in writer.records)
         return writer.complete({"frames": frames, "bad_frames": bad, "problems": problems})
 
@@ -96,15 +88,11 @@ def open_source(root: Path, splits: tuple[str, ...], part: tuple[int, int]):
     return ArchiveSource(root, splits)
 
 
-def read_families(path: str | Path) -> dict[tuple[str, int], str]:
+def read_families(path: Path) -> dict[tuple[str, int], str]:
     """Known labels by (video, track_id), from a table ``video, track_id, family``."""
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            return {
-                (row["video"], int(row["track_id"])): row["family"]
-                for row in csv.DictReader(file)
-                if row["track_id"]
-            }
+        rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        return {(r["video"], int(r["track_id"])): r["family"] for r in rows if r["track_id"]}
     except (OSError, KeyError, ValueError) as error:
         raise StudyError(f"{path}: no table with video, track_id, family ({error})") from error
 
@@ -113,9 +101,8 @@ def _fill(writer: StoreWriter, cuts, source, max_bad_fraction: float) -> tuple[i
     """Write every video that the store lacks; gives the frames of all and the bad ones of them."""
     frames, bad = count_bad(writer.records)
     started, crops, problems = time.monotonic(), 0, 0
-    with Progress(
-        total=source.total, desc="curation", unit=source.unit, unit_scale=source.unit == "B"
-    ) as bar:
+    look = {"desc": "curation", "unit": source.unit, "unit_scale": source.unit == "B"}
+    with Progress(total=source.total, **look) as bar:
         for result in cuts:
             try:
                 writer.add(result)
@@ -143,7 +130,7 @@ def count_bad(records: list[Index]) -> tuple[int, int]:
 def _check_bad(writer: StoreWriter, frames: int, bad: int, most: float, total: float) -> None:
     """Give up as soon as the bad frames are more than the share ``most`` of all ``total``."""
     if bad > most * total:
-        table = write_problems(writer.path / "problems.csv", writer.records)
+        table = write_problems(writer.path, writer.records)
         raise StudyError(
             f"{bad} of the first {frames} frames are bad, more than max_bad_fraction "
             f"= {most} of all allows: see {table}"

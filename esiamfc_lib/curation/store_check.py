@@ -2,6 +2,7 @@
 
 import shutil
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,7 @@ from esiamfc_lib.curation.store_manifest import (
     DiskFullError,
     lock,
     manifest_of,
-    write_bytes,
-    write_json,
+    write_file,
     write_problems,
 )
 from esiamfc_lib.data.geometry import SEARCH_SIZE
@@ -25,22 +25,18 @@ from esiamfc_lib.runtime.bars import Progress
 def info(path: str | Path) -> dict:
     """What a store holds, for reading: its manifest's counts and parameters, classes, lengths."""
     store = CropStore(path)
-    index, lengths = store.index, np.diff(store.index.offset)
-    classes = store.tracks["name"].value_counts()
+    index, tracks = store.index, store.tracks
+    lengths = np.quantile(tracks["frames"], (0, 0.5, 1)) if len(store) else np.zeros(3)
     return {
         "path": str(store.path),
         "complete": store.complete,
         "videos": len(index.video),
-        "tracks": len(index.track_id),
+        "tracks": len(tracks),
         "crops": len(store),
         "gigabytes": round(float(index.n_bytes.sum()) / 1e9, 4),
         "bytes_per_crop": round(float(index.n_bytes.mean())) if len(store) else 0,
-        "crops_per_track": {
-            "least": int(lengths.min()) if len(lengths) else 0,
-            "median": float(np.median(lengths)) if len(lengths) else 0.0,
-            "most": int(lengths.max(initial=0)),
-        },
-        "classes": {str(name): int(count) for name, count in classes.head(10).items()},
+        "crops_per_track": dict(zip(("least", "median", "most"), lengths.tolist(), strict=True)),
+        "classes": tracks["name"].value_counts().head(10).to_dict(),
         "problems": len(index.problem),
         "shards": len(store.shards),
         "parameters": store.manifest["parameters"],
@@ -171,46 +167,38 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
     """
     out = Path(out)
     stores = [CropStore(path) for path in paths]
+    parameters = stores[0].manifest["parameters"]
     for store in stores:
         if not store.complete:
             raise StudyError(f"{store.path} is unfinished: curate it to its end before merging")
-        if store.manifest["parameters"] != stores[0].manifest["parameters"]:
+        if store.manifest["parameters"] != parameters:
             raise StudyError(
                 f"{store.path} and {stores[0].path} were made with different parameters"
             )
     if (out / "manifest.json").exists():
         raise StudyError(f"{out} holds a crop store already")
-    first = np.cumsum([0] + [len(store.shards) for store in stores])
-    records = [
-        (record, int(first[n]) + shard)
-        for n, store in enumerate(stores)
-        for shard, file in enumerate(store.shards)
-        for record in read_records(file)
-    ]
-    index = join([record for record, _ in records], [shard for _, shard in records])
-    held = lock(out)
+    files = [file for store in stores for file in store.shards]
+    found = [(record, n) for n, file in enumerate(files) for record in read_records(file)]
+    records = [record for record, _ in found]
+    index = join(records, [n for _, n in found])
+    needed = sum(file.stat().st_size for file in files)
+    look = {"desc": "merge", "unit": "B", "unit_scale": True}
     try:
-        files = [file for store in stores for file in store.shards]
-        with Progress(
-            total=sum(f.stat().st_size for f in files), desc="merge", unit="B", unit_scale=True
-        ) as bar:
+        with closing(lock(out)), Progress(total=needed, **look) as bar:
             for number, file in enumerate(files):
                 shutil.copyfile(file, out / f"shard-{number:04d}.mdb")
                 bar.update(file.stat().st_size)
-        counts = {
-            name: sum(store.manifest[name] for store in stores)
-            for name in ("frames", "bad_frames", "problems")
-        }
-        manifest = manifest_of(index, out, stores[0].manifest["parameters"], counts)
-        write_bytes(out / "index.npz", index.to_bytes())
-        write_problems(out / "problems.csv", [record for record, _ in records])
-        write_json(out / "source.json", {"merged": manifest["source"]})
-        write_json(out / "manifest.json", manifest)
+            counts = {
+                name: sum(store.manifest[name] for store in stores)
+                for name in ("frames", "bad_frames", "problems")
+            }
+            manifest = manifest_of(index, out, parameters, counts)
+            write_file(out / "index.npz", index.to_bytes())
+            write_problems(out, records)
+            write_file(out / "source.json", {"merged": manifest["source"]})
+            write_file(out / "manifest.json", manifest)
     except OSError as error:
-        needed = sum(file.stat().st_size for file in files) / 1e9
         raise DiskFullError(
-            f"cannot write {out}: {error.strerror} (the merged store takes {needed:.3g} GB)"
+            f"cannot write {out}: {error.strerror} (the merged store takes {needed / 1e9:.3g} GB)"
         ) from error
-    finally:
-        held.close()
     return manifest

@@ -1,6 +1,7 @@
 """The files of a crop store beside its shards: manifest, problems, lock; written kill-safe."""
 
 import csv
+import fcntl
 import io
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from esiamfc_lib.data.store import FORMAT, shard_files, store_digest
 from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import digest_of, exclusive, write_atomically
+from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 
 class DiskFullError(StudyError):
@@ -55,41 +56,39 @@ def lock(path: Path):
     Raises:
         StudyError: another process holds it, or the folder cannot be made.
     """
-    return exclusive(path, f"another process is writing the crop store {path}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / ".lock").open("w")
+    except OSError as error:
+        raise StudyError(f"cannot write to {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StudyError(f"another process is writing the crop store {path}") from error
+    return file
 
 
-def parameter_differences(old: dict, new: dict) -> list[str]:
-    """Which parameters differ, in words."""
-    return [
-        f"{name}: there {old.get(name)!r}, now {new.get(name)!r}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
-
-
-def write_problems(path: Path, records: list[Index]) -> Path:
+def write_problems(store: Path, records: list[Index]) -> Path:
     """Write ``problems.csv``: split, video, frame, track_id (-1: all), reason."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["split", "video", "frame", "track_id", "reason"])
-    for record in sorted(records, key=lambda r: (r.split[0], r.video[0])):
+    for record in sorted(records, key=lambda record: record.key):
         table.writerows([record.split[0], *row] for row in record.problem)
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    path = store / "problems.csv"
+    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
     return path
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON so that a kill leaves the old file or the new one."""
-    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """``write_atomically`` for the files of a store.
+def write_file(path: Path, content: bytes | dict) -> None:
+    """Write bytes, or JSON, so that a kill leaves the old file or the new one.
 
     Raises:
         DiskFullError: the file cannot be written.
     """
+    data = (json.dumps(content, indent=1) + "\n").encode() if isinstance(content, dict) else content
     try:
-        write_atomically(path, content)
+        write_atomically(path, data)
     except OSError as error:
         raise DiskFullError(f"cannot write {path}: {error.strerror}") from error

@@ -13,14 +13,7 @@ import lmdb
 import numpy as np
 
 from esiamfc_lib.curation.crops import Cut
-from esiamfc_lib.curation.store_manifest import (
-    DiskFullError,
-    lock,
-    manifest_of,
-    parameter_differences,
-    write_bytes,
-    write_json,
-)
+from esiamfc_lib.curation.store_manifest import DiskFullError, lock, manifest_of, write_file
 from esiamfc_lib.data.store import (
     FORMAT,
     crop_key,
@@ -55,6 +48,9 @@ class StoreWriter:
         force: where parameters or source differ, start again instead of refusing.
         shard_bytes: a shard takes no further video once it has grown beyond this.
 
+    Attributes:
+        records: of the videos that are completely in the store.
+
     Raises:
         StudyError: another process writes the store, or parameters or source differ.
     """
@@ -70,27 +66,28 @@ class StoreWriter:
         shard_bytes: int = SHARD_BYTES,
     ):
         self.path, self._parameters, self._signatures = path, parameters, signatures
-        self._families, self._shard_bytes = families or {}, shard_bytes
-        self._content = content
-        self._environment: lmdb.Environment | None = None
-        self._records: list[Index] = []
+        self._families, self._shard_bytes, self._content = families or {}, shard_bytes, content
+        self.records: list[Index] = []
         self._shard_of: list[int] = []
-        self._crops: dict[tuple[int, int], tuple[Object, int, int]] = {}
-        self._digests: dict[int, str] = {}
-        self._problems: list[Problem] = []
-        self._size: tuple[int, int] | None = None
-        self._pending: list[tuple[bytes, bytes]] = []
-        self._pending_bytes = 0
         self._shard = self._shard_written = 0
+        self._environment: lmdb.Environment | None = None
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._begin_video()
         self._lock = lock(path)
         try:
-            if not self._continued(force):
+            if not self._continue(force):
                 self._start()
         except StudyError:
             self.close()
             raise
 
-    def _continued(self, force: bool) -> bool:
+    def _begin_video(self) -> None:
+        self._crops: dict[tuple[int, int], tuple[Object, int, int]] = {}
+        self._digests: dict[int, str] = {}
+        self._problems: list[Problem] = []
+        self._size: tuple[int, int] | None = None
+
+    def _continue(self, force: bool) -> bool:
         """Take up what is there; False: nothing is, or it is to be replaced."""
         manifest, source = self.path / "manifest.json", self.path / "source.json"
         if not (manifest.is_file() and source.is_file()):
@@ -105,11 +102,14 @@ class StoreWriter:
             for shard, file in enumerate(shard_files(self.path))
             for record in read_records(file)
         ]
-        known = {f"{record.split[0]}/{record.video[0]}": record.content[0] for record, _ in records}
-        difference = parameter_differences(
-            read_json(manifest).get("parameters", {}), self._parameters
-        )
-        difference += self._source_differences(read_json(source), known)
+        old = read_json(manifest).get("parameters", {})
+        difference = [
+            f"{name}: there {old.get(name)!r}, now {self._parameters.get(name)!r}"
+            for name in sorted({*old, *self._parameters})
+            if old.get(name) != self._parameters.get(name)
+        ]
+        contents = {"/".join(record.key): record.content[0] for record, _ in records}
+        difference += self._source_differences(read_json(source), contents)
         if difference and not force:
             raise StudyError(
                 f"{self.path} was made differently ({'; '.join(difference)}): choose "
@@ -119,18 +119,18 @@ class StoreWriter:
             return False
         for record, shard in records:
             self._count(record, shard)
-        write_json(source, self._signatures)
+        write_file(source, self._signatures)
         return True
 
-    def _source_differences(self, old: dict[str, str], known: dict[str, str]) -> list[str]:
-        """What is another source than the one before; ``known``: contents of finished videos."""
+    def _source_differences(self, old: dict[str, str], contents: dict[str, str]) -> list[str]:
+        """What is another source than the one before; ``contents`` of the finished videos."""
         new = self._signatures
         changed = [name for name in sorted(set(old) & set(new)) if old[name] != new[name]]
         if changed and self._content:
             changed = [
                 name
                 for name in progress(changed, "comparing", unit="video")
-                if name in known and known[name] != self._content(name)
+                if name in contents and contents[name] != self._content(name)
             ]
         said = []
         for word, names in (
@@ -145,28 +145,12 @@ class StoreWriter:
 
     def _start(self) -> None:
         """An empty store."""
-        for file in [
-            self.path / "manifest.json",
-            self.path / "index.npz",
-            self.path / "problems.csv",
-            *shard_files(self.path),
-        ]:
+        files = [self.path / name for name in ("manifest.json", "index.npz", "problems.csv")]
+        for file in [*files, *shard_files(self.path)]:
             file.unlink(missing_ok=True)
-        write_json(self.path / "source.json", self._signatures)
-        write_json(
-            self.path / "manifest.json",
-            {"format": FORMAT, "complete": False, "parameters": self._parameters},
-        )
-
-    @property
-    def records(self) -> list[Index]:
-        """Records of the videos that are completely in the store."""
-        return self._records
-
-    @property
-    def finished(self) -> set[tuple[str, str]]:
-        """(split, video) of the videos that are completely in the store."""
-        return {(str(record.split[0]), str(record.video[0])) for record in self._records}
+        write_file(self.path / "source.json", self._signatures)
+        facts = {"format": FORMAT, "complete": False, "parameters": self._parameters}
+        write_file(self.path / "manifest.json", facts)
 
     def add(self, cut: Cut) -> None:
         """Take over a chunk; with a video's last chunk the video is finished.
@@ -176,32 +160,32 @@ class StoreWriter:
         """
         for crop in cut.crops:
             self._crops[crop.object.track_id, crop.frame] = (crop.object, len(crop.jpeg), crop.crc)
-            self._put(crop_key(cut.video, crop.object.track_id, crop.frame), crop.jpeg)
+            key = crop_key(cut.video, crop.object.track_id, crop.frame)
+            self._pending.append((key, crop.jpeg))
         self._digests |= cut.digests
         self._problems += cut.problems
         self._size = self._size or cut.size
         if cut.last:
             record = self._record(cut.split, cut.video)
-            self._put(record_key(cut.split, cut.video), record.to_bytes())
-        if cut.last or self._pending_bytes > COMMIT_BYTES:
+            self._pending.append((record_key(cut.split, cut.video), record.to_bytes()))
+        if cut.last or sum(len(value) for _, value in self._pending) > COMMIT_BYTES:
             self._commit()
         if cut.last:
             self._count(record, self._shard)
-            self._crops, self._digests, self._problems, self._size = {}, {}, [], None
+            self._begin_video()
 
     def _record(self, split: str, video: str) -> Index:
         """The index of the video that has just ended."""
         crops = self._crops
         tracks = gather_tracks(video, [(frame, item) for (_, frame), (item, *_) in crops.items()])
         order = [(track.track_id, int(frame)) for track in tracks for frame in track.frames]
-        families = [self._families.get((video, track.track_id), "") for track in tracks]
+        objects = [crops[key] for key in order]
         problems = [
             (p.video, str(p.frame), str(p.track_id), p.reason)
             for p in sorted(self._problems, key=lambda p: (p.frame, p.track_id))
         ]
         if not tracks:
             problems.append((video, "-1", "-1", "video without tracks"))
-        objects = [crops[key] for key in order]
         return Index.of(
             video=[video],
             split=[split],
@@ -212,7 +196,7 @@ class StoreWriter:
             track_video=[0] * len(tracks),
             track_id=[track.track_id for track in tracks],
             track_name=[track.name for track in tracks],
-            track_family=families,
+            track_family=[self._families.get((video, track.track_id), "") for track in tracks],
             offset=np.cumsum([0] + [len(track) for track in tracks]),
             frame=[frame for _, frame in order],
             box=[item.box for item, _, _ in objects],
@@ -222,10 +206,6 @@ class StoreWriter:
             crc=[crc for _, _, crc in objects],
             problem=problems,
         )
-
-    def _put(self, key: bytes, value: bytes) -> None:
-        self._pending.append((key, value))
-        self._pending_bytes += len(value)
 
     def _commit(self) -> None:
         """Write what is pending, all or nothing.
@@ -245,19 +225,16 @@ class StoreWriter:
         except lmdb.BadValsizeError as error:
             raise StudyError(f"a video's name is too long: {self._pending[0][0]!r}") from error
         except lmdb.Error as error:
+            said = f"cannot write the crop store at {self.path}: {error}"
             if any(os.strerror(code) in str(error) for code in NO_SPACE):
-                raise DiskFullError(
-                    f"no space left for the crop store at {self.path} ({error})"
-                ) from error
+                raise DiskFullError(f"no space left: {said}") from error
             hint = "; close the CropStore that reads it" if "already open" in str(error) else ""
-            raise StudyError(
-                f"cannot write the crop store at {self.path}: {error}{hint}"
-            ) from error
-        self._pending, self._pending_bytes = [], 0
+            raise StudyError(f"{said}{hint}") from error
+        self._pending = []
 
     def _count(self, record: Index, shard: int) -> None:
         """Note a finished video; begin a new shard when this one has grown enough."""
-        self._records.append(record)
+        self.records.append(record)
         self._shard_of.append(shard)
         if shard > self._shard:
             self._shard, self._shard_written = shard, 0
@@ -265,11 +242,6 @@ class StoreWriter:
         if self._shard_written > self._shard_bytes:
             self._close_shard()
             self._shard, self._shard_written = self._shard + 1, 0
-
-    def _close_shard(self) -> None:
-        if self._environment is not None:
-            self._environment.close()
-            self._environment = None
 
     def complete(self, summary: dict) -> dict:
         """Write the index and the manifest: ``summary`` and the counts, bytes and digests.
@@ -281,11 +253,16 @@ class StoreWriter:
             DiskFullError: no space is left.
         """
         self._close_shard()
-        index = join(self._records, self._shard_of)
+        index = join(self.records, self._shard_of)
         manifest = manifest_of(index, self.path, self._parameters, summary)
-        write_bytes(self.path / "index.npz", index.to_bytes())
-        write_json(self.path / "manifest.json", manifest)
+        write_file(self.path / "index.npz", index.to_bytes())
+        write_file(self.path / "manifest.json", manifest)
         return manifest
+
+    def _close_shard(self) -> None:
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
 
     def close(self) -> None:
         """Let go of the shard and the lock."""

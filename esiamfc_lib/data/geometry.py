@@ -152,16 +152,9 @@ def crop(
     return cv2.cvtColor(square, cv2.COLOR_RGBA2RGB)
 
 
-def crop_many(
-    image: np.ndarray,
-    center_xy: np.ndarray,
-    sides: np.ndarray,
-    size: int,
-    border: tuple[float, float, float] | None = None,
-) -> np.ndarray:
+def crop_many(image: np.ndarray, center_xy: np.ndarray, sides: np.ndarray, size: int) -> np.ndarray:
     """Crops of one frame about one centre at several scales: uint8 (n, size, size, 3)."""
-    border = mean_colour(image) if border is None else border
-    image = four_channels(image)
+    border, image = mean_colour(image), four_channels(image)
     return np.stack([crop(image, center_xy, side, size, border) for side in sides])
 
 

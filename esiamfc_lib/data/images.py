@@ -16,7 +16,8 @@ def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> 
         StudyError: the bytes are empty, truncated or not an image.
     """
     buffer = np.frombuffer(data, dtype=np.uint8)
-    if is_plain_jpeg(buffer):
+    # A camera's Exif data can turn the image, which is left to OpenCV.
+    if buffer[:2].tobytes() == b"\xff\xd8" and b"Exif" not in buffer[:4096].tobytes():
         # The same pixels as OpenCV's, sooner. What it refuses is OpenCV's to judge.
         try:
             return simplejpeg.decode_jpeg(buffer, "RGB")
@@ -48,14 +49,6 @@ def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") 
         )
     if image.ctypes.data != out.ctypes.data:
         out[:] = image
-
-
-def is_plain_jpeg(buffer: np.ndarray) -> bool:
-    """Whether uint8 bytes (n,) begin like a JPEG that holds nothing but its pixels.
-
-    A camera's Exif data can turn the image, which is left to OpenCV.
-    """
-    return buffer[:2].tobytes() == b"\xff\xd8" and b"Exif" not in buffer[:4096].tobytes()
 
 
 def read_image(path: str | Path) -> np.ndarray:

@@ -121,7 +121,8 @@ class CropStore:
         files = shard_files(self.path)
         if self.complete:
             files = [self.path / shard["file"] for shard in self.manifest["shards"]]
-            self.index = Index.from_bytes(self.path / "index.npz", f"{self.path / 'index.npz'}")
+            index = self.path / "index.npz"
+            self.index = Index.from_bytes(index, str(index))
         else:
             records = [(record, n) for n, file in enumerate(files) for record in read_records(file)]
             self.index = join([r for r, _ in records], [n for _, n in records])
@@ -205,26 +206,22 @@ class CropStore:
         rows = slice(None) if track is None else self.rows(track)
         return self.index.box[rows].astype(np.float64)
 
-    def read_bytes(self, track: int, i: int) -> bytes:
-        """The i-th crop of a track, as JPEG."""
+    def _row(self, track: int, i: int) -> int:
         rows = self.rows(track)
         if not 0 <= i < rows.stop - rows.start:
             raise StudyError(f"crop {i} of track {track}: it has {rows.stop - rows.start}")
-        return self._get(track, rows.start + i, bytes)
+        return rows.start + i
+
+    def read_bytes(self, track: int, i: int) -> bytes:
+        """The i-th crop of a track, as JPEG."""
+        return self._get(track, self._row(track, i), bytes)
 
     def read(self, track: int, i: int) -> np.ndarray:
         """The i-th crop of a track: uint8 (255, 255, 3) RGB."""
-        rows = self.rows(track)
-        if not 0 <= i < rows.stop - rows.start:
-            raise StudyError(f"crop {i} of track {track}: it has {rows.stop - rows.start}")
-        return self.read_row(track, rows.start + i)
-
-    def read_row(self, track: int, row: int) -> np.ndarray:
-        """The crop at ``row`` of the per-crop arrays, which belongs to ``track``."""
-        return self._get(track, row, decode_image)
+        return self._get(track, self._row(track, i), decode_image)
 
     def read_row_into(self, out: np.ndarray, track: int, row: int) -> None:
-        """``read_row`` into ``out``: uint8 (255, 255, 3), contiguous."""
+        """The crop at ``row`` of the per-crop arrays into ``out``: (255, 255, 3), contiguous."""
         self._get(track, row, partial(decode_into, out))
 
     def _get(self, track: int, row: int, convert):

@@ -78,26 +78,14 @@ class Track:
         return len(self.frames)
 
 
-@dataclass(frozen=True)
-class Video:
-    """One video: its tracks by ``track_id``, frame size (w, h) and whatever could not be used."""
-
-    name: str
-    split: str
-    size: tuple[int, int]
-    tracks: tuple[Track, ...]
-    n_frames: int
-    problems: tuple[Problem, ...]
-
-
-def parse_annotation(data: bytes, name: str = "annotation") -> Annotation:
+def parse_annotation(data: bytes) -> Annotation:
     """Read one XML file.
 
     Raises:
         StudyError: empty, not XML, or a field missing or not a number.
     """
     if not data.strip():
-        raise StudyError(f"{name}: the XML file is empty")
+        raise StudyError("annotation: the XML file is empty")
     try:
         tree = ElementTree.fromstring(data)
         objects = []
@@ -120,9 +108,9 @@ def parse_annotation(data: bytes, name: str = "annotation") -> Annotation:
             int(size.find("width").text), int(size.find("height").text), tuple(objects)
         )
     except ElementTree.ParseError as error:
-        raise StudyError(f"{name}: not well-formed XML ({error})") from error
+        raise StudyError(f"annotation: not well-formed XML ({error})") from error
     except (AttributeError, TypeError, ValueError) as error:
-        raise StudyError(f"{name}: a field is missing or not a number") from error
+        raise StudyError("annotation: a field is missing or not a number") from error
 
 
 def box_fault(box: tuple[float, float, float, float], width: int, height: int) -> str:
@@ -207,32 +195,23 @@ class VID:
             numbers.append([int(stem) for stem in stems if stem.isdecimal()])
         return numbers[0], numbers[1]
 
-    def read(self, video: str) -> Video:
-        """All tracks of a video, from its XML files alone (no image is opened).
+    def tracks(self, video: str) -> tuple[Track, ...]:
+        """All tracks of a video, by ``track_id``, from its XML files alone (no image is opened).
 
-        Files and boxes that cannot be used are left out and listed in ``Video.problems``.
+        Files and boxes that cannot be used are left out; curation lists them.
         """
-        images, files = self.frames(video)
         found: list[tuple[int, Object]] = []
-        problems: list[Problem] = []
-        size = (0, 0)
-        for frame in sorted({*images, *files}):
+        for frame in sorted(self.frames(video)[1]):
             try:
-                path = self.annotation_path(video, frame)
-                annotation = parse_annotation(read_bytes(path), str(path))
-            except StudyError as error:
-                problems.append(Problem(self.split, video, frame, -1, str(error)))
+                annotation = parse_annotation(read_bytes(self.annotation_path(video, frame)))
+            except StudyError:
                 continue
-            size = size if size != (0, 0) else (annotation.width, annotation.height)
-            for item in annotation.objects:
-                fault = box_fault(item.box, annotation.width, annotation.height)
-                if fault:
-                    problems.append(Problem(self.split, video, frame, item.track_id, fault))
-                else:
-                    found.append((frame, item))
-        return Video(
-            video, self.split, size, gather_tracks(video, found), len(images), tuple(problems)
-        )
+            found += [
+                (frame, item)
+                for item in annotation.objects
+                if not box_fault(item.box, annotation.width, annotation.height)
+            ]
+        return gather_tracks(video, found)
 
 
 def gather_tracks(video: str, found: list[tuple[int, Object]]) -> tuple[Track, ...]:
@@ -274,7 +253,7 @@ def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) 
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
     runs = []
     for name in chosen:
-        of_video = [(track, _longest_run(track.frames)) for track in vid.read(name).tracks]
+        of_video = [(track, _longest_run(track.frames)) for track in vid.tracks(name)]
         of_video.sort(key=lambda pair: (-(pair[1].stop - pair[1].start), pair[0].track_id))
         runs += [(rank, track, run) for rank, (track, run) in enumerate(of_video)]
     runs = [run for run in runs if run[2].stop - run[2].start >= 2]

@@ -82,7 +82,7 @@ def video_sheet(videos: VID, count: int, frames: int) -> Figure:
     for axis in axes.flat:
         axis.axis("off")
     for row, name in zip(axes, names, strict=True):
-        tracks = videos.read(name).tracks
+        tracks = videos.tracks(name)
         known = videos.frames(name)[0]
         shown = [known[i] for i in evenly_spaced(len(known), frames)]
         for axis, frame in zip(row, shown, strict=False):

@@ -15,9 +15,8 @@ from esiamfc_lib.errors import StudyError
 def test_tracks_gaps_and_flags(tmp_path):
     vid = VID(make_vid(tmp_path), "train")
     assert vid.videos == ["train_0", "train_1", "train_2"]  # of two groups
-    video = vid.read("train_0")
-    assert (video.size, video.n_frames, video.problems) == ((96, 72), 6, ())
-    whole, gappy = video.tracks
+    assert [sorted(numbers) for numbers in vid.frames("train_0")] == [list(range(6))] * 2
+    whole, gappy = vid.tracks("train_0")
     assert whole.frames.tolist() == [0, 1, 2, 3, 4, 5] and gappy.frames.tolist() == [0, 1, 3, 4, 5]
     assert (whole.track_id, gappy.track_id, gappy.name) == (0, 1, "class1")
     assert whole.boxes[1].tolist() == [13, 13, 20, 24]  # xmin 13, xmax 32: both belong to the box
@@ -30,23 +29,17 @@ def test_frames_without_objects_and_video_without_tracks(tmp_path):
     _, annotations = make_video(tmp_path, "none", frames=2)
     for file in annotations.iterdir():
         file.write_text(xml([]))
-    video = VID(tmp_path).read("none")
-    assert video.tracks == () and video.n_frames == 2 and video.problems == ()
+    assert VID(tmp_path).tracks("none") == () and len(VID(tmp_path).frames("none")[0]) == 2
 
 
-def test_broken_files_become_problems(tmp_path):
+def test_broken_files_are_left_out(tmp_path):
     _, annotations = make_video(tmp_path, "v")
     (annotations / "000001.xml").write_text("")
     (annotations / "000002.xml").write_text("<annotation><size>")
     (annotations / "000003.xml").unlink()
     (annotations / "000004.xml").write_text(xml([(0, "a", 30, 30, 10, 40), (1, "b", 5, 5, 9, 9)]))
-    video = VID(tmp_path).read("v")
-    assert [(p.frame, p.track_id) for p in video.problems] == [(1, -1), (2, -1), (3, -1), (4, 0)]
-    for problem, words in zip(
-        video.problems, ("empty", "not well-formed", "cannot read", "inverted"), strict=True
-    ):
-        assert words in problem.reason
-    assert video.tracks[0].frames.tolist() == [0, 5]
+    tracks = VID(tmp_path).tracks("v")
+    assert [track.frames.tolist() for track in tracks] == [[0, 5], [0, 4, 5]]
 
 
 def test_box_faults():
@@ -85,8 +78,7 @@ def test_spaces_letters_and_symlinks(tmp_path):
     make_video(root, "видео один")
     link = tmp_path / "link"
     link.symlink_to(root)
-    video = VID(link).read("видео один")
-    assert len(video.tracks) == 2
+    assert len(VID(link).tracks("видео один")) == 2
     assert VID(link).frame_path("видео один", 3).is_file()
 
 
@@ -101,7 +93,7 @@ def test_directory_without_read_permission():
             os.seteuid(65534)
         try:
             with pytest.raises(StudyError, match=r"cannot list .*locked: Permission denied"):
-                VID(root).read("locked")
+                VID(root).tracks("locked")
         finally:
             if user == 0:
                 os.seteuid(0)
@@ -131,11 +123,10 @@ def test_validation_sequences(tmp_path):
 def test_empty_folder_has_no_tracks(tmp_path):
     make_video(tmp_path, "full", frames=1)
     folders(tmp_path, "empty")
-    assert VID(tmp_path).read("empty").tracks == ()
+    assert VID(tmp_path).tracks("empty") == ()
 
 
 def test_real_videos(shared):
     vid = VID(shared / "real" / "ILSVRC2015", "val")
-    videos = [vid.read(name) for name in vid.videos]
-    assert len(videos) == 6 and sum(v.n_frames for v in videos) == 319
-    assert not any(v.problems for v in videos)
+    assert len(vid.videos) == 6 and sum(len(vid.frames(name)[0]) for name in vid.videos) == 319
+    assert all(vid.tracks(name) for name in vid.videos)
