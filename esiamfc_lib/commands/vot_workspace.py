@@ -6,7 +6,6 @@ then 'pip install phx-class-registry==4.1.0' in spite of pip's complaint.
 """
 
 import configparser
-import json
 import re
 import shlex
 import sys
@@ -27,6 +26,7 @@ STACKS = {
     "vot2022/shorttermbox": "vot2018",
 }  # fmt: skip
 """Stack of the toolkit → layout of its sequences; the last one is the anchor-based protocol."""
+PATHS = ("weights", "baseline", "centroids")  # of a spec
 ANCHOR_DISTANCE = 50  # frames
 START_SECONDS = 180  # a busy machine takes long to import the libraries
 
@@ -81,19 +81,16 @@ def write(
     """
     (workspace / "results").mkdir(parents=True)
     config = {"registry": ["./trackers.ini"], "stack": stack, "sequences": "sequences"}
-    _write(workspace / "config.yaml", yaml.safe_dump(config))
+    write_atomically(workspace / "config.yaml", yaml.safe_dump(config))
 
     registry = configparser.ConfigParser(interpolation=None)
     names = []
     for spec in trackers:
         name = re.sub(r"\W", "_", spec.name)
         file = workspace / "specs" / f"{name}.json"
-        paths = {
-            field: str(Path(getattr(spec, field)).resolve())
-            for field in ("weights", "baseline", "centroids")
-            if getattr(spec, field)
-        }
-        _write(file, json.dumps(spec.model_copy(update=paths).model_dump(), indent=1) + "\n")
+        given = {field: getattr(spec, field) for field in PATHS}
+        paths = {field: str(Path(path).resolve()) for field, path in given.items() if path}
+        write_atomically(file, spec.model_copy(update=paths).model_dump_json(indent=1) + "\n")
         registry[name] = {
             "label": spec.name,
             "protocol": "trax",
@@ -106,7 +103,8 @@ def write(
 
     for sequence in sequences:
         _link(workspace / "sequences" / sequence.name, sequence)
-    _write(workspace / "sequences" / "list.txt", "".join(f"{s.name}\n" for s in sequences))
+    listed = "".join(f"{sequence.name}\n" for sequence in sequences)
+    write_atomically(workspace / "sequences" / "list.txt", listed)
     return names
 
 
@@ -130,12 +128,12 @@ def _link(folder: Path, sequence: benchmarks.VOTSequence) -> None:
     for file in [home / "groundtruth.txt", *found]:
         (folder / file.name).symlink_to(file)
     if not (folder / "anchor.value").exists():
-        _write(folder / "anchor.value", "".join(f"{value}\n" for value in anchors(len(sequence))))
+        write_atomically(
+            folder / "anchor.value", "".join(f"{value}\n" for value in anchors(len(sequence)))
+        )
     width, height = images.read_size(sequence.frames[0])
     facts = {"channels.color": "color/%08d.jpg", "format": "default", "fps": 30, "width": width,
              "height": height, "length": len(sequence)}  # fmt: skip
-    _write(folder / "sequence", "".join(f"{name}={value}\n" for name, value in facts.items()))
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, text)
+    write_atomically(
+        folder / "sequence", "".join(f"{name}={value}\n" for name, value in facts.items())
+    )

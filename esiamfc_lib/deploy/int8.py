@@ -31,11 +31,8 @@ class Int8Conv:
         self.layer, self.step = layer, step
         self.stride, self.groups = list(like.stride), like.groups
         last = layer.step == 0
-        self.ending = (
-            (1.0, 0, output, "none", [], "")
-            if last
-            else (layer.step, 0, torch.uint8, "relu", [], "")
-        )
+        how = (1.0, 0, output, "none") if last else (layer.step, 0, torch.uint8, "relu")
+        self.ending = *how, [], ""
         self.zeros = torch.zeros(len(layer.scale), dtype=torch.int64)
         self.packed: dict[tuple, Tensor] = {}
 

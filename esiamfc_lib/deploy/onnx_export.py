@@ -25,7 +25,7 @@ from torch import nn
 
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.files import write_atomically
@@ -59,45 +59,29 @@ class OnnxGraph:
         self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
 
-    def layers(self, layers: nn.Module, value: str, output: str = "") -> str:
+    def layers(self, layers: nn.Module, value: str) -> str:
         """Append a sequence of folded layers; returns the name of its output."""
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
-                weight, bias = (
-                    self.constant(t.detach().numpy()) for t in (layer.weight, layer.bias)
-                )
-                value = self.add(
-                    "Conv",
-                    value,
-                    weight,
-                    bias,
-                    group=layer.groups,
-                    strides=list(layer.stride),
-                    pads=[*layer.padding] * 2,
-                )
+                tensors = [self.constant(t.detach().numpy()) for t in (layer.weight, layer.bias)]
+                how = {"strides": [*layer.stride], "pads": [*layer.padding] * 2}
+                value = self.add("Conv", value, *tensors, group=layer.groups, **how)
             elif isinstance(layer, nn.ReLU):
                 value = self.add("Relu", value)
             elif isinstance(layer, nn.MaxPool2d):
-                value = self.add(
-                    "MaxPool",
-                    value,
-                    kernel_shape=[layer.kernel_size] * 2,
-                    strides=[layer.stride] * 2,
-                )
+                how = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
+                value = self.add("MaxPool", value, **how)
             elif not isinstance(layer, nn.Identity):
                 raise StudyError(f"no ONNX form is known for the layer {type(layer).__name__}")
-        return self.add("Identity", value, output=output) if output else value
+        return value
 
     def model(self, name: str, inputs: dict[str, list], outputs: dict[str, list]) -> bytes:
-        def described(values):
-            return [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-                for name, shape in values.items()
-            ]
-
-        graph = helper.make_graph(
-            self.nodes, name, described(inputs), described(outputs), self.constants
-        )
+        """The checked file of a graph between values of these names and shapes."""
+        described = [
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in values.items()]
+            for values in (inputs, outputs)
+        ]
+        graph = helper.make_graph(self.nodes, name, *described, self.constants)
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -145,50 +129,31 @@ def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:
     return float(np.abs(response - ours).max() / np.ptp(ours))
 
 
-def _branches(model: SiamFC | ESiamFC) -> list:
-    return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
-
-
 def _exemplar(model: SiamFC | ESiamFC) -> bytes:
-    graph, branches = OnnxGraph(), _branches(model)
+    graph, branches = OnnxGraph(), branches_of(model)
+    k, c = len(branches), branches[0].channels
     stem = graph.layers(model.stem.layers, "image")
     if isinstance(model, ESiamFC):
         fusion = model.cluster_weights
         pooled = graph.add("GlobalAveragePool", graph.layers(fusion.layers, stem))
-        logits = graph.add(
-            "MatMul",
-            graph.add("Flatten", pooled),
-            graph.constant(fusion.linear.weight.detach().numpy().T / fusion.temperature),
-        )
+        matrix = fusion.linear.weight.detach().numpy().T / fusion.temperature
+        logits = graph.add("MatMul", graph.add("Flatten", pooled), graph.constant(matrix))
         weights = graph.add("Softmax", logits, output="weights", axis=1)
     else:
-        weights = graph.add(
-            "Identity", graph.constant(np.ones((1, 1), np.float32)), output="weights"
-        )
+        one = graph.constant(np.ones((1, 1), np.float32))
+        weights = graph.add("Identity", one, output="weights")
+
+    def reshaped(value: str, *shape: int, output: str = "") -> str:
+        return graph.add("Reshape", value, graph.constant(np.array(shape)), output=output)
+
     # (1, k) weights as one factor a channel: (1, k, 1, 1, 1) times (1, k, C, 6, 6).
     features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
-    k, c = len(branches), branches[0].channels
-    split = graph.add("Reshape", features, graph.constant(np.array([1, k, c, 6, 6])))
-    factors = graph.add(
-        "Reshape",
-        graph.add(
-            "Mul", weights, graph.constant(np.array([[b.scale for b in branches]], np.float32))
-        ),
-        graph.constant(np.array([1, k, 1, 1, 1])),
-    )
-    graph.add(
-        "Reshape",
-        graph.add("Mul", split, factors),
-        graph.constant(np.array([1, k * c, 6, 6])),
-        output="kernel",
-    )
-    biases = np.array([[b.bias.item()] for b in branches], np.float32)
-    graph.add(
-        "Reshape",
-        graph.add("MatMul", weights, graph.constant(biases)),
-        graph.constant(np.array([1])),
-        output="bias",
-    )
+    scales = graph.constant(np.array([[b.scale for b in branches]], np.float32))
+    split = reshaped(features, 1, k, c, 6, 6)
+    factors = reshaped(graph.add("Mul", weights, scales), 1, k, 1, 1, 1)
+    reshaped(graph.add("Mul", split, factors), 1, k * c, 6, 6, output="kernel")
+    biases = graph.constant(np.array([[b.bias.item()] for b in branches], np.float32))
+    reshaped(graph.add("MatMul", weights, biases), 1, output="bias")
     return graph.model(
         "exemplar",
         {"image": [1, 3, EXEMPLAR_SIZE, EXEMPLAR_SIZE]},
@@ -197,7 +162,7 @@ def _exemplar(model: SiamFC | ESiamFC) -> bytes:
 
 
 def _search(model: SiamFC | ESiamFC) -> bytes:
-    graph, branches = OnnxGraph(), _branches(model)
+    graph, branches = OnnxGraph(), branches_of(model)
     stem = graph.layers(model.stem.layers, "images")
     features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
     graph.add("Conv", features, "kernel", "bias", output="response")

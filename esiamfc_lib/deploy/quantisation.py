@@ -35,6 +35,7 @@ STEPS = 255
 BINS = 4096
 HEADER = "esiamfc-int8"
 FORMAT = 1
+FIELDS = ("weight", "scale", "bias", "step")
 
 
 @dataclass(frozen=True)
@@ -101,18 +102,11 @@ class Quantised:
             with safe_open(str(path), framework="pt") as file:
                 header = json.loads((file.metadata() or {})[HEADER])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            parts = [
-                tuple(
-                    Int8Layer(*(tensors[f"{part}.{i}.{what}"] for what in ("weight", "scale",
-                              "bias")), float(tensors[f"{part}.{i}.step"]))
-                    for i in range(layers)
-                )
-                for part, layers in [("stem", 2), *((f"branches.{j}", 3)
-                                                   for j in range(header["branches"]))]
-            ]  # fmt: skip
-            found = cls(header["weights"], header["crops"], header["count"], parts[0],
-                        tuple(parts[1:]))  # fmt: skip
             digest = header["digest"]
+            stem = _layers(tensors, "stem", 2)
+            branches = [_layers(tensors, f"branches.{j}", 3) for j in range(header["branches"])]
+            about = header["weights"], header["crops"], header["count"]
+            found = cls(*about, stem, tuple(branches))
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: no int8 network of this project ({error})") from None
         if found.digest != digest:
@@ -126,11 +120,15 @@ class Quantised:
         tensors = {}
         for part, layers in parts.items():
             for i, layer in enumerate(layers):
-                tensors[f"{part}.{i}.weight"] = layer.weight.contiguous()
-                tensors[f"{part}.{i}.scale"] = layer.scale
-                tensors[f"{part}.{i}.bias"] = layer.bias
-                tensors[f"{part}.{i}.step"] = torch.tensor(layer.step, dtype=torch.float64)
+                step = torch.tensor(layer.step, dtype=torch.float64)
+                values = layer.weight.contiguous(), layer.scale, layer.bias, step
+                tensors |= {f"{part}.{i}.{n}": v for n, v in zip(FIELDS, values, strict=True)}
         return tensors
+
+
+def _layers(tensors: dict[str, Tensor], part: str, count: int) -> tuple[Int8Layer, ...]:
+    values = [[tensors[f"{part}.{i}.{name}"] for name in FIELDS] for i in range(count)]
+    return tuple(Int8Layer(*rest, float(step)) for *rest, step in values)
 
 
 def beside(weights: str | Path) -> Path:
@@ -147,12 +145,10 @@ def training_crops(store: "CropStore", count: int = 24) -> np.ndarray:
     tracks = np.flatnonzero((store.tracks["split"] == "train").to_numpy())
     if not len(tracks):
         raise StudyError(f"{store.path} has no training videos to calibrate on")
-    chosen = []
-    for i in range(count):
-        track = int(tracks[i * len(tracks) // count])
-        # Another frame each time that a track is met.
-        chosen.append(store.read(track, i * 17 % len(store.frames(track))))
-    return np.stack(chosen)
+    chosen = [int(tracks[i * len(tracks) // count]) for i in range(count)]
+    # Another frame each time that a track is met.
+    crops = [store.read(t, i * 17 % len(store.frames(t))) for i, t in enumerate(chosen)]
+    return np.stack(crops)
 
 
 def quantise(model: SiamFC | ESiamFC, crops: np.ndarray) -> Iterator[Quantised | str]:
@@ -221,10 +217,7 @@ def _cut_off(output: Tensor) -> float:
         raise StudyError("int8: the outputs of a layer are all 0, or not finite")
     counts = torch.histc(output[output > 0], BINS, 0.0, largest).numpy().astype(np.float64)
     values = (np.arange(BINS) + 0.5) / BINS * largest
-    candidates = np.linspace(0.2, 1.0, 81) * largest
-    errors = []
-    for top in candidates:
-        # Rounding to steps is off by a twelfth of the step squared, on average.
-        lost = np.where(values <= top, (top / STEPS) ** 2 / 12, (values - top) ** 2)
-        errors.append(float(counts @ lost))
-    return float(candidates[int(np.argmin(errors))])
+    tops = np.linspace(0.2, 1.0, 81)[:, None] * largest
+    # Rounding to steps is off by a twelfth of the step squared, on average.
+    lost = np.where(values <= tops, (tops / STEPS) ** 2 / 12, (values - tops) ** 2)
+    return float(tops[int(np.argmin(lost @ counts)), 0])
