@@ -6,7 +6,6 @@ In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (
 """
 
 from esiamfc_lib.analysis.arm_comparison import (
-    FUSIONS,
     arm_differences,
     compare_arms,
     means,
@@ -35,7 +34,6 @@ from esiamfc_lib.analysis.sweeps import (
 )
 
 __all__ = [
-    "FUSIONS",
     "against_controls",
     "arm_differences",
     "branch_losses",

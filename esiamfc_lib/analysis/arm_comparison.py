@@ -1,11 +1,11 @@
 """What the ensemble is compared with, and by how much it is better: the table of all arms.
 
 Every arm of a profile (see ``arms``) leaves a tracker: an ensemble, or where it has one cluster a
-single SiamFC. All of them run on the same segments of the same sequences (``multistart``), in one
+single SiamFC. All of them run on the same segments of the same sequences (``segments``), in one
 number format and with one thread each, so that a difference comes from the networks alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.artefacts import MAIN, Artefacts
 from esiamfc_lib.config import Fusion
+from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
@@ -28,99 +29,81 @@ CHECKPOINTS = "all"
 
 
 def trackers(
-    run: Path,
-    fusions: Iterable[str] = FUSIONS,
-    of_arms: Iterable[str] = ("cluster_weight",),
-    validation: bool = False,
-    arms: Iterable[str] | None = None,
-    **options,
+    run: Path, held_out: bool = False, arms: Iterable[str] | None = None, **options
 ) -> list[TrackerSpec]:
-    """The trackers of the study and of all its arms.
+    """The trackers of the study and of its arms.
 
     An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its SiamFC:
-    ``equal_budget SiamFC``. The oracle, the best branch by ground truth, also runs in arms whose
-    branches all learned from all tracks: there the best of k branches is the best of k seeds. As
-    the study's own oracle runs once, so does the arm's, whatever its repetitions.
+    ``equal_budget SiamFC``. On test sets all fusions of the study run, and all arms but those with
+    ``test: false``. These are candidates: they run on held-out videos, beside the ensemble alone.
+
+    The oracle, the best branch by ground truth, also runs in arms whose branches all learned from
+    all tracks: there the best of k branches is the best of k seeds. As the study's own oracle runs
+    once, so does the arm's, whatever its repetitions.
 
     Args:
         run: the profile's working folder.
-        fusions: of the study's own ensemble, names of ``config.TRACKERS``.
-        of_arms: of the arms' ensembles.
-        validation: with the arms that may not run on test sets.
-        arms: only these, their repetitions, and those of the study itself; None: all.
+        held_out: what is to be chosen on held-out videos, not what is tested.
+        arms: a closer look at these, their repetitions, and the ensemble; None: all.
         options: ``tracking``, ``precision``, ``device`` of all trackers.
 
     Raises:
         StudyError: a model file is missing or damaged; no such arm.
     """
-    fusions, of_arms = list(fusions), list(of_arms)
     study = Artefacts(run)
     manifest = study.arms()
-    wanted = {MAIN, *(manifest if arms is None else arms)}
-    if unknown := wanted - {MAIN, *manifest}:
+    fusions = FUSIONS if arms is None and not held_out else FUSIONS[:1]
+    if arms is None:
+        arms = [name for name, facts in manifest.items() if facts["test"] is not held_out]
+    if unknown := set(arms) - set(manifest):
         raise StudyError(f"{run}: there is no arm {', '.join(sorted(unknown))}")
-    found = _of_arm(study, "", ["siamfc", *fusions], study, options)
+
+    def of_arm(arm: Artefacts, names: Iterable[str], prefix: str = "") -> list[TrackerSpec]:
+        files = {"siamfc": study.baseline, "esiamfc": arm.fusion, "centroids": arm.centres}
+        return tracker_specs(names, prefix=prefix, **files, **options)
+
+    found = of_arm(study, ["siamfc", *fusions])
     for name, facts in manifest.items():
-        if name == MAIN or not (facts["test"] or validation):
-            continue
-        if (facts["repeats"] or name) not in wanted:
+        known = (facts["repeats"] or name) in {MAIN, *arms} and (facts["test"] or held_out)
+        if name == MAIN or not known:
             continue
         arm, prefix = study.arm(name), f"{name} "
         if facts["clusters"] == 1:
             found += tracker_specs(["siamfc"], siamfc=arm.branch(0), prefix=prefix, **options)
             continue
         chance = facts["membership"] == CHECKPOINTS and not facts["repeats"]
-        beside = ["oracle"] if "oracle" in fusions and chance else []
-        names = dict.fromkeys([*of_arms, *beside])
-        found += _of_arm(arm, prefix, list(names), study, options)
+        oracle = ["oracle"] if chance and "oracle" in fusions else []
+        found += of_arm(arm, [Fusion.CLUSTER_WEIGHT, *oracle], prefix)
     return found
-
-
-def _of_arm(arm: Artefacts, prefix: str, names: list[str], study: Artefacts, options: Mapping):
-    return tracker_specs(
-        names,
-        siamfc=study.baseline,
-        esiamfc=arm.fusion,
-        centroids=arm.centres,
-        prefix=prefix,
-        **options,
-    )
 
 
 def compare_arms(
     run: Path,
     benchmark: str,
-    root: str | Path,
+    sequences: Iterable[Sequence],
     out: str | Path,
-    workers: int = 1,
-    limit: int = 0,
-    fusions: Iterable[str] = FUSIONS,
-    of_arms: Iterable[str] = ("cluster_weight",),
+    plan: Mapping,
     arms: Iterable[str] | None = None,
-    plan: Mapping | None = None,
+    workers: int = 1,
     **options,
 ) -> pd.DataFrame:
     """Multi-start scores of all trackers of all arms, with the seeds of what was repeated.
 
-    Arms with ``test: false`` run on ``vid-val`` alone.
-
     Args:
         run: the profile's working folder.
-        benchmark, root, limit, out, workers: as for ``multistart.evaluate_multistart``.
-        fusions, of_arms, arms, options: as for ``trackers``.
-        plan: of the segments, see ``multistart.segments``.
+        benchmark, sequences, out, workers: as for ``segments.evaluate_segments``; ``vid-val``
+            stands for the held-out videos.
+        plan: of the segments, see ``segments.segments``.
+        arms, options: as for ``trackers``.
 
     Returns:
         As ``labelled``.
 
     Raises:
-        StudyError: as ``trackers`` and ``multistart.evaluate_multistart``.
+        StudyError: as ``trackers`` and ``segments.evaluate_segments``.
     """
-    validation = benchmark == segments.VALIDATION
-    chosen = trackers(run, fusions, of_arms, validation, arms, **options)
-    scores = segments.evaluate_segments(
-        chosen, benchmark, root, out, workers=workers, limit=limit, **(plan or {})
-    )
+    chosen = trackers(run, benchmark == segments.VALIDATION, arms, **options)
+    scores = segments.evaluate_segments(chosen, sequences, benchmark, out, workers, **plan)
     return labelled(scores, Artefacts(run).arms())
 
 
@@ -131,7 +114,7 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
     unless every arm that was repeated has it.
 
     Args:
-        scores: of ``multistart``; names as given by ``trackers``.
+        scores: of ``evaluate_segments``; names as given by ``trackers``.
         facts: of ``Artefacts.arms``.
 
     Raises:
@@ -161,15 +144,12 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
 
 
 def arm_differences(
-    scores: pd.DataFrame,
-    ensemble: str = ENSEMBLE,
-    leave_out: Sequence[str] = (),
-    seed: int = 0,
+    scores: pd.DataFrame, ensemble: str = ENSEMBLE, leave_out: Iterable[str] = (), seed: int = 0
 ) -> pd.DataFrame:
     """The ensemble minus each control.
 
     Args:
-        scores: of ``evaluate``.
+        scores: of ``compare_arms``.
         ensemble: name of the tracker that the controls are taken from.
         leave_out: words; trackers whose names hold one are not compared.
         seed: of the bootstrap.
@@ -212,7 +192,7 @@ def means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
     """One row a tracker: mean success and precision over sequences, and what it learned from.
 
     Args:
-        scores: of ``evaluate``.
+        scores: of ``compare_arms``.
         facts: of ``Artefacts.arms``.
 
     Returns:
@@ -233,19 +213,3 @@ def means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
         table[column] = [row.get(column, "") for row in rows]
     table["pairs"] = [row.get("pairs", 0) for row in rows]
     return table
-
-
-def check(facts: Mapping[str, Mapping], control: str) -> None:
-    """Whether a control has learned from as many pairs as the ensemble's branches together.
-
-    Raises:
-        StudyError: no such arm, or another number of pairs.
-    """
-    if control not in facts:
-        raise StudyError(f"no arm {control!r} in this profile; there are {', '.join(facts)}")
-    ours, theirs = facts[MAIN]["pairs"], facts[control]["pairs"]
-    if ours != theirs:
-        raise StudyError(
-            f"arm {control!r} is to have the budget of the ensemble, but learns from {theirs} "
-            f"pairs, the ensemble's branches from {ours}: change its epochs or pairs_per_epoch"
-        )

@@ -3,7 +3,7 @@
 Everything that could be tuned to a benchmark is chosen here instead, on the ``val`` split of a VID
 root, by multi-start scores; no benchmark is opened. A candidate replaces what was published only if
 its gain is larger than luck: the interval of its difference, widened for the number of candidates
-(see ``statistics.hierarchical_differences``), lies above zero. The best of forty trials always
+(see ``intervals.hierarchical_differences``), lies above zero. The best of forty trials always
 looks better than where they began; where the intervals overlap, the published value stays.
 """
 
@@ -58,7 +58,7 @@ def select(
         workers: processes, one thread each.
         limit: number of validation tracks; 0: all.
         seed: of the perturbed first boxes and of the bootstrap.
-        plan: other arguments of ``multistart.segments``.
+        plan: other arguments of ``segments.segments``.
 
     Returns:
         As written to ``selection.json``, see ``decided``; ``weights`` and ``weights_digest`` are
@@ -71,7 +71,7 @@ def select(
         raise StudyError("a choice needs two trackers at least; the first is the one that stays")
     sequences, out = segments.read_segments(segments.VALIDATION, vid_root, limit), Path(out)
     plan["seed"] = seed
-    scores = segments.track_segments(
+    scores = segments.evaluate_segments(
         trackers, sequences, segments.VALIDATION, out, workers=workers, **plan
     )
     result = decided(scores, trackers[0].name, seed, plan)
@@ -127,7 +127,7 @@ def tune(
                 "tracking": TrackingParameters.validated(selected_tracking, where=name),
             }
         )
-        return segments.track_segments(
+        return segments.evaluate_segments(
             [spec], sequences, segments.VALIDATION, out, workers=workers, **plan
         )
 
@@ -163,7 +163,7 @@ def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict
     """The rule of choice.
 
     Args:
-        scores: as ``multistart.table`` returns.
+        scores: as ``evaluate_segments`` returns.
         published: name of the tracker that stays unless another is better beyond luck.
         seed: of the bootstrap.
         plan: how the segments were cut, for the record.

@@ -209,8 +209,9 @@ def main(args: Namespace) -> int:
 
 def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     """Run the segments; every tracker minus the first one."""
+    sequences = segments.read_segments(args.benchmark, args.root, args.limit)
     scores = segments.evaluate_segments(
-        trackers, args.benchmark, args.root, args.out, args.workers, args.scheduler, args.limit,
+        trackers, sequences, args.benchmark, args.out, args.workers, args.scheduler,
         seed=args.seed, **plan(args),
     )  # fmt: skip
     means = scores.groupby(["tracker", "sequence"], sort=False)[["success", "precision"]].mean()

@@ -1,4 +1,4 @@
-"""Run trackers over benchmarks: fanned out, resumable, cached; the scores are ``scoring``'s.
+"""Run trackers over benchmarks: fanned out, resumable, cached; ``scores`` reads them.
 
 Results lie on disk as soon as a sequence ends: ``boxes/<tracker>/<sequence>.txt`` in the
 benchmark's own format, and beside it the key that says of what they are the result: the weights'
@@ -9,7 +9,8 @@ between two runs.
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from esiamfc_lib.networks import published
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.code import code_digest
-from esiamfc_lib.runtime.files import text_digest
 from esiamfc_lib.runtime.parallel import backend, threads
 from esiamfc_lib.tracking.base import SequenceTracker
 from esiamfc_lib.tracking.lockstep import track_many
@@ -56,9 +56,9 @@ def evaluate(
             None: where its network is on a GPU. VOT's supervised runs are always one by one.
 
     Returns:
-        ``scoring.table``: one row a tracker and sequence, without times, so that two runs give the
-        same bytes. ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are
-        written to ``out``.
+        As ``scores.score_table``, without times, so that two runs give the same bytes;
+        ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are written to
+        ``out``.
 
     Raises:
         StudyError: two trackers of one name, a missing file, an unreadable sequence, no scheduler.
@@ -66,11 +66,9 @@ def evaluate(
     trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.read_benchmark(benchmark, root, limit)
     track_benchmark(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
-    total = benchmarks.total(
-        benchmark, len(sequences), missing, built_in=benchmarks.is_own(benchmark, root)
-    )
-    names = [spec.name for spec in trackers]
-    scores = scoring.score_table(out, names, sequences, benchmark)
+    own = benchmarks.is_own(benchmark, root)
+    total = benchmarks.total(benchmark, len(sequences), missing, built_in=own)
+    scores = scoring.score_table(out, [spec.name for spec in trackers], sequences, benchmark)
     scoring.write_scores(out, scores, total, missing)
     return scores
 
@@ -101,22 +99,21 @@ def track_benchmark(
         together = _in_lockstep(spec, benchmark, lockstep)
         if together:  # rounding may depend on the batch: these are results of their own
             facts["lockstep"] = code_digest(track_many.__module__)
-        key = text_digest(json.dumps(facts, sort_keys=True))
+        key = _digest(facts)
         for sequence in sequences:
-            result = StoredBoxes(
-                out, spec.name, sequence.name, facts | {"data": data[sequence.name]}
-            )
+            proof = _digest(facts | {"data": data[sequence.name]})
+            job = Job(spec, key, sequence, benchmark, Path(out), proof)
             frames += len(sequence)
-            if result.valid():
+            if job.done():
                 kept += len(sequence)
             else:
-                (at_once if together else jobs).append((spec, key, sequence, benchmark, result))
-    jobs.sort(key=lambda job: -len(job[2]))  # long ones first: the last worker ends early
+                (at_once if together else jobs).append(job)
+    jobs.sort(key=lambda job: -len(job.sequence))  # long ones first: the last worker ends early
 
     with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
         done = chain(_tracked(jobs, workers, scheduler), _tracked_at_once(at_once))
-        for result, text, seconds in done:
-            result.write(text, seconds)
+        for job, record, seconds in done:
+            job.write(record, seconds)
             bar.update(len(seconds))
 
     for oracle in oracles:
@@ -124,46 +121,54 @@ def track_benchmark(
             _choose(out, oracle, chosen_from[oracle.name], sequence, benchmark)
 
 
-class StoredBoxes:
-    """The files of one tracker on one sequence."""
+@dataclass(frozen=True)
+class Job:
+    """One tracker on one sequence, and the files of the result.
 
-    def __init__(self, out: Path, tracker: str, sequence: str, facts: dict):
-        self.boxes = scoring.boxes_file(out, tracker, sequence)
-        self.times = scoring.times_file(out, tracker, sequence)
-        self.proof = out / "keys" / tracker / f"{sequence}.json"
-        self.key = text_digest(json.dumps(facts, sort_keys=True))
+    Attributes:
+        spec, sequence, benchmark: what is to be done.
+        key: digest of the tracker's facts: a model file may change while a process lives.
+        out: folder of the results.
+        proof: digest of everything that the boxes depend on, the data included.
+    """
 
-    def valid(self) -> bool:
+    spec: TrackerSpec
+    key: str
+    sequence: Sequence
+    benchmark: str
+    out: Path
+    proof: str
+
+    @property
+    def boxes(self) -> Path:
+        return scoring.boxes_file(self.out, self.spec.name, self.sequence.name)
+
+    @property
+    def proof_file(self) -> Path:
+        return self.out / "keys" / self.spec.name / f"{self.sequence.name}.json"
+
+    def done(self) -> bool:
         """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
-        if not (self.boxes.is_file() and self.proof.is_file()):
+        if not (self.boxes.is_file() and self.proof_file.is_file()):
             return False
         try:
-            proof = json.loads(self.proof.read_text(encoding="utf-8"))
+            proof = json.loads(self.proof_file.read_text(encoding="utf-8"))
         except json.JSONDecodeError:
             return False
-        return proof == {"key": self.key, "boxes": files.file_digest(self.boxes)}
+        return proof == {"key": self.proof, "boxes": files.file_digest(self.boxes)}
 
-    def write(self, text: str, seconds: np.ndarray) -> None:
+    def write(self, record: Iterable, seconds: np.ndarray) -> None:
         """Boxes, times, and last the proof, each file whole or not at all."""
-        times = "".join(f"{second:.6f}\n" for second in seconds)
-        _write(self.boxes, text)
-        _write(self.times, times)
-        proof = {"key": self.key, "boxes": text_digest(text)}
-        _write(self.proof, json.dumps(proof) + "\n")
+        text = scoring.to_text(record)
+        files.write_atomically(self.boxes, text)
+        times = scoring.times_file(self.out, self.spec.name, self.sequence.name)
+        files.write_atomically(times, "".join(f"{second:.6f}\n" for second in seconds))
+        proof = {"key": self.proof, "boxes": files.text_digest(text)}
+        files.write_atomically(self.proof_file, json.dumps(proof) + "\n")
 
 
-def _tracked(jobs: list[tuple], workers: int, scheduler: str):
-    """Yield (result, text, seconds) of each job as it ends."""
-    with backend(workers, scheduler) as size:
-        parallel = joblib.Parallel(
-            n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
-        )
-        calls = (
-            joblib.delayed(_track)(i, spec, key, sequence, benchmark)
-            for i, (spec, key, sequence, benchmark, _) in enumerate(jobs)
-        )
-        for i, text, seconds in parallel(calls):
-            yield jobs[i][-1], text, seconds
+def _digest(facts: dict) -> str:
+    return files.text_digest(json.dumps(facts, sort_keys=True))
 
 
 def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
@@ -172,37 +177,40 @@ def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
     return spec.runs_on()[0] != "cpu" if asked is None else asked
 
 
-def _tracked_at_once(jobs: list[tuple]):
-    """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
-    for (spec, key), mine in groupby(jobs, key=lambda job: job[:2]):
-        mine = list(mine)
-        runs = track_many(_built(spec, key), [job[2] for job in mine])
-        for i, boxes, seconds in runs:
-            _, _, _, benchmark, result = mine[i]
-            yield result, scoring.to_text(benchmarks.to_file(boxes, benchmark)), seconds
+def _tracked(jobs: list[Job], workers: int, scheduler: str) -> Iterator[tuple]:
+    """Yield (job, record in the file's coordinates, seconds) of each job as it ends."""
+    with backend(workers, scheduler) as size:
+        parallel = joblib.Parallel(
+            n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
+        )
+        for i, record, seconds in parallel(
+            joblib.delayed(_track)(i, j) for i, j in enumerate(jobs)
+        ):
+            yield jobs[i], record, seconds
 
 
-def _track(
-    i: int, spec: TrackerSpec, key: str, sequence: Sequence, benchmark: str
-) -> tuple[int, str, np.ndarray]:
-    """One job, in a worker process: the result file's text and the seconds a frame."""
+def _track(i: int, job: Job) -> tuple[int, Iterable, np.ndarray]:
+    """One job, in a worker process."""
     # One thread for the network: sums then have one order, whatever the machine is doing.
     with threads(1):
-        tracker = _built(spec, key)
-        if isinstance(sequence, benchmarks.VOTSequence):
-            record, seconds = supervised.track_supervised(tracker, sequence)
-        else:
-            boxes, seconds = tracker.track_sequence(sequence)
-            record = benchmarks.to_file(boxes, benchmark)
-    return i, scoring.to_text(record), seconds
+        tracker = _built(job.spec, job.key)
+        if isinstance(job.sequence, benchmarks.VOTSequence):
+            return i, *supervised.track_supervised(tracker, job.sequence)
+        boxes, seconds = tracker.track_sequence(job.sequence)
+    return i, benchmarks.to_file(boxes, job.benchmark), seconds
+
+
+def _tracked_at_once(jobs: list[Job]) -> Iterator[tuple]:
+    """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
+    for (spec, key), group in groupby(jobs, key=lambda job: (job.spec, job.key)):
+        mine = list(group)
+        for i, boxes, seconds in track_many(_built(spec, key), [job.sequence for job in mine]):
+            yield mine[i], benchmarks.to_file(boxes, mine[i].benchmark), seconds
 
 
 @functools.lru_cache(maxsize=4)
 def _built(spec: TrackerSpec, key: str) -> SequenceTracker:
-    """A tracker, built once for many sequences of one process.
-
-    ``key`` is of its facts: a model file may change while the process lives.
-    """
+    """A tracker, built once for many sequences of one process; ``key`` as of ``Job``."""
     return spec.build()
 
 
@@ -213,11 +221,11 @@ def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
         branch = oracle.model_copy(
             update={"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
         )
-        same = [spec for spec in doers if spec.kind == "branch" and spec.branch == i]
-        same = [spec for spec in same if spec.facts() == branch.facts()]
-        if not same:
+        asked = [spec for spec in doers if spec.kind == "branch" and spec.branch == i]
+        same = next((spec for spec in asked if spec.facts() == branch.facts()), None)
+        if same is None:
             doers.append(branch)
-        names.append(same[0].name if same else branch.name)
+        names.append((same or branch).name)
     return names
 
 
@@ -229,8 +237,4 @@ def _choose(
     order = ["failures", "accuracy"] if benchmark.startswith("vot") else ["success"]
     ranked = scores.sort_values(order, ascending=[o == "failures" for o in order], kind="stable")
     best = scoring.boxes_file(out, ranked["tracker"].iloc[0], sequence.name)
-    _write(scoring.boxes_file(out, oracle.name, sequence.name), best.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, text: str) -> None:
-    files.write_atomically(path, text)
+    files.write_atomically(scoring.boxes_file(out, oracle.name, sequence.name), best.read_bytes())

@@ -154,19 +154,19 @@ def read_segments(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequ
 
 def evaluate_segments(
     trackers: Iterable[TrackerSpec],
+    sequences: Iterable[Sequence],
     benchmark: str,
-    root: str | Path,
     out: str | Path,
     workers: int = 1,
     scheduler: str = "",
-    limit: int = 0,
     **plan,
 ) -> pd.DataFrame:
     """Run every tracker on every segment that has no valid result yet, then score all.
 
     Args:
         trackers: their names must differ.
-        benchmark, root, limit: as for ``read_segments``.
+        sequences: of the benchmark, as ``read_segments`` or ``read_benchmark`` read them.
+        benchmark: its name, or ``vid-val``.
         out: folder of the results; one folder serves one benchmark and one plan.
         workers, scheduler: as for ``runs.evaluate``; the boxes do not depend on them.
         plan: arguments of ``segments``.
@@ -180,20 +180,6 @@ def evaluate_segments(
     Raises:
         StudyError: as ``runs.evaluate``; no sequence with enough ground truth.
     """
-    sequences = read_segments(benchmark, root, limit)
-    return track_segments(trackers, sequences, benchmark, out, workers, scheduler, **plan)
-
-
-def track_segments(
-    trackers: Iterable[TrackerSpec],
-    sequences: Iterable[Sequence],
-    benchmark: str,
-    out: str | Path,
-    workers: int = 1,
-    scheduler: str = "",
-    **plan,
-) -> pd.DataFrame:
-    """``evaluate_segments`` for sequences that are read already."""
     trackers, out = list(trackers), Path(out)
     cut = [segment for sequence in sequences for segment in segments(sequence, **plan)]
     if not cut:

@@ -165,9 +165,9 @@ def test_only_what_changed_runs_again(data, weights, tmp_path, monkeypatch):
     tracked = []
     track = runs._track
 
-    def counted(i, spec, key, sequence, benchmark):
-        tracked.append((spec.name, sequence.name))
-        return track(i, spec, key, sequence, benchmark)
+    def counted(i, job):
+        tracked.append((job.spec.name, job.sequence.name))
+        return track(i, job)
 
     monkeypatch.setattr(runs, "_track", counted)
     model = tmp_path / "model.safetensors"

@@ -158,9 +158,14 @@ PLAN = {"starts": 3, "length": 6, "perturbations": 1}
 
 
 @pytest.fixture(scope="module")
-def done(data, trackers, tmp_path_factory):
+def sequences(data):
+    return segments.read_segments("otb2015", data.otb)
+
+
+@pytest.fixture(scope="module")
+def done(sequences, trackers, tmp_path_factory):
     out = tmp_path_factory.mktemp("done")
-    return out, segments.evaluate_segments(trackers, "otb2015", data.otb, out, **PLAN)
+    return out, segments.evaluate_segments(trackers, sequences, "otb2015", out, **PLAN)
 
 
 def test_a_row_for_every_tracker_and_segment(done):
@@ -173,11 +178,11 @@ def test_a_row_for_every_tracker_and_segment(done):
                                   scores, check_dtype=False)  # fmt: skip
 
 
-def test_the_tracker_starts_from_the_perturbed_box_and_is_scored_from_the_next_frame(done, data):
+def test_the_tracker_starts_from_the_perturbed_box_and_is_scored_from_the_next_frame(
+    done, sequences
+):
     _, scores = done
-    cut = [
-        s for q in segments.read_segments("otb2015", data.otb) for s in segments.segments(q, **PLAN)
-    ]
+    cut = [segment for one in sequences for segment in segments.segments(one, **PLAN)]
     found = scores[scores["tracker"] == "Identity"]["success"].to_numpy()
     for segment, success in zip(cut, found, strict=True):
         still = np.tile(segment.boxes[0], (len(segment) - 1, 1)).round(3)
@@ -199,33 +204,34 @@ def content(out) -> dict[str, bytes]:
     return {str(f.relative_to(out)): f.read_bytes() for f in files if f.is_file()}
 
 
-def test_two_workers_give_the_same_bytes(done, data, trackers, tmp_path):
+def test_two_workers_give_the_same_bytes(done, sequences, trackers, tmp_path):
     out, _ = done
-    segments.evaluate_segments(trackers, "otb2015", data.otb, tmp_path, workers=2, **PLAN)
+    segments.evaluate_segments(trackers, sequences, "otb2015", tmp_path, workers=2, **PLAN)
     assert content(out) == content(tmp_path)
 
 
 def test_runs_that_are_there_are_kept_and_another_seed_runs_anew(
-    data, trackers, tmp_path, monkeypatch
+    sequences, trackers, tmp_path, monkeypatch
 ):
     one = [trackers[1]]
-    segments.evaluate_segments(one, "otb2015", data.otb, tmp_path, **PLAN)
+    segments.evaluate_segments(one, sequences, "otb2015", tmp_path, **PLAN)
     tracked = []
     original = runs._track
     monkeypatch.setattr(runs, "_track", lambda *job: tracked.append(job) or original(*job))
-    segments.evaluate_segments(one, "otb2015", data.otb, tmp_path, **PLAN)
+    segments.evaluate_segments(one, sequences, "otb2015", tmp_path, **PLAN)
     assert not tracked
     next((tmp_path / "boxes").rglob("*.txt")).unlink()
-    segments.evaluate_segments(one, "otb2015", data.otb, tmp_path, **PLAN)
+    segments.evaluate_segments(one, sequences, "otb2015", tmp_path, **PLAN)
     assert len(tracked) == 1
-    segments.evaluate_segments(one, "otb2015", data.otb, tmp_path, **PLAN, seed=5)
+    segments.evaluate_segments(one, sequences, "otb2015", tmp_path, **PLAN, seed=5)
     assert len(tracked) == 1 + 12
 
 
 @pytest.mark.parametrize("benchmark", ["vid-val", "got10k-val", "vot2018"])
 def test_other_data_runs_one_pass(benchmark, data, trackers, tmp_path):
     root = {"vid-val": data.vid, "got10k-val": data.got10k, "vot2018": data.vot}[benchmark]
-    scores = segments.evaluate_segments(trackers[:2], benchmark, root, tmp_path, **PLAN)
+    sequences = segments.read_segments(benchmark, root)
+    scores = segments.evaluate_segments(trackers[:2], sequences, benchmark, tmp_path, **PLAN)
     assert set(scores["benchmark"]) == {benchmark}
     assert scores["success"].notna().all() and scores["frames"].gt(0).all()
     if benchmark == "vid-val":
@@ -233,6 +239,6 @@ def test_other_data_runs_one_pass(benchmark, data, trackers, tmp_path):
         assert set(scores["sequence"]) == names
 
 
-def test_data_without_truth_is_refused(data, trackers, tmp_path):
+def test_data_without_truth_is_refused(trackers, tmp_path):
     with pytest.raises(StudyError, match="no sequence has the ground truth"):
-        segments.track_segments(trackers[:1], [moving(1)], "otb2015", tmp_path)
+        segments.evaluate_segments(trackers[:1], [moving(1)], "otb2015", tmp_path)
