@@ -1,26 +1,19 @@
 """A thin library for the reproducible study of ESiamFC, an ensemble of SiamFC trackers.
 
-The modules, in the order of the method; the ones in brackets are their parts:
+The packages, in the order of the method; the docstring of each lists its modules:
 
-- shared: ``config``, ``errors``, ``progress``, ``reports``, ``sequence``, ``geometry``
-- 01 dataset: ``dataset``, ``vid``, ``synthetic`` (``synthetic_*``), ``curation`` (``sources``,
-  ``archive``, ``cutting``, ``parallel``), ``store`` (``store_*``)
-- 02, 05, 06 training: ``pairs`` (``loader``, ``augmentation``), ``networks``, ``tasks``,
-  ``training`` (``run_folder``, ``training_log``, ``devices``), ``averaging``, ``checkpoints``,
-  ``conversion``, ``export``
-- 03 embedding: ``embedding``, ``maps`` (``map_page``)
-- 04 clustering: ``clustering`` (``samples``, ``control``, ``balance``), ``partition``,
-  ``cluster_study``
-- 07 results: ``tracking`` (``sequence_tracker``, ``ensemble``, ``ablation``, ``video``, ``trax``),
-  ``engine`` (``engine_int8``, ``engine_onnx``, ``quantisation``, ``rounding``), ``lockstep``
-  (``batched``), ``benchmarks``, ``supervised``, ``metrics``, ``specs``, ``evaluation``,
-  ``scoring``, ``multistart``, ``statistics`` (``pairing``), ``selection``, ``paper_table``,
-  ``controls``, ``specialists``
-- the scaling study: ``scaling`` (``scaling_report``)
-- figures: ``figures``, ``figures_clusters``, ``figures_tracking``, ``figures_specialists``,
-  ``figures_scaling``
-- the chain: ``study`` (``profiles``, ``arms``, ``stages``, ``fingerprint``, ``execution``,
-  ``kernels``, ``provenance``, ``terminal``), ``cli`` with ``commands`` and ``bench``
+- ``data``: benchmarks, videos and the crop store; ``synthetic`` draws the built-in ones, and
+  ``curation`` (notebook 01) cuts the crops
+- ``networks``: SiamFC, the branches, the cluster weights; ``training`` (02, 05, 06) fits them
+- ``clustering`` (03, 04): tracks as video features, and their balanced split by PIk-means
+- ``tracking``, ``evaluation``, ``analysis`` (07 to 09): boxes, their scores, and what those say
+- ``figures``: data in, figure out
+- ``chain``: runs the notebooks, each only when something it depends on has changed
+- ``deploy``: trackers faster than the study needs; ``commands``: the command line, behind ``cli``
+
+``runtime`` is how all of it works on this machine. Of the modules beside the packages ``config``
+states every parameter, ``artefacts`` where the notebooks' files lie, ``reports`` writes what is
+for people, and ``errors`` holds the one exception.
 """
 
 __version__ = "0.1.0"

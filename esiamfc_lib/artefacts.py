@@ -4,7 +4,6 @@ Names count from a run folder, or from the folder of a control arm inside it, wh
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,85 +27,33 @@ MAIN = "main"
 """Name of the study itself among its arms, in the manifest."""
 
 
-@dataclass(frozen=True)
 class Artefacts:
-    """Paths of what the notebooks pass to each other.
+    """Paths of what the notebooks pass to each other, in the run folder ``run``."""
 
-    Attributes:
-        run: the run folder.
-    """
-
-    run: Path
-
-    @property
-    def dataset(self) -> Path:
-        """Where the data lie, of notebook 01 (``data.load_roots`` reads it)."""
-        return self.run / DATASET
-
-    @property
-    def store(self) -> Path:
-        """Folder of the crop store, of notebook 01."""
-        return (self.run / STORE).parent
-
-    @property
-    def baseline(self) -> Path:
-        """SiamFC, of notebook 02."""
-        return self.run / BASELINE
-
-    @property
-    def features(self) -> Path:
-        """Video features of all tracks, of notebook 03."""
-        return self.run / FEATURES
-
-    @property
-    def stem(self) -> Path:
-        """Folder of the stem's features of all crops, where notebook 03 keeps them."""
-        return (self.run / STEM).parent
-
-    @property
-    def partition(self) -> Path:
-        """Folder with membership and centres, of notebook 04."""
-        return (self.run / MEMBERSHIP).parent
-
-    @property
-    def centres(self) -> Path:
-        """Centres of the clusters, of notebook 04."""
-        return self.run / CENTRES
+    def __init__(self, run: Path):
+        self.run = run
+        self.dataset = run / DATASET  # where the data lie, see data.load_roots
+        self.store = (run / STORE).parent  # folder of the crop store
+        self.baseline = run / BASELINE
+        self.features = run / FEATURES  # video features of all tracks
+        self.stem = (run / STEM).parent  # folder of the stem's features, where they are kept
+        self.partition = (run / MEMBERSHIP).parent  # folder of membership and centres
+        self.centres = run / CENTRES
+        self.fusion = run / FUSION
+        self.results = (run / SCORES).parent
+        self.control_scores = self.results / "controls.csv"  # of all arms, from many starts
+        self.closer_scores = self.results / "closer.csv"  # of some arms, from more starts
 
     def branch(self, cluster: int) -> Path:
         """One base tracker, of notebook 05."""
         return self.run / BRANCH.format(cluster)
-
-    @property
-    def fusion(self) -> Path:
-        """The ensemble, of notebook 06."""
-        return self.run / FUSION
-
-    @property
-    def results(self) -> Path:
-        """Folder of boxes and scores, of notebook 07."""
-        return (self.run / SCORES).parent
-
-    @property
-    def control_scores(self) -> Path:
-        """Scores of all arms from many starts, of notebook 07."""
-        return self.results / "controls.csv"
-
-    @property
-    def closer_scores(self) -> Path:
-        """Scores of the arms that were looked at from more starts, of notebook 07."""
-        return self.results / "closer.csv"
 
     def arm(self, name: str) -> "Artefacts":
         """Those of a control arm; of the study itself for ``MAIN``."""
         return self if name == MAIN else Artefacts(self.run / ARMS / name)
 
     def arms(self) -> dict[str, dict[str, Any]]:
-        """Control arms: name -> facts, the study itself first; empty without arms.
-
-        Raises:
-            StudyError: the list is damaged.
-        """
+        """Control arms: name -> facts, the study itself first; empty without arms."""
         file = self.run / MANIFEST
         if not file.is_file():
             return {}

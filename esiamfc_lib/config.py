@@ -21,7 +21,11 @@ from esiamfc_lib.runtime.validation import (
     NonNegativeInt,
     Parameters,
     Positive,
+    param,
 )
+
+Several = Annotated[int, Field(ge=2)]
+Pixels = Annotated[int, Field(ge=64)]
 
 
 class Fusion(StrEnum):
@@ -50,16 +54,16 @@ TRACKERS = ("identity", "siamfc", "branches", *(fusion.value for fusion in Fusio
 class TrackingParameters(Parameters):
     """The SiamFC tracking loop (Bertinetto et al. 2016, section 3.2, and its public code)."""
 
-    context: Positive = Field(0.5, description="context margin around the box, in box sides")
-    exemplar_size: Count = Field(127, description="side of the exemplar, pixels")
-    search_size: Count = Field(255, description="side of the search region, pixels")
-    scale_num: Count = Field(3, description="number of scales searched, odd")
-    scale_step: Positive = Field(1.0375, description="ratio between neighbouring scales")
-    scale_lr: Fraction = Field(0.59, description="damping of the scale update")
-    scale_penalty: Positive = Field(0.9745, description="factor on responses of changed scale")
-    window_influence: Fraction = Field(0.176, description="weight of the cosine window")
-    response_up: Count = Field(16, description="response up-sampling factor (bicubic)")
-    exemplar_lr: Fraction = Field(0.0, description="running update of the exemplar; 0: never")
+    context: Positive = param(0.5, "context margin around the box, in box sides")
+    exemplar_size: Count = param(127, "side of the exemplar, pixels")
+    search_size: Count = param(255, "side of the search region, pixels")
+    scale_num: Count = param(3, "number of scales searched, odd")
+    scale_step: Positive = param(1.0375, "ratio between neighbouring scales")
+    scale_lr: Fraction = param(0.59, "damping of the scale update")
+    scale_penalty: Positive = param(0.9745, "factor on responses of changed scale")
+    window_influence: Fraction = param(0.176, "weight of the cosine window")
+    response_up: Count = param(16, "response up-sampling factor (bicubic)")
+    exemplar_lr: Fraction = param(0.0, "running update of the exemplar; 0: never")
 
 
 class StageParameters(Parameters):
@@ -68,20 +72,15 @@ class StageParameters(Parameters):
     stage: ClassVar[str] = ""
     notebook: ClassVar[str] = ""
 
-    run_dir: str = Field(
-        "data/mini", description="working folder; relative paths count from the project's folder"
-    )
-    report_dir: str = Field("reports/mini", description="figures and tables")
-    seed: NonNegativeInt = Field(
-        0, description="of everything random: the same seed gives the same bytes"
-    )
+    run_dir: str = param("data/mini", "working folder; relative: from the project's folder")
+    report_dir: str = param("reports/mini", "figures and tables")
+    seed: NonNegativeInt = param(0, "of everything random: the same seed gives the same bytes")
 
     @classmethod
     def from_notebook(cls, namespace: dict[str, Any]):
-        """Read the parameters cell: pass ``globals()`` of the notebook.
+        """The values of the parameters cell, from the notebook's ``globals()``.
 
-        Raises:
-            StudyError: a parameter is missing from the notebook, or has a wrong type or value.
+        Raises StudyError where one is missing or has a wrong type or value.
         """
         missing = [name for name in cls.model_fields if name not in namespace]
         if missing:
@@ -115,160 +114,116 @@ class StageParameters(Parameters):
 class DatasetParameters(StageParameters):
     """Notebook 01: curation of ILSVRC2015-VID (or the built-in data) into the crop store."""
 
-    stage: ClassVar[str] = "dataset"
-    notebook: ClassVar[str] = "01_dataset_prep"
+    stage, notebook = "dataset", "01_dataset_prep"
 
-    source: Literal["synthetic", "vid"] = Field(
-        "synthetic", description="built-in data or a VID root"
+    source: Literal["synthetic", "vid"] = param("synthetic", "built-in data or a VID root")
+    vid_root: str = param("", "VID layout (Data/VID, Annotations/VID), or a .tar or .tar.gz of it")
+    store: str = param("", "a finished crop store to take over; empty: the videos are curated")
+    splits: list[Literal["train", "val"]] = param(["train"], "curated; val is never learned from")
+    otb_root: str = param("", "OTB layout, for notebook 07")
+    vot_root: str = param("", "VOT layout, for notebook 07")
+    got10k_root: str = param("", "GOT-10k layout, for notebook 07")
+    more_roots: dict[str, str] = param({}, "further benchmarks by name: uav123, dtb70, lasot ...")
+    train_videos: Count = param(150, "built-in data: training videos")
+    val_videos: Count = param(18, "validation videos, built-in or unpacked from an archive")
+    video_frames: Several = param(40, "built-in data: frames a video")
+    otb_sequences: Count = param(24, "built-in data: test sequences in OTB layout")
+    vot_sequences: Count = param(6, "built-in data: test sequences in VOT layout")
+    got10k_sequences: Count = param(8, "built-in data: sequences in GOT-10k layout")
+    test_frames: Several = param(60, "built-in data: frames a test sequence")
+    frame_width: Pixels = param(320, "built-in data, pixels")
+    frame_height: Pixels = param(240, "built-in data, pixels")
+    families: Annotated[int, Field(ge=2, le=6)] = param(6, "built-in data: object families, 2 to 6")
+    separation: Fraction = param(1.0, "built-in data: how much families differ, 0 to 1")
+    hues: Fraction = param(1.0, "built-in data: share of the colour circle that a family uses")
+    conflict: Fraction = param(
+        0.0, "built-in data: share of objects that change colours or pattern"
     )
-    vid_root: str = Field(
-        "", description="VID layout: holds Data/VID and Annotations/VID; or a .tar or .tar.gz of it"
-    )
-    store: str = Field(
-        "", description="a finished crop store that is taken over; empty: the videos are curated"
-    )
-    splits: list[Literal["train", "val"]] = Field(
-        ["train"], description="what is curated; val is never learned from"
-    )
-    otb_root: str = Field("", description="OTB layout, for notebook 07")
-    vot_root: str = Field("", description="VOT layout, for notebook 07")
-    got10k_root: str = Field("", description="GOT-10k layout, for notebook 07")
-    more_roots: dict[str, str] = Field(
-        {}, description="folders of further benchmarks by name: uav123, dtb70, lasot ..."
-    )
-    train_videos: Count = Field(150, description="built-in data: training videos")
-    val_videos: Count = Field(
-        18, description="validation videos: of the built-in data, or unpacked from an archive"
-    )
-    video_frames: Annotated[int, Field(ge=2)] = Field(
-        40, description="built-in data: frames a video"
-    )
-    otb_sequences: Count = Field(24, description="built-in data: test sequences in OTB layout")
-    vot_sequences: Count = Field(6, description="built-in data: test sequences in VOT layout")
-    got10k_sequences: Count = Field(8, description="built-in data: sequences in GOT-10k layout")
-    test_frames: Annotated[int, Field(ge=2)] = Field(
-        60, description="built-in data: frames a test sequence"
-    )
-    frame_width: Annotated[int, Field(ge=64)] = Field(320, description="built-in data, pixels")
-    frame_height: Annotated[int, Field(ge=64)] = Field(240, description="built-in data, pixels")
-    families: Annotated[int, Field(ge=2, le=6)] = Field(
-        6, description="built-in data: object families, 2 to 6"
-    )
-    separation: Fraction = Field(1.0, description="built-in data: how much families differ, 0 to 1")
-    hues: Fraction = Field(
-        1.0, description="built-in data: share of the colour circle that a family uses"
-    )
-    conflict: Fraction = Field(
-        0.0, description="built-in data: share of objects whose colours or pattern change"
-    )
-    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of the stored crops")
-    max_bad_fraction: Fraction = Field(0.05, description="fail above this share of bad frames")
-    workers: Count = Field(2, description="processes")
-    scheduler: str = Field("", description="address of a Dask scheduler; empty: this machine")
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = param(95, "of the stored crops")
+    max_bad_fraction: Fraction = param(0.05, "fail above this share of bad frames")
+    workers: Count = param(2, "processes")
+    scheduler: str = param("", "address of a Dask scheduler; empty: this machine")
 
 
 class TrainingParameters(StageParameters):
     """What notebooks 02, 05 and 06 share: one training loop."""
 
-    epochs: Count = Field(1, description="passes of pairs_per_epoch")
-    pairs_per_epoch: Count = Field(1, description="pairs an epoch")
-    batch_size: Count = Field(8, description="pairs a step, over all devices")
-    lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
-    lr_last: Positive = Field(1.0e-5, description="learning rate of the last epoch")
-    schedule: Literal["exponential", "step"] = Field(
-        "exponential", description="between them: by one factor an epoch, or in three steps"
+    epochs: Count = param(1, "passes of pairs_per_epoch")
+    pairs_per_epoch: Count = param(1, "pairs an epoch")
+    batch_size: Count = param(8, "pairs a step, over all devices")
+    lr: Positive = param(1.0e-2, "learning rate of the first epoch")
+    lr_last: Positive = param(1.0e-5, "learning rate of the last epoch")
+    schedule: Literal["exponential", "step"] = param(
+        "exponential", "by one factor an epoch, or in three steps"
     )
-    momentum: Fraction = Field(0.9, description="SGD")
-    weight_decay: NonNegative = Field(5.0e-4, description="SGD")
-    clip_norm: NonNegative = Field(0.0, description="largest gradient norm; 0: no clipping")
-    frame_range: Count = Field(100, description="largest distance of the two frames of a pair")
-    augmentation: Literal["none", "paper"] = Field(
-        "none", description="paper: shifts of 8 px, stretches of 5 %, a quarter of the pairs grey"
+    momentum: Fraction = param(0.9, "SGD")
+    weight_decay: NonNegative = param(5.0e-4, "SGD")
+    clip_norm: NonNegative = param(0.0, "largest gradient norm; 0: no clipping")
+    frame_range: Count = param(100, "largest distance of the two frames of a pair")
+    augmentation: Literal["none", "paper"] = param(
+        "none", "paper: shifts of 8 px, stretches of 5 %, a quarter of the pairs grey"
     )
-    radius: Positive = Field(
-        16.0, description="positives lie within this many pixels of the centre"
+    radius: Positive = param(16.0, "positives lie within this many pixels of the centre")
+    validation_fraction: Fraction = param(0.1, "share of videos kept for validation")
+    validation_pairs: NonNegativeInt = param(400, "pairs of the validation loss")
+    precision: Literal["auto", "fp32", "bf16"] = param(
+        "auto", "auto: bf16 where the processor has it"
     )
-    validation_fraction: Fraction = Field(0.1, description="share of videos kept for validation")
-    validation_pairs: NonNegativeInt = Field(400, description="pairs of the validation loss")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the processor has it in hardware"
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    threads: NonNegativeInt = Field(
-        2, description="CPU threads; 0: all. Their number moves the last digits of results"
-    )
-    workers: NonNegativeInt = Field(0, description="loader processes; 0: in the training process")
-    checkpoint_seconds: NonNegative = Field(
-        60.0, description="a kill loses at most this much; 0: after every step"
-    )
+    device: str = param("auto", "auto, cpu, cuda, cuda:1 ...")
+    threads: NonNegativeInt = param(2, "CPU threads; 0: all. Moves the last digits of results")
+    workers: NonNegativeInt = param(0, "loader processes; 0: in the training process")
+    checkpoint_seconds: NonNegative = param(60.0, "a kill loses at most this; 0: after every step")
 
 
 class BaselineParameters(TrainingParameters):
     """Notebook 02: SiamFC."""
 
-    stage: ClassVar[str] = "baseline"
-    notebook: ClassVar[str] = "02_siamfc_training"
+    stage, notebook = "baseline", "02_siamfc_training"
 
-    weights: str = Field("", description="start from this file; empty: from scratch")
-    width: Positive = Field(0.25, description="factor on the number of channels")
-    train_norms: bool = Field(
-        True, description="BatchNorm learns; false where it is folded into published weights"
-    )
-    epochs: NonNegativeInt = Field(6, description="0: take the starting weights as they are")
-    pairs_per_epoch: Count = Field(2400, description="53,200 in the paper")
-    validation_sequences: NonNegativeInt = Field(
-        12, description="held-out sequences tracked to choose the epoch"
-    )
-    validation_frames: Count = Field(40, description="frames of each that are tracked")
-    validate_every: Count = Field(2, description="epochs between two validations by tracking")
-    tracking: dict = Field({}, description="changes to TrackingParameters")
+    weights: str = param("", "start from this file; empty: from scratch")
+    width: Positive = param(0.25, "factor on the number of channels")
+    train_norms: bool = param(True, "BatchNorm learns; false where it is folded into the weights")
+    epochs: NonNegativeInt = param(6, "0: take the starting weights as they are")
+    pairs_per_epoch: Count = param(2400, "53,200 in the paper")
+    validation_sequences: NonNegativeInt = param(12, "held-out, tracked to choose the epoch")
+    validation_frames: Count = param(40, "frames of each that are tracked")
+    validate_every: Count = param(2, "epochs between two validations by tracking")
+    tracking: dict = param({}, "changes to TrackingParameters")
 
 
 class EmbeddingParameters(StageParameters):
     """Notebook 03: video features and their maps."""
 
-    stage: ClassVar[str] = "embedding"
-    notebook: ClassVar[str] = "03_embedding"
+    stage, notebook = "embedding", "03_embedding"
 
-    frames_per_track: Count = Field(40, description="evenly spaced; at most")
-    min_frames: Count = Field(4, description="tracks with fewer are left out")
-    keep_fraction: Fraction = Field(0.95, description="share of frames that screening keeps")
-    batch_size: Count = Field(64, description="exemplars a forward pass")
-    umap_neighbors: Annotated[int, Field(ge=2)] = Field(
-        15, description="UMAP: size of the neighbourhood"
-    )
-    umap_min_dist: NonNegative = Field(0.1, description="UMAP: smallest distance on the map")
-    thumbnails: NonNegativeInt = Field(120, description="exemplars drawn on the map")
-    keep_stem: bool = Field(
-        False, description="keep the stem's features of all crops: 05 and 06 learn from those"
-    )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the network")
-    device: str = Field("auto", description="auto, cpu, cuda ...")
-    threads: NonNegativeInt = Field(
-        2, description="CPU threads; 0: all. Their number moves the last digits of results"
-    )
-    workers: Count = Field(1, description="processes, one thread each if more than one")
-    scheduler: str = Field("", description="address of a Dask scheduler; empty: this machine")
+    frames_per_track: Count = param(40, "evenly spaced; at most")
+    min_frames: Count = param(4, "tracks with fewer are left out")
+    keep_fraction: Fraction = param(0.95, "share of frames that screening keeps")
+    batch_size: Count = param(64, "exemplars a forward pass")
+    umap_neighbors: Several = param(15, "UMAP: size of the neighbourhood")
+    umap_min_dist: NonNegative = param(0.1, "UMAP: smallest distance on the map")
+    thumbnails: NonNegativeInt = param(120, "exemplars drawn on the map")
+    keep_stem: bool = param(False, "keep the stem's features of all crops, for 05 and 06")
+    precision: Literal["fp32", "bf16"] = param("fp32", "of the network")
+    device: str = param("auto", "auto, cpu, cuda ...")
+    threads: NonNegativeInt = param(2, "CPU threads; 0: all. Moves the last digits of results")
+    workers: Count = param(1, "processes, one thread each if more than one")
+    scheduler: str = param("", "address of a Dask scheduler; empty: this machine")
 
 
 class ClusteringParameters(StageParameters):
     """Notebook 04: the split of the tracks into k clusters."""
 
-    stage: ClassVar[str] = "clustering"
-    notebook: ClassVar[str] = "04_clustering"
+    stage, notebook = "clustering", "04_clustering"
 
-    method: Literal["pikmeans", "kmeans", "random"] = Field(
-        "pikmeans", description="kmeans and random are the controls"
-    )
-    n_clusters: Count = Field(6, description="k; 1, for a control arm: all tracks in one")
-    kp: NonNegative = Field(0.005, description="proportional gain on the cluster size")
-    ki: NonNegative = Field(0.005, description="integral gain on the cluster size")
-    tol_balance: NonNegative = Field(0.02, description="largest |n_j - mean| / mean at the end")
-    n_init: Count = Field(10, description="initialisations; the best one is kept")
-    max_iter: Count = Field(500, description="iterations of one run, at most")
-    study_inits: NonNegativeInt = Field(
-        20, description="runs of the stability study, 2 or more; 0: no study and no pictures"
-    )
+    method: Literal["pikmeans", "kmeans", "random"] = param("pikmeans", "the others are controls")
+    n_clusters: Count = param(6, "k; 1, for a control arm: all tracks in one")
+    kp: NonNegative = param(0.005, "proportional gain on the cluster size")
+    ki: NonNegative = param(0.005, "integral gain on the cluster size")
+    tol_balance: NonNegative = param(0.02, "largest |n_j - mean| / mean at the end")
+    n_init: Count = param(10, "initialisations; the best one is kept")
+    max_iter: Count = param(500, "iterations of one run, at most")
+    study_inits: NonNegativeInt = param(20, "runs of the stability study, 2 or more; 0: none")
 
     @field_validator("study_inits")
     @classmethod
@@ -281,35 +236,24 @@ class ClusteringParameters(StageParameters):
 class TransferParameters(TrainingParameters):
     """Notebook 05: one base tracker; papermill runs it once per cluster."""
 
-    stage: ClassVar[str] = "branches"
-    notebook: ClassVar[str] = "05_transfer_learning"
+    stage, notebook = "branches", "05_transfer_learning"
 
-    cluster_id: NonNegativeInt = Field(0, description="the cluster whose tracks train this branch")
-    membership: Literal["nearest", "nearest+second", "all"] = Field(
-        "nearest", description="clusters that a track helps to train: nearest+second, all"
+    cluster_id: NonNegativeInt = param(0, "the cluster whose tracks train this branch")
+    membership: Literal["nearest", "nearest+second", "all"] = param(
+        "nearest", "clusters that a track helps to train: nearest+second, all"
     )
-    initial: str = Field(
-        "", description="start from this file, or a control arm's branch; empty: baseline"
-    )
-    train_norms: bool = Field(True, description="BatchNorm learns; false where it is folded")
-    negative_fraction: Fraction = Field(0.0, description="share of pairs from two different videos")
-    hard_negatives: bool = Field(
-        False, description="take those from videos of the same class where there are some"
-    )
-    diversity_weight: NonNegative = Field(
-        0.0, description="punishes agreement with the start away from the target"
-    )
-    average_epochs: Count = Field(
-        1, description="the branch is the mean of so many last epochs; 1: the best epoch"
-    )
-    epochs: Count = Field(3, description="passes of pairs_per_epoch")
-    pairs_per_epoch: Count = Field(1200, description="pairs an epoch")
-    lr: Positive = Field(1.0e-3, description="learning rate of the first epoch")
-    lr_last: Positive = Field(1.0e-4, description="learning rate of the last epoch")
-    validation_pairs: NonNegativeInt = Field(200, description="pairs of the validation loss")
-    threads: NonNegativeInt = Field(
-        1, description="CPU threads; 1 so that branches train side by side"
-    )
+    initial: str = param("", "start from this file, or a control arm's branch; empty: baseline")
+    train_norms: bool = param(True, "BatchNorm learns; false where it is folded")
+    negative_fraction: Fraction = param(0.0, "share of pairs from two different videos")
+    hard_negatives: bool = param(False, "those are of one class where it has another video")
+    diversity_weight: NonNegative = param(0.0, "punishes agreement with the start off the target")
+    average_epochs: Count = param(1, "mean of so many last epochs; 1: the best epoch")
+    epochs: Count = param(3, "passes of pairs_per_epoch")
+    pairs_per_epoch: Count = param(1200, "pairs an epoch")
+    lr: Positive = param(1.0e-3, "learning rate of the first epoch")
+    lr_last: Positive = param(1.0e-4, "learning rate of the last epoch")
+    validation_pairs: NonNegativeInt = param(200, "pairs of the validation loss")
+    threads: NonNegativeInt = param(1, "CPU threads; 1 so that branches train side by side")
 
     @property
     def folder(self) -> Path:
@@ -322,63 +266,52 @@ class TransferParameters(TrainingParameters):
 class FusionParameters(TrainingParameters):
     """Notebook 06: the cluster-weight module."""
 
-    stage: ClassVar[str] = "fusion"
-    notebook: ClassVar[str] = "06_fusion"
+    stage, notebook = "fusion", "06_fusion"
 
-    epochs: Count = Field(3, description="passes of pairs_per_epoch")
-    pairs_per_epoch: Count = Field(1600, description="pairs an epoch")
-    lr: Positive = Field(1.0e-2, description="learning rate of the first epoch")
-    lr_last: Positive = Field(1.0e-3, description="learning rate of the last epoch")
-    temperature: Positive = Field(1.0, description="divides the logits before the softmax")
-    entropy_weight: float = Field(0.0, description="> 0 rewards spread weights, < 0 decided ones")
-    negative_fraction: Fraction = Field(0.0, description="share of pairs from two different videos")
-    hard_negatives: bool = Field(
-        False, description="such pairs are of one class where there is another video of it"
-    )
+    epochs: Count = param(3, "passes of pairs_per_epoch")
+    pairs_per_epoch: Count = param(1600, "pairs an epoch")
+    lr: Positive = param(1.0e-2, "learning rate of the first epoch")
+    lr_last: Positive = param(1.0e-3, "learning rate of the last epoch")
+    temperature: Positive = param(1.0, "divides the logits before the softmax")
+    entropy_weight: float = param(0.0, "> 0 rewards spread weights, < 0 decided ones")
+    negative_fraction: Fraction = param(0.0, "share of pairs from two different videos")
+    hard_negatives: bool = param(False, "those are of one class where it has another video")
 
 
 class ResultsParameters(StageParameters):
     """Notebook 07: benchmarks."""
 
-    stage: ClassVar[str] = "results"
-    notebook: ClassVar[str] = "07_results"
+    stage, notebook = "results", "07_results"
 
-    benchmarks: list[str] = Field(["otb2015", "vot2018", "got10k-val"], description="what to run")
-    trackers: list[Literal[TRACKERS]] = Field(
+    benchmarks: list[str] = param(["otb2015", "vot2018", "got10k-val"], "what to run")
+    trackers: list[Literal[TRACKERS]] = param(
         ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
-        description="identity: never moves; branches: every base tracker",
+        "identity: never moves; branches: every base tracker",
     )
-    max_sequences: NonNegativeInt = Field(0, description="of each benchmark; 0: all")
-    published: str = Field("", description="scores of a published SiamFC (JSON), to compare with")
-    starts: NonNegativeInt = Field(
-        0, description="segments of each sequence forward, and as many backward; 0: one pass only"
+    max_sequences: NonNegativeInt = param(0, "of each benchmark; 0: all")
+    published: str = param("", "scores of a published SiamFC (JSON), to compare with")
+    starts: NonNegativeInt = param(0, "segments forward, and as many backward; 0: one pass only")
+    segment_frames: Several = param(100, "frames of a segment")
+    closer_arms: list = param([], "control arms to compare from more starts, closer_arms_starts")
+    closer_arms_starts: NonNegativeInt = param(0, "in place of starts, for these arms")
+    perturbations: NonNegativeInt = param(1, "perturbed first boxes of a segment; 0: the true one")
+    perturb: Annotated[float, Field(ge=0.0, lt=0.5)] = param(
+        0.1, "largest shift and change of size of such a box, in its sides"
     )
-    segment_frames: Annotated[int, Field(ge=2)] = Field(100, description="frames of a segment")
-    closer_arms: list = Field(
-        [], description="control arms that are compared from more starts, with closer_arms_starts"
-    )
-    closer_arms_starts: NonNegativeInt = Field(0, description="in place of starts, for these arms")
-    perturbations: NonNegativeInt = Field(
-        1, description="perturbed first boxes of a segment; 0: the true one"
-    )
-    perturb: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(
-        0.1, description="largest shift and change of size of such a box, in its sides"
-    )
-    selection: str = Field("", description="file of 'esiamfc select', for its tracking parameters")
-    tracking: dict = Field({}, description="changes to TrackingParameters")
-    precision: Literal["auto", "fp32", "bf16"] = Field("fp32", description="of the networks")
-    device: str = Field("auto", description="auto, cpu, cuda ...")
-    workers: Count = Field(2, description="processes, one thread each")
+    selection: str = param("", "file of 'esiamfc select', for its tracking parameters")
+    tracking: dict = param({}, "changes to TrackingParameters")
+    precision: Literal["auto", "fp32", "bf16"] = param("fp32", "of the networks")
+    device: str = param("auto", "auto, cpu, cuda ...")
+    workers: Count = param(2, "processes, one thread each")
 
 
 class SweepParameters(StageParameters):
     """Notebook 09: what the points of a sweep say together; no stage of a study."""
 
-    stage: ClassVar[str] = "sweep"
-    notebook: ClassVar[str] = "09_scaling"
+    stage, notebook = "sweep", "09_scaling"
 
-    run_dir: str = Field("data/scaling", description="working folder of the sweep")
-    report_dir: str = Field("reports/scaling", description="its figures and tables")
+    run_dir: str = param("data/scaling", "working folder of the sweep")
+    report_dir: str = param("reports/scaling", "its figures and tables")
 
     @property
     def metrics(self) -> Path:

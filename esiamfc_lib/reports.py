@@ -1,7 +1,6 @@
 """What a stage leaves for people: figures, tables (CSV and LaTeX), metrics (JSON), pages.
 
-All writers are deterministic: the same content gives the same bytes, so that a report can be
-compared with the one of another run.
+The same content gives the same bytes, so that a report can be compared with that of another run.
 """
 
 import json
@@ -23,12 +22,8 @@ def save_figure(
 ) -> plt.Figure:
     """Write ``<reports>/figures/<name>.pdf`` and ``.png``; returns the figure, for display.
 
-    Args:
-        figure: any matplotlib figure.
-        parameters: of the stage; gives the report folder.
-        name: file name without ending.
-        photographs: the figure shows pixels of the data set. With real videos these are third
-            parties' pictures: they go into ``figures/photographs``, which git ignores.
+    ``photographs``: it shows pixels of the data set. With real videos these are third parties'
+    pictures: they go into ``figures/photographs``, which git ignores.
     """
     folder = parameters.reports / "figures" / ("photographs" if photographs else "")
     look = {"format": "pdf", "metadata": {"CreationDate": None}, "dpi": 150}
@@ -65,19 +60,14 @@ def save_html(page: str, parameters: StageParameters, name: str) -> Path:
 def save_page(
     title: str, tables: dict[str, pd.DataFrame], sentences: list[str], parameters: StageParameters
 ) -> str:
-    """Write ``<reports>/README.md``: what was found, in tables, sentences and pictures.
+    """Write ``<reports>/README.md``, what was found in sentences, tables and pictures; returns it.
 
     Args:
-        title: heading of the page.
         tables: heading → table; numbers are rounded to three decimals.
         sentences: findings, one a line; each was made from a table, none by hand.
-        parameters: of the stage; gives the report folder.
-
-    Returns:
-        the page, as Markdown.
     """
-    lines = [f"# {title}", ""]
-    lines += [f"Written by notebook {parameters.notebook[:2]} from the tables beside it.", ""]
+    by = f"Written by notebook {parameters.notebook[:2]} from the tables beside it."
+    lines = [f"# {title}", "", by, ""]
     lines += [f"- {sentence}" for sentence in sentences]
     for heading, table in tables.items():
         lines += ["", f"## {heading}", "", *markdown(table)]
@@ -115,11 +105,7 @@ def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[s
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:
-    """What ``save_metrics`` left in a stage's folder.
-
-    Raises:
-        StudyError: the stage has not run, or its file is damaged.
-    """
+    """What ``save_metrics`` left in a stage's folder; a StudyError where it has not run."""
     file = folder / "metrics.json"
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))

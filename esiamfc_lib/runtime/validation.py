@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from esiamfc_lib.errors import StudyError
 
@@ -13,6 +14,11 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
+def param(default: Any, description: str) -> Any:
+    """A parameter: its default and what it means."""
+    return Field(default, description=description)
+
+
 class Parameters(BaseModel):
     """Base of all parameter models: frozen, strict types, unknown names forbidden."""
 
@@ -20,26 +26,18 @@ class Parameters(BaseModel):
 
     @classmethod
     def validated(cls, values: dict[str, Any], where: str = ""):
-        """Build the model; a fault becomes one sentence that names the parameter.
-
-        Raises:
-            StudyError: an unknown name, a wrong type or a value out of range.
-        """
+        """Build the model; its faults become one sentence, a StudyError."""
         try:
             return cls(**values)
         except ValidationError as error:
-            raise StudyError(_sentence(error, where or cls.__name__)) from None
+            faults = [_sentence(fault) for fault in error.errors()]
+            hint = " (YAML reads 1e-2 as text: write 1.0e-2)"
+            hint *= any("1e-" in str(fault["input"]) for fault in error.errors())
+            raise StudyError(f"{where or cls.__name__}: {'; '.join(faults)}{hint}") from None
 
 
-def _sentence(error: ValidationError, where: str) -> str:
-    faults = []
-    for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"unknown parameter {name!r}")
-        else:
-            faults.append(f"parameter {name!r} = {fault.get('input')!r}: {fault['msg']}")
-    hint = ""
-    if any("1e-" in str(f.get("input", "")) for f in error.errors()):
-        hint = " (YAML reads 1e-2 as text: write 1.0e-2)"
-    return f"{where}: {'; '.join(faults)}{hint}"
+def _sentence(fault: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown parameter {name!r}"
+    return f"parameter {name!r} = {fault['input']!r}: {fault['msg']}"

@@ -12,6 +12,8 @@ import pytest
 
 from esiamfc_lib.config import STAGES
 
+pytestmark = pytest.mark.timeout(480)  # seconds; the study takes under 180 on two cores
+
 
 @pytest.fixture(scope="module")
 def smoke(root, tmp_path_factory):

@@ -2,11 +2,14 @@
 
 import io
 import json
+import time
 
 import pytest
 
 from esiamfc_lib.chain import display as terminal
 from esiamfc_lib.chain.display import Display, Tail, bar, duration
+
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_plain_output_has_no_control_characters(tmp_path, monkeypatch):
         display.start("baseline", tmp_path / "p", cells=7)
         display.cell("baseline", 4)
         while "epoch 1" not in stream.getvalue():
-            pass
+            time.sleep(0.01)
         display.end("baseline")
         display.say("baseline: done")
     assert "cell 4/7  epoch 1 [###" in stream.getvalue()
