@@ -14,7 +14,7 @@ from esiamfc_lib.config import Fusion
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.networks.siamfc import Branch, SiamFC
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
 
@@ -92,18 +92,14 @@ class ESiamFCTracker(SiamFCTracker):
         with torch.inference_mode():
             stem = model.stem(exemplar)
             if self.fusion_weights is None:
-                self.fusion_weights = sparse(
-                    self._weights(exemplar, stem), self.top, self.threshold
-                )
+                weights = sparse(self._weights(exemplar, stem), self.top, self.threshold)
+                self.fusion_weights = weights
                 # A branch without weight need not run.
-                self.active = [
-                    (j, float(weight)) for j, weight in enumerate(self.fusion_weights) if weight
-                ]
+                self.active = [(j, float(weight)) for j, weight in enumerate(weights) if weight]
             # The weight goes into the kernel: the sum over channels is then the weighted sum.
-            parts = [(model.branches[j], weight) for j, weight in self.active]
             new = [
                 branch(stem).float() * (1.0 if self.fusion == Fusion.MAX else weight * branch.scale)
-                for branch, weight in parts
+                for branch, weight in self._parts
             ]
             new = torch.cat(new, dim=1)
         self.kernel = new if rate == 1.0 else (1 - rate) * self.kernel + rate * new
@@ -124,6 +120,11 @@ class ESiamFCTracker(SiamFCTracker):
         return np.full(k, np.nan if self.fusion == Fusion.MAX else 1 / k)
 
     @property
+    def _parts(self) -> list[tuple[Branch, float]]:
+        """The branches that run, with their weights."""
+        return [(self.engine.model.branches[j], weight) for j, weight in self.active]
+
+    @property
     def active_branches(self) -> tuple[int, ...]:
         return tuple(j for j, _ in self.active)
 
@@ -131,19 +132,19 @@ class ESiamFCTracker(SiamFCTracker):
         """Search features (n, C, h, w) of the active branches → fused response (n, h', w')."""
         if self.fusion != Fusion.MAX:
             return correlation(self.kernel, torch.cat(features, dim=1)) + self._floor()
-        parts = [self.engine.model.branches[j] for j, _ in self.active]
-        kernels = self.kernel.split([part.channels for part in parts], dim=1)
+        branches = [branch for branch, _ in self._parts]
+        kernels = self.kernel.split([branch.channels for branch in branches], dim=1)
         responses = [
-            part.scale * correlation(z, x) + part.bias
-            for part, z, x in zip(parts, kernels, features, strict=True)
+            branch.scale * correlation(z, x) + branch.bias
+            for branch, z, x in zip(branches, kernels, features, strict=True)
         ]
         return torch.stack(responses).amax(dim=0)
 
     def _floor(self) -> float:
-        parts = [(float(self.engine.model.branches[j].bias), weight) for j, weight in self.active]
+        biases = [(float(branch.bias), weight) for branch, weight in self._parts]
         if self.fusion == Fusion.MAX:
-            return max(bias for bias, _ in parts)
-        return sum(weight * bias for bias, weight in parts)
+            return max(bias for bias, _ in biases)
+        return sum(weight * bias for bias, weight in biases)
 
 
 def sparse(weights: np.ndarray, top: int = 0, threshold: float = 0.0) -> np.ndarray:

@@ -1,5 +1,7 @@
 """ONNX graphs equal the networks; the convert command."""
 
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -91,6 +93,15 @@ def test_convert_command(tmp_path, capsys):
     assert "nothing to write" in capsys.readouterr().err
     assert cli.main(["convert", str(tmp_path / "no.npz"), "--out", str(out)]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
+    source = tmp_path / "in.safetensors"
+    checkpoints.save(source, SiamFC(0.05))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "esiamfc_lib.deploy.onnx_export")
+    assert cli.main(["convert", str(source), "--onnx", str(tmp_path)]) == 2
+    assert "--onnx needs the package onnx: pip install 'esiamfc[onnx]'" in capsys.readouterr().err
 
 
 def test_published_network(tmp_path, shared):
