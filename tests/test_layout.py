@@ -200,6 +200,7 @@ def test_a_face_names_what_it_passes_on(package):
     [
         ("runtime", {"torch", "cv2", "pandas", "dask", "joblib"}),
         ("data", {"torch", "umap", "papermill"}),
+        ("synthetic", {"torch"}),
         ("clustering", {"umap"}),
         ("training", {"tensorboard"}),
         ("analysis", {"optuna"}),

@@ -9,7 +9,6 @@ from itertools import chain, islice
 
 import cv2
 import joblib
-import torch
 from threadpoolctl import threadpool_limits
 
 from esiamfc_lib.errors import StudyError
@@ -78,6 +77,8 @@ def threads(count: int):
 
     All three: the threads of any one of them wait busily and slow down whoever shares their core.
     """
+    import torch  # here: those that cut crops or draw videos start without it
+
     before, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
     cv2.setNumThreads(count)

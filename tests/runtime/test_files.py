@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import file_digest, write_atomically
+from esiamfc_lib.runtime.files import exclusive, file_digest, write_atomically
 
 
 def test_file_digest_is_sha256(tmp_path):
@@ -35,3 +35,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(tmp_path / "f", fail)
     assert (tmp_path / "f").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_folder_has_one_holder_at_a_time(tmp_path):
+    folder = tmp_path / "made" / "here"
+    with exclusive(folder, "held"):
+        before = (folder / ".lock").stat().st_mtime_ns
+        with pytest.raises(StudyError, match="^held$"):
+            exclusive(folder, "held")
+    with exclusive(folder, "held"):
+        assert (folder / ".lock").stat().st_mtime_ns == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match="cannot write to"):
+        exclusive(tmp_path / "file" / "folder", "held")
