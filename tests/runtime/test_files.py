@@ -41,7 +41,7 @@ def test_a_folder_has_one_holder_at_a_time(tmp_path):
     folder = tmp_path / "made" / "here"
     with exclusive(folder, "held"):
         before = (folder / ".lock").stat().st_mtime_ns
-        with pytest.raises(StudyError, match="^held$"):
+        with pytest.raises(StudyError, match=r"^held$"):
             exclusive(folder, "held")
     with exclusive(folder, "held"):
         assert (folder / ".lock").stat().st_mtime_ns == before
