@@ -179,8 +179,7 @@ def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict
     verdict = f"{best['tracker']} replaces {published}"
     if sure.empty:
         verdict = f"{published} stays: no candidate is better beyond luck. The best"
-    of_sequence = scores.groupby(["tracker", "sequence"], sort=False)[["success", "precision"]]
-    means = of_sequence.mean().groupby("tracker", sort=False).mean().reset_index()
+    means = segments.mean_scores(scores).reset_index()
     shown = ["tracker", "difference", "low", "high", "low_all", "high_all", "wins", "losses"]
     candidates = means.merge(table[shown], on="tracker", how="left")
     return {

@@ -16,7 +16,7 @@ from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
-from esiamfc_lib.figures import scores as figures_tracking
+from esiamfc_lib.figures import scores as drawn
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.tracking import variants as ablation
@@ -30,74 +30,55 @@ def arguments(parser: ArgumentParser) -> None:
     """Add the options of ``esiamfc evaluate``."""
     add = parser.add_argument
     add(
-        "--benchmark",
-        required=True,
+        "--benchmark", required=True, metavar="NAME",
         choices=[*benchmarks.READERS, segments.VALIDATION],
-        metavar="NAME",
         help=f"one of {', '.join(benchmarks.READERS)}; with --starts also {segments.VALIDATION}, "
         "the held-out tracks of a VID root",
-    )
+    )  # fmt: skip
     add("--root", required=True, type=Path, metavar="DIR", help="folder of the benchmark")
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     tracker_arguments(parser)
     add("--identity", action="store_true", help="add the tracker that never moves")
     add(
-        "--ablation",
-        action="store_true",
+        "--ablation", action="store_true",
         help="run a SiamFC with one choice of the loop changed at a time; writes ablation.csv",
-    )
+    )  # fmt: skip
     multistart_arguments(parser, starts=0)
     add("--seed", type=int, default=0, metavar="N", help="of the perturbed first boxes")
     add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
     add(
-        "--lockstep",
-        action=argparse.BooleanOptionalAction,
-        default=None,
+        "--lockstep", action=argparse.BooleanOptionalAction, default=None,
         help="all sequences at once, in one process (default: on a GPU)",
-    )
+    )  # fmt: skip
     add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
     add(
-        "--figures",
-        action=argparse.BooleanOptionalAction,
-        default=True,
+        "--figures", action=argparse.BooleanOptionalAction, default=True,
         help="draw the plots (--no-figures: tables only)",
-    )
+    )  # fmt: skip
 
 
 def tracker_arguments(parser: ArgumentParser) -> None:
     """Options that say which trackers; ``evaluate``, ``track`` and ``vot-workspace`` share them."""
     add = parser.add_argument
     add(
-        "--weights",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
+        "--weights", action="append", default=[], type=Path, metavar="FILE",
         help="a SiamFC or an ESiamFC, in any format that 'convert' reads; can be repeated",
-    )
+    )  # fmt: skip
     add(
-        "--fusion",
-        nargs="+",
-        default=[Fusion.CLUSTER_WEIGHT],
-        choices=OF_ENSEMBLES,
-        metavar="NAME",
+        "--fusion", nargs="+", metavar="NAME",
+        default=[Fusion.CLUSTER_WEIGHT], choices=OF_ENSEMBLES,
         help=f"of an ensemble: {', '.join(OF_ENSEMBLES)} (default: cluster_weight)",
-    )
+    )  # fmt: skip
     add("--centroids", default="", metavar="FILE", help="cluster centres, for nearest_centroid")
     add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
+        "--set", action="append", default=[], metavar="NAME=VALUE",
         help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
-    )
+    )  # fmt: skip
     add(
-        "--precision",
-        default="fp32",
-        choices=("auto", *PRECISIONS, "int8"),
+        "--precision", default="fp32", choices=("auto", *PRECISIONS, "int8"),
         help="of the networks; int8 needs the file that 'quantise' writes",
-    )
+    )  # fmt: skip
     add("--top", type=int, default=0, metavar="M", help="run the M heaviest branches; 0: all")
     add("--threshold", type=float, default=0.0, metavar="W", help="run branches of this weight")
     add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
@@ -112,25 +93,19 @@ def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
     """
     add = parser.add_argument
     add(
-        "--starts",
-        type=int,
-        default=starts,
-        metavar="N",
+        "--starts", type=int, default=starts, metavar="N",
         help="multi-start: N segments of each sequence forward and N backward "
         + (f"(default: {starts})" if starts else "instead of the benchmark's protocol"),
-    )
+    )  # fmt: skip
     add("--segment", type=int, default=100, metavar="N", help="frames of a segment, default 100")
     add(
-        "--perturbations",
-        type=int,
-        default=1,
-        metavar="N",
+        "--perturbations", type=int, default=1, metavar="N",
         help="perturbed first boxes for each start, default 1; 0: the true box",
-    )
+    )  # fmt: skip
 
 
 def plan(args: Namespace) -> dict:
-    """The options of ``multistart_arguments`` as ``multistart.segments`` takes them."""
+    """The options of ``multistart_arguments`` as ``segments.segments`` takes them."""
     return {"starts": args.starts, "length": args.segment, "perturbations": args.perturbations}
 
 
@@ -145,23 +120,16 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
     found = []
     for path in args.weights:
         if path in singles:
-            found += [
-                spec.model_copy(update={"name": path.stem})
-                for spec in tracker_specs(["siamfc"], siamfc=path, **options)
-            ]
+            (spec,) = tracker_specs(["siamfc"], siamfc=path, **options)
+            found.append(spec.model_copy(update={"name": path.stem}))
         else:
             found += tracker_specs(
-                args.fusion,
-                siamfc=singles[0] if singles else "",
-                esiamfc=path,
-                centroids=args.centroids,
-                prefix=f"{path.stem} ",
-                **options,
-            )
-    for spec in found:
-        if args.precision == "auto":
-            device, precision, reason = spec.runs_on()
-            sys.stderr.write(f"{spec.name}: {precision}, {device} ({reason})\n")
+                args.fusion, siamfc=singles[0] if singles else "", esiamfc=path,
+                centroids=args.centroids, prefix=f"{path.stem} ", **options,
+            )  # fmt: skip
+    for spec in found if args.precision == "auto" else []:
+        device, precision, reason = spec.runs_on()
+        sys.stderr.write(f"{spec.name}: {precision}, {device} ({reason})\n")
     return found
 
 
@@ -178,15 +146,9 @@ def main(args: Namespace) -> int:
     if args.benchmark == segments.VALIDATION:
         raise StudyError(f"{segments.VALIDATION} has no protocol of its own: give --starts N")
     scores = runs.evaluate(
-        trackers,
-        args.benchmark,
-        args.root,
-        args.out,
-        args.workers,
-        args.scheduler,
-        args.limit,
-        args.lockstep,
-    )
+        trackers, args.benchmark, args.root, args.out,
+        args.workers, args.scheduler, args.limit, args.lockstep,
+    )  # fmt: skip
     summary = pd.read_csv(args.out / "summary.csv")
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
     if args.ablation:
@@ -214,9 +176,7 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
         trackers, sequences, args.benchmark, args.out, args.workers, args.scheduler,
         seed=args.seed, **plan(args),
     )  # fmt: skip
-    means = scores.groupby(["tracker", "sequence"], sort=False)[["success", "precision"]].mean()
-    means = means.groupby("tracker", sort=False).mean()
-    sys.stdout.write(means.to_string(float_format="%.4f") + "\n")
+    sys.stdout.write(segments.mean_scores(scores).to_string(float_format="%.4f") + "\n")
     if len(trackers) > 1:
         table = intervals.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
         table.to_csv(args.out / "differences.csv", index=False, lineterminator="\n")
@@ -246,25 +206,23 @@ def _draw(
     column = "accuracy" if vot else "success"
     figures = {}
     if scores[column].notna().any():  # no accuracy where nobody held the target long enough
-        figures["sequences"] = figures_tracking.sequence_heatmap(scores, column)
+        figures["sequences"] = drawn.sequence_heatmap(scores, column)
     if vot:
-        figures["accuracy_robustness"] = figures_tracking.accuracy_robustness(summary)
+        figures["accuracy_robustness"] = drawn.accuracy_robustness(summary)
     else:
         curves = scoring.curves(out, names, sequences, benchmark)
         total = int(summary["of"].iloc[0])
-        figures["curves"] = figures_tracking.success_precision(curves, benchmark, total)
+        figures["curves"] = drawn.success_precision(curves, benchmark, total)
     if scores["attributes"].any():
-        figures["attributes"] = figures_tracking.attribute_bars(
-            scores, "failures" if vot else "success"
-        )
+        figures["attributes"] = drawn.attribute_bars(scores, "failures" if vot else "success")
     # The first tracker's three worst and best sequences, with everybody's boxes.
     known = {sequence.name: sequence for sequence in sequences}
     own = scores[scores["tracker"] == names[0]].dropna(subset=[column]).sort_values(column)
     picks = {"worst": own["sequence"].iloc[:3], "best": own["sequence"].iloc[::-1].iloc[:3]}
-    for kind, chosen_names in picks.items():
-        for rank, name in enumerate(chosen_names, 1):
+    for kind, found in picks.items():
+        for rank, name in enumerate(found, 1):
             boxes = {t: scoring.read_boxes(out, t, known[name], benchmark) for t in names}
-            strip = figures_tracking.frame_strip(known[name], boxes, title=f"{kind} {rank}: {name}")
+            strip = drawn.frame_strip(known[name], boxes, title=f"{kind} {rank}: {name}")
             figures[f"{kind}_{rank}"] = strip
     folder = out / "figures"
     folder.mkdir(exist_ok=True)
@@ -275,14 +233,8 @@ def _draw(
 
 
 def _options(args: Namespace) -> dict:
-    return {
-        "tracking": _tracking(args.set),
-        "kind_of_spec": FastTrackerSpec,
-        "precision": args.precision,
-        "top": args.top,
-        "threshold": args.threshold,
-        "device": args.device,
-    }
+    given = {name: getattr(args, name) for name in ("precision", "top", "threshold", "device")}
+    return {"tracking": _tracking(args.set), "kind_of_spec": FastTrackerSpec, **given}
 
 
 def _tracking(changes: list[str]) -> TrackingParameters:

@@ -207,6 +207,13 @@ def write_segments(out: Path, scores: pd.DataFrame) -> None:
     files.write_atomically(out / "multistart.csv", scores.to_csv(index=False, lineterminator="\n"))
 
 
+def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """``success, precision`` of each tracker: over sequences the mean over their segments."""
+    columns = ["success", "precision"]
+    of_sequence = scores.groupby(["tracker", "sequence"], sort=False)[columns].mean()
+    return of_sequence.groupby("tracker", sort=False).mean()
+
+
 def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
     """Evenly spaced places, each moved to the nearest (then earlier) frame with ground truth.
 
