@@ -118,6 +118,11 @@ class CropStore:
             raise StudyError(
                 f"{manifest}: format {self.manifest.get('format')!r}, this version reads {FORMAT}"
             )
+        needed = {"complete", "parameters"}
+        if self.manifest.get("complete"):
+            needed |= {"tracks", "digest", "shards"}
+        if lacking := sorted(needed - set(self.manifest)):
+            raise StudyError(f"{manifest} lacks {', '.join(lacking)}")
         files = shard_files(self.path)
         if self.complete:
             files = [self.path / shard["file"] for shard in self.manifest["shards"]]

@@ -143,9 +143,9 @@ def test_index_has_no_pickle_and_opens_fast(tmp_path):
         problem=np.zeros((0, 4), "U1"),
     )
     (tmp_path / "index.npz").write_bytes(index.to_bytes())
-    (tmp_path / "manifest.json").write_text(
-        json.dumps({"format": 1, "complete": True, "digest": "x", "shards": []})
-    )
+    facts = {"format": 1, "complete": True, "digest": "x", "shards": []}
+    facts |= {"parameters": {}, "tracks": tracks}
+    (tmp_path / "manifest.json").write_text(json.dumps(facts))
     code = (
         "import sys, time; from esiamfc_lib.data.store import CropStore; t = time.perf_counter();"
         "s = CropStore(sys.argv[1]); s.tracks; print(len(s), time.perf_counter() - t)"
@@ -222,6 +222,9 @@ def test_damaged_stores(copy, tmp_path):
         CropStore(copy).read(5, 0)
     (copy / "manifest.json").write_text("{")
     with pytest.raises(StudyError, match=r"cannot read .*manifest.json"):
+        CropStore(copy)
+    (copy / "manifest.json").write_text('{"format": 1, "complete": true}')
+    with pytest.raises(StudyError, match=r"manifest\.json lacks digest, parameters, shards"):
         CropStore(copy)
     (copy / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(StudyError, match="format 99"):
