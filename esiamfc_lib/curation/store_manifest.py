@@ -1,7 +1,6 @@
 """The files of a crop store beside its shards: manifest, problems, lock; written kill-safe."""
 
 import csv
-import fcntl
 import io
 import json
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from esiamfc_lib.data.store import FORMAT, shard_files, store_digest
 from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import digest_of, write_atomically
+from esiamfc_lib.runtime.files import digest_of, exclusive, write_atomically
 
 
 class DiskFullError(StudyError):
@@ -56,17 +55,7 @@ def lock(path: Path):
     Raises:
         StudyError: another process holds it, or the folder cannot be made.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        file = (path / ".lock").open("w")
-    except OSError as error:
-        raise StudyError(f"cannot write to {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise StudyError(f"another process is writing the crop store {path}") from error
-    return file
+    return exclusive(path, f"another process is writing the crop store {path}")
 
 
 def write_problems(store: Path, records: list[Index]) -> Path:
