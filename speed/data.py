@@ -171,7 +171,8 @@ def curation_rows(folder: Path, workers: int, repeats: int) -> list[Row]:
 def loader_rows(store: CropStore, repeats: int) -> list[Row]:
     """The loader against nothing but decoding, and two workers against one."""
     pairs, batch = 1024, 16
-    dataset = PairDataset(store, length=pairs)
+    drawn = {"frame_range": 100, "negative_fraction": 0.0, "hard_negatives": False}
+    dataset = PairDataset(store, length=pairs, **drawn)
     chosen = dataset.pairs(np.arange(pairs))
     jpegs = [
         np.frombuffer(store.read_bytes(track, row - store.rows(track).start), np.uint8)

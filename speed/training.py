@@ -32,6 +32,11 @@ from esiamfc_lib.training.stem_features import keep_stem_features, pairs_of
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, Task
 from speed import Row, row
 
+RADIUS = {"radius": 16.0}
+BRANCH = RADIUS | {"diversity_weight": 0.0}
+FUSION = RADIUS | {"temperature": 1.0, "entropy_weight": 0.0}
+PAIRS = {"frame_range": 100, "negative_fraction": 0.0, "hard_negatives": False}
+
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the options."""
@@ -63,20 +68,20 @@ def step_rows(args: Namespace, device: torch.device, precision: str) -> list[Row
     add(
         f"baseline step, {precision} against plain fp32",
         ">= 2.2",
-        BaselineTask(SiamFC(args.width)),
+        BaselineTask(SiamFC(args.width), **RADIUS),
         plain_step(SiamFC(args.width), device, frozen_stem=False),
     )
     add(
         f"branch step, stem frozen, {precision} against plain fp32",
         ">= 3",
-        BranchTask(SiamFC(args.width)),
+        BranchTask(SiamFC(args.width), **BRANCH),
         plain_step(SiamFC(args.width), device, frozen_stem=True),
     )
     add(
         f"fusion step, k = {args.k}, {precision} against fp32",
         "",
-        FusionTask(ESiamFC(args.k, args.width)),
-        our_step(FusionTask(ESiamFC(args.k, args.width)), device, "fp32"),
+        FusionTask(ESiamFC(args.k, args.width), [0], **FUSION),
+        our_step(FusionTask(ESiamFC(args.k, args.width), [0], **FUSION), device, "fp32"),
     )
     return found
 
@@ -104,8 +109,8 @@ def loop_rows(args: Namespace) -> list[Row]:
             )
 
         settings = parameters(epochs=1, pairs_per_epoch=args.batch * 40, checkpoint_seconds=5.0)
-        pairs = loader(PairDataset(store, length=settings.pairs_per_epoch), settings)
-        run = TimedRun(BaselineTask(SiamFC(args.width)), settings, pairs, folder / "loop")
+        pairs = loader(PairDataset(store, length=settings.pairs_per_epoch, **PAIRS), settings)
+        run = TimedRun(BaselineTask(SiamFC(args.width), **RADIUS), settings, pairs, folder / "loop")
         run.run()
         looped, bare = run.pairs_per_second()
         found = [
@@ -121,11 +126,15 @@ def loop_rows(args: Namespace) -> list[Row]:
         for kind in ("fp32", "bf16"):
             settings = parameters(epochs=3, pairs_per_epoch=args.batch * 30, precision=kind)
             train, validation = (
-                loader(PairDataset(store, length=length, seed=seed), settings)
+                loader(PairDataset(store, length=length, seed=seed, **PAIRS), settings)
                 for length, seed in ((settings.pairs_per_epoch, 0), (args.batch * 12, 1))
             )
             result = fit(
-                BaselineTask(SiamFC(0.25)), settings, train, folder / kind, validation=validation
+                BaselineTask(SiamFC(0.25), **RADIUS),
+                settings,
+                train,
+                folder / kind,
+                validation=validation,
             )
             losses[kind] = result.history[-1]["validation"]["loss"]
         return [
@@ -150,8 +159,8 @@ def kept_row(args: Namespace, store: CropStore, folder: Path) -> Row:
     size, batches = args.batch, 8
 
     def epoch(kept) -> Callable[[], None]:
-        pairs = PairLoader(pairs_of(kept, store, length=batches * size), size)
-        step = our_step(BranchTask(SiamFC(args.width)), device, precision)
+        pairs = PairLoader(pairs_of(kept, store, length=batches * size, **PAIRS), size)
+        step = our_step(BranchTask(SiamFC(args.width), **BRANCH), device, precision)
         return lambda: [step(batch.to(device)) for batch in pairs.epoch(0)]
 
     ours, reference = in_turn(epoch(kept), epoch(None), args.repeats, device)
@@ -206,7 +215,9 @@ def our_step(task: Task, device: torch.device, precision: str) -> Callable[[Pair
 
     def step(batch: PairBatch) -> None:
         with autocast(device, precision):
-            loss, _ = task(task.frozen(*inputs_of(batch)), batch.track, batch.positive)
+            loss, _ = task(
+                task.frozen(*inputs_of(batch, augmentation="none")), batch.track, batch.positive
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -223,7 +234,7 @@ def plain_step(
         model.stem.requires_grad_(False).eval()
     learning = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learning, 1e-4, 0.9, weight_decay=5e-4)
-    labels = response_labels(17).to(device)
+    labels = response_labels(17, radius=16).to(device)
 
     def step(batch: PairBatch) -> None:
         z, x = (model.branch(model.stem(images.float().contiguous())) for images in batch[:2])

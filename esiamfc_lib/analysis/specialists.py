@@ -173,10 +173,10 @@ def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.n
     k, count = model.k, 0
     correlations, sums = np.zeros((k, k)), Counter()
     for batch in pairs.epoch(0):
-        maps = response_maps(model, *augment(batch))
+        maps = response_maps(model, *augment(batch, augmentation="none"))
         responses, fused = maps["responses"], maps["fused"]
         n, size = len(responses), responses.shape[-1]
-        labels = response_labels(size, RADIUS) * batch.positive[:, None, None]
+        labels = response_labels(size, radius=RADIUS) * batch.positive[:, None, None]
         flat = responses.double().flatten(2)
         flat = torch.nn.functional.normalize(flat - flat.mean(2, keepdim=True), dim=2)
         correlations += (flat @ flat.transpose(1, 2)).sum(0).numpy()

@@ -7,7 +7,7 @@ from torch import Tensor
 from esiamfc_lib.networks.siamfc import STRIDE
 
 
-def response_labels(size: int, radius: float = 16.0) -> Tensor:
+def response_labels(size: int, *, radius: float) -> Tensor:
     """Where the response should be positive: (size, size) float32 of 0 and 1.
 
     A cell is positive when its distance from the centre is at most ``radius`` pixels of the search

@@ -9,15 +9,9 @@ from esiamfc_lib.errors import StudyError
 
 
 def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set[str], set[str]]:
-    """Divide videos into training and validation: no video is on both sides.
+    """Divide videos (names in any order, with repetitions) into training and validation.
 
-    Args:
-        videos: names, in any order and with repetitions.
-        fraction: share that is kept for validation; at least one video if above 0.
-        seed: of the choice.
-
-    Returns:
-        Names for training and names for validation.
+    ``fraction`` is kept for validation, at least one video if above 0. No video is on both sides.
 
     Raises:
         StudyError: nothing would be left for training.
@@ -37,19 +31,12 @@ def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set
 def split_tracks(
     store: CropStore, fraction: float, seed: int, members: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide tracks into training and validation, by video: see ``split_videos``.
+    """Indices of training tracks and of validation tracks, ascending, by ``split_videos``.
 
-    The training videos of the whole store are divided, whatever the members: all stages of a study
-    then agree on which videos none of them has learned from. Videos of the ``val`` split, where the
-    store holds them, are always held out.
-
-    Args:
-        store: the crops.
-        fraction, seed: as for ``split_videos``.
-        members: indices of the tracks that take part, for example of one cluster; None = all.
-
-    Returns:
-        Indices of training tracks and of validation tracks, ascending.
+    The training videos of the whole store are divided, whatever the members (indices of the tracks
+    that take part, for example of one cluster; None = all): all stages of a study then agree on
+    which videos none of them has learned from. Videos of the ``val`` split, where the store holds
+    them, are always held out.
     """
     tracks = store.tracks
     chosen = np.arange(len(tracks)) if members is None else np.sort(members)

@@ -6,6 +6,7 @@ share each batch.
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -21,15 +22,69 @@ PREFETCH = 2  # batches that each worker prepares ahead
 def loader(dataset: PairDataset, parameters: TrainingParameters) -> "PairLoader":
     """Batches for ``fit``: this process's share of them, where ``torchrun`` started several."""
     rank, world = devices.rank_and_world()
-    on_gpu = devices.choose_device(parameters.device).type == "cuda"
-    return PairLoader(
-        dataset,
-        parameters.batch_size,
-        parameters.workers,
-        pin_memory=on_gpu,
-        rank=rank,
-        world=world,
-    )
+    pin = devices.choose_device(parameters.device).type == "cuda"
+    size, workers = parameters.batch_size, parameters.workers
+    return PairLoader(dataset, size, workers, pin_memory=pin, rank=rank, world=world)
+
+
+class PairLoader:
+    """Batches of a ``PairDataset``, epoch by epoch; worker processes live as long as the loader.
+
+    With ``world`` training processes every one takes its own equal part of each batch, so that
+    together they see exactly the batches of a single process.
+
+    Args:
+        batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
+            unless it is the only one.
+        workers: loading processes; 0 = in this process.
+        pin_memory: page-lock the batches (for a GPU).
+        rank, world: this training process and their number.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batch_size: int,
+        workers: int = 0,
+        *,
+        pin_memory: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        if batch_size < world or batch_size % world:
+            raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
+        self._pin, self._slots, options = pin_memory, None, {"pin_memory": pin_memory}
+        if workers:
+            each = -(-min(batch_size, dataset.length) // world)
+            self._slots = _Slots(dataset, each, workers)
+            # "fork" shares the store's index and mapping, and the slots, at no cost. The slots see
+            # to the pinning themselves.
+            options = {
+                "num_workers": workers,
+                "persistent_workers": True,
+                "prefetch_factor": PREFETCH,
+                "worker_init_fn": _one_thread,
+                "multiprocessing_context": "fork",
+            }
+        self._numbers = _Numbers(dataset.length, batch_size, rank, world)
+        self._loader = DataLoader(
+            self._slots or dataset,
+            batch_sampler=self._numbers,
+            collate_fn=lambda batch: batch,
+            **options,
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._numbers)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
+        """The batches of an epoch, from batch ``start`` on (to go on after an interruption)."""
+        self._numbers.at = (epoch, start)
+        batches = iter(self._loader)
+        if self._slots is None:
+            return batches
+        return (self._slots.taken(item, self._pin) for item in batches)
 
 
 class _Slots(Dataset):
@@ -69,63 +124,6 @@ class _Slots(Dataset):
         return batch_of(*own, track, positive, numbers)
 
 
-class PairLoader:
-    """Batches of a ``PairDataset``, epoch by epoch; worker processes live as long as the loader.
-
-    With ``world`` training processes every one takes its own equal part of each batch, so that
-    together they see exactly the batches of a single process.
-
-    Args:
-        dataset: the pairs.
-        batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
-            unless it is the only one.
-        workers: loading processes; 0 = in this process.
-        pin_memory: page-lock the batches (for a GPU).
-        rank, world: this training process and their number.
-    """
-
-    def __init__(
-        self,
-        dataset: PairDataset,
-        batch_size: int,
-        workers: int = 0,
-        *,
-        pin_memory: bool = False,
-        rank: int = 0,
-        world: int = 1,
-    ):
-        if batch_size < world or batch_size % world:
-            raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
-        self._pin = pin_memory
-        each = -(-min(batch_size, dataset.length) // world)
-        self._slots = _Slots(dataset, each, workers) if workers else None
-        self._numbers = _Numbers(dataset.length, batch_size, rank, world)
-        # "fork" shares the store's index and mapping, and the slots, with the workers at no cost.
-        self._loader = DataLoader(
-            self._slots or dataset,
-            batch_sampler=self._numbers,
-            num_workers=workers,
-            pin_memory=pin_memory and not workers,  # the slots see to it themselves
-            collate_fn=_as_it_is,
-            persistent_workers=workers > 0,
-            prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=_one_thread if workers else None,
-            multiprocessing_context="fork" if workers else None,
-        )
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return len(self._numbers)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
-        """The batches of an epoch, from batch ``start`` on (to go on after an interruption)."""
-        self._numbers.at = (epoch, start)
-        batches = iter(self._loader)
-        if self._slots is None:
-            return batches
-        return (self._slots.taken(item, self._pin) for item in batches)
-
-
 class _Numbers:
     """Pair numbers of this process's batches in the epoch that is asked for: torch's sampler."""
 
@@ -144,13 +142,7 @@ class _Numbers:
             yield list(range(first + self.rank, first + size, self.world))
 
 
-def _as_it_is(batch):
-    return batch
-
-
 def _one_thread(worker: int) -> None:
     """Workers are the parallelism; threads of their own would compete with the training."""
-    import cv2
-
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,16 +1,10 @@
 """The training loop of notebooks 02, 05 and 06.
 
-::
-
-    task = BaselineTask(SiamFC(width))                     # what learns, what is frozen, the loss
-    pairs = loader(PairDataset(store, ...), parameters)    # the same pairs from any position on
-    result = fit(task, parameters, pairs, folder)          # this file
-
 SGD with a learning rate that falls from epoch to epoch. After each epoch: validation loss, now and
 then tracking quality on held-out sequences, and the better model so far becomes
-``best.safetensors``. The folder also gets ``log.jsonl``, TensorBoard curves and pictures, the
-models of the last epochs, and ``state.pt``: everything needed to go on after a kill, at any
-moment, to the same bytes as if there had been none (on a CPU with the same number of threads).
+``best.safetensors``. The folder also gets ``log.jsonl``, TensorBoard curves, the models of the
+last epochs, and ``state.pt``: everything needed to go on after a kill, at any moment, to the same
+bytes as if there had been none (on a CPU with the same number of threads).
 """
 
 import math
@@ -42,21 +36,6 @@ FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_sec
 PLATEAUS = 3  # of the stepwise learning rate
 
 
-def exponential(epoch: int, parameters: TrainingParameters) -> float:
-    """Learning rate: from ``lr`` in the first epoch to ``lr_last`` in the last, by one factor."""
-    share = epoch / max(1, parameters.epochs - 1)
-    return parameters.lr * (parameters.lr_last / parameters.lr) ** share
-
-
-def stepwise(epoch: int, parameters: TrainingParameters) -> float:
-    """Learning rate: from ``lr`` to ``lr_last`` in three plateaus of equal length."""
-    plateau = min(PLATEAUS - 1, epoch * PLATEAUS // parameters.epochs)
-    return parameters.lr * (parameters.lr_last / parameters.lr) ** (plateau / (PLATEAUS - 1))
-
-
-SCHEDULES = {"exponential": exponential, "step": stepwise}
-
-
 @dataclass(frozen=True)
 class Trained:
     """What a training gave.
@@ -86,14 +65,7 @@ def fit(
     folder: str | Path,
     **options: Any,
 ) -> Trained:
-    """Train a task.
-
-    Args:
-        task: what learns; its network is trained in place.
-        parameters: learning rate, epochs, precision ... of the stage.
-        train: pairs to learn from.
-        folder: of this run; a run that was killed there goes on where it was.
-        options: see ``Training``.
+    """Train a task, in place; arguments as for ``Training``. A killed run goes on where it was.
 
     Raises:
         StudyError: the loss is not finite; or the folder holds a run with other parameters.
@@ -101,20 +73,33 @@ def fit(
     return Training(task, parameters, train, folder, **options).run()
 
 
+def learning_rate(epoch: int, parameters: TrainingParameters) -> float:
+    """From ``lr`` in the first epoch to ``lr_last`` in the last: by one factor an epoch, or in
+    plateaus of equal length."""
+    if parameters.schedule == "step":
+        plateau = min(PLATEAUS - 1, epoch * PLATEAUS // parameters.epochs)
+        share = plateau / (PLATEAUS - 1)
+    else:
+        share = epoch / max(1, parameters.epochs - 1)
+    return parameters.lr * (parameters.lr_last / parameters.lr) ** share
+
+
 class Training:
     """One training in one folder.
 
     Args:
-        task, parameters, train, folder: see ``fit``.
+        task: what learns, what is frozen, and the loss.
+        parameters: of the stage.
+        train: pairs to learn from.
+        folder: of this run alone.
         validation: pairs of held-out videos, for the validation loss.
-        validate: called with the network (eval mode) and the epoch; returns tracking figures on
+        validate: called with the network (eval mode) and the epoch, every
+            ``parameters.validate_every`` epochs and after the last; returns tracking figures on
             held-out sequences, of which the largest ``auc`` chooses the best epoch. Without it
             the smallest validation loss decides, and without validation pairs the last epoch.
-        validate_every: epochs between two calls of ``validate``; the last epoch is always one.
         info: facts that belong to the result, for the model's header (``data``: fingerprint of
             the data, ``start``: digest of the starting weights). A run is not continued when
             they have changed.
-        resume: continue a run found in the folder; False: start afresh.
         keep: models of so many last epochs are kept, and the best one always.
         title: of the progress bar.
     """
@@ -128,16 +113,12 @@ class Training:
         *,
         validation: PairLoader | None = None,
         validate: Callable[[nn.Module, int], dict[str, float]] | None = None,
-        validate_every: int = 1,
         info: dict[str, Any] | None = None,
-        resume: bool = True,
         keep: int = 2,
         title: str = "",
     ):
         self.task, self.parameters, self.train = task, parameters, train
-        self.validation, self.validate, self.validate_every = validation, validate, validate_every
-        self.resume = resume
-        self.schedule = SCHEDULES[parameters.schedule]
+        self.validation, self.validate = validation, validate
         self.title = title or task.name
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
@@ -146,9 +127,15 @@ class Training:
         self.fabric = devices.make_fabric(device, self.precision[0])
         if self.fabric.world_size > 1:
             synchronise_norms(task.learners)
-        self.files = RunFolder(
-            Path(folder), self._settings(info or {}), keep, enabled=self.fabric.is_global_zero
-        )
+        settings = {
+            **parameters.model_dump(exclude=FREE),
+            "precision": self.precision[0],
+            "task": task.name,
+            "frozen part": checkpoints.digest(_frozen_tensors(task)),
+            "steps an epoch": len(train),
+            **(info or {}),
+        }
+        self.files = RunFolder(Path(folder), settings, keep, self.fabric.is_global_zero)
         task.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             task.learners.parameters(),
@@ -162,26 +149,25 @@ class Training:
 
     def run(self) -> Trained:
         """Go on where a killed run stopped, learn batch by batch, and end every epoch's account."""
-        found = self.files.load_state(self.task.learners, self.optimizer) if self.resume else None
+        found = self.files.load_state(self.task.learners, self.optimizer)
         self.at = found or Position()
-        done = self.at.epoch * len(self.train) + self.at.step
-        self.log = TrainingLog(self.files.path, self.fabric.is_global_zero, self.at.log_bytes, done)
-        bar = Progress(
-            total=self.parameters.epochs * len(self.train),
-            initial=done,
-            desc=self.title,
-            unit="step",
-            disable=not self.fabric.is_global_zero,
-        )
+        epochs, first = self.parameters.epochs, self.fabric.is_global_zero
+        total, done = epochs * len(self.train), self.at.epoch * len(self.train) + self.at.step
+        self.log = TrainingLog(self.files.path, first, self.at.log_bytes, done)
+        bar = Progress(total=total, initial=done, desc=self.title, unit="step", disable=not first)
         self.saved_at = time.monotonic()
         with bar, self.log:
-            while self.at.epoch < self.parameters.epochs:
-                self._begin_epoch()
+            while self.at.epoch < epochs:
+                self.lr = learning_rate(self.at.epoch, self.parameters)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.lr
+                self.task.train()
                 for batch in self.train.epoch(self.at.epoch, self.at.step):
                     loss = self._learn(batch.to(self.fabric.device))
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                     bar.update()
-                    self._save_now_and_then()
+                    if time.monotonic() - self.saved_at >= self.parameters.checkpoint_seconds:
+                        self._save_state()
                 self._end_epoch()
             if not self.at.best:
                 self._keep_best({"epoch": -1})  # no epochs: the starting weights are the result
@@ -191,14 +177,9 @@ class Training:
             model, self.at.best, self.at.history, self.files.best, found is not None, self.precision
         )
 
-    def _begin_epoch(self) -> None:
-        self.lr = self.schedule(self.at.epoch, self.parameters)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        self.task.train()
-
     def _learn(self, batch: PairBatch) -> float:
-        images = inputs_of(batch, self.parameters.augmentation, self.parameters.seed)
+        p = self.parameters
+        images = inputs_of(batch, augmentation=p.augmentation, seed=p.seed)
         with self.fabric.autocast():
             inputs = self.task.frozen(*images)
         loss, sums = self.step_module(inputs, batch.track, batch.positive)
@@ -207,10 +188,8 @@ class Training:
             self._stop(batch, value)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        if self.parameters.clip_norm:
-            self.fabric.clip_gradients(
-                self.step_module, self.optimizer, max_norm=self.parameters.clip_norm
-            )
+        if p.clip_norm:
+            self.fabric.clip_gradients(self.step_module, self.optimizer, max_norm=p.clip_norm)
         self.optimizer.step()
         add(self.at.sums, sums)
         self.at.step += 1
@@ -218,27 +197,22 @@ class Training:
         return value
 
     def _end_epoch(self) -> None:
-        epoch = self.at.epoch
-        entry = {
-            "epoch": epoch,
-            "lr": self.lr,
-            "train": figures_of(self.task, self.at.sums, self.fabric),
-        }
+        epoch, task = self.at.epoch, self.task
+        train = figures_of(task, self.at.sums, self.fabric)
+        entry = {"epoch": epoch, "lr": self.lr, "train": train}
         if self.validation is not None:
-            entry["validation"] = figures_on(
-                self.task, self.validation, self.fabric, self.log.images
-            )
+            entry["validation"] = figures_on(task, self.validation, self.fabric)
         last = epoch + 1 == self.parameters.epochs
-        if self.validate is not None and (last or (epoch + 1) % self.validate_every == 0):
-            self.task.eval()
-            entry["tracking"] = self.validate(self.task.model, epoch)
-        if warning := self.task.warning(entry.get("validation", entry["train"])):
+        if self.validate and (last or (epoch + 1) % self.parameters.validate_every == 0):
+            task.eval()
+            entry["tracking"] = self.validate(task.model, epoch)
+        if warning := task.warning(entry.get("validation", train)):
             entry["warning"] = warning
             warnings.warn(f"epoch {epoch}: {warning}", stacklevel=2)
         self.at.history.append(entry)
         if self._is_best(entry):
             self._keep_best(entry)
-        self.files.save_epoch(self.task.model, entry)
+        self.files.save_epoch(task.model, entry)
         self.log.epoch(entry)
         self.at.epoch, self.at.step, self.at.sums = epoch + 1, 0, {}
         self._save_state()
@@ -259,34 +233,19 @@ class Training:
         self.at.best = entry
         self.files.save_best(self.task.model, entry)
 
-    def _save_now_and_then(self) -> None:
-        if time.monotonic() - self.saved_at >= self.parameters.checkpoint_seconds:
-            self._save_state()
-
     def _save_state(self) -> None:
         self.saved_at = time.monotonic()
         self.at.log_bytes = self.log.flushed()
         self.files.save_state(self.task.learners, self.optimizer, self.at)
 
     def _stop(self, batch: PairBatch, value: float) -> None:
-        path = self.files.save_nonfinite(
-            {**batch._asdict(), "epoch": self.at.epoch, "step": self.at.step, "loss": value}
-        )
+        at, path = self.at, self.files.path / "nonfinite.pt"
+        facts = {"epoch": at.epoch, "step": at.step, "loss": value}
+        checkpoints.save_state(path, batch._asdict() | facts)
         raise StudyError(
-            f"{self.title}: the loss is {value} in epoch {self.at.epoch}, step "
-            f"{self.at.step}; its batch is in {path}; a smaller lr or clip_norm > 0 "
-            "may help"
+            f"{self.title}: the loss is {value} in epoch {at.epoch}, step {at.step}; "
+            f"its batch is in {path}; a smaller lr or clip_norm > 0 may help"
         )
-
-    def _settings(self, info: dict[str, Any]) -> dict[str, Any]:
-        return {
-            **self.parameters.model_dump(exclude=FREE),
-            "precision": self.precision[0],
-            "task": self.task.name,
-            "frozen part": checkpoints.digest(_frozen_tensors(self.task)),
-            "steps an epoch": len(self.train),
-            **info,
-        }
 
 
 def _frozen_tensors(task: Task) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """The figures of a task: sums over batches, and its loss on pairs without learning."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,32 +23,24 @@ def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters)
 
 
 @torch.no_grad()
-def figures_on(
-    task: Task,
-    pairs: PairLoader,
-    fabric: Fabric,
-    show: Callable[[Tensor, Tensor, Tensor], None] | None = None,
-) -> dict[str, Any]:
-    """Figures of a task on pairs; ``show`` gets images and response of the first batch."""
+def figures_on(task: Task, pairs: PairLoader, fabric: Fabric) -> dict[str, Any]:
+    """Figures of a task on pairs, which are not augmented."""
     task.eval()
     sums: dict[str, Tensor] = {}
     for batch in pairs.epoch(0):
         batch = batch.to(fabric.device)
-        exemplar, search = inputs_of(batch)
         with fabric.autocast():
-            inputs = task.frozen(exemplar, search)
+            inputs = task.frozen(*inputs_of(batch, augmentation="none"))
             _, own = task(inputs, batch.track, batch.positive)
-            if show is not None and not sums and exemplar.shape[1] == 3:
-                show(exemplar, search, task.learned(*inputs))
         add(sums, own)
     return figures_of(task, sums, fabric)
 
 
-def inputs_of(batch: PairBatch, augmentation: str = "none", seed: int = 0) -> tuple[Tensor, Tensor]:
+def inputs_of(batch: PairBatch, *, augmentation: str, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Images of a batch, augmented; or where it holds features of the stem, these in float32."""
     if batch.search.is_floating_point():
         return batch.exemplar.float(), batch.search.float()
-    return augment(batch, augmentation, seed)
+    return augment(batch, augmentation=augmentation, seed=seed)
 
 
 def add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
@@ -60,9 +51,5 @@ def add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
 
 def figures_of(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
     """Figures of an epoch from the sums of all processes."""
-    return task.report(
-        {
-            name: devices.summed(value.clone().to(fabric.device)).cpu()
-            for name, value in sums.items()
-        }
-    )
+    totals = {n: devices.summed(t.clone().to(fabric.device)).cpu() for n, t in sums.items()}
+    return task.report(totals)

@@ -65,10 +65,8 @@ class PairDataset(Dataset):
     Item numbers count through the epochs: pair ``i`` of epoch ``e`` is number ``e * length + i``.
 
     Args:
-        store: the crops.
         tracks: indices of the tracks to draw from; None = all. Only these are ever drawn.
         length: pairs an epoch.
-        seed: of the sampling.
         frame_range: largest distance of the two frames, in frame numbers.
         negative_fraction: share of pairs whose search image comes from another video.
         hard_negatives: take it from a video of the same class where there is one.
@@ -84,13 +82,14 @@ class PairDataset(Dataset):
         tracks: np.ndarray | None = None,
         *,
         length: int,
+        frame_range: int,
+        negative_fraction: float,
+        hard_negatives: bool,
         seed: int = 0,
-        frame_range: int = 100,
-        negative_fraction: float = 0.0,
-        hard_negatives: bool = False,
         margin: int = 0,
     ):
-        self.store, self.length, self.seed, self.frame_range = store, length, seed, frame_range
+        self.store, self.length, self.seed, self.margin = store, length, seed, margin
+        self.frame_range = frame_range
         self.negative_fraction, self.hard_negatives = negative_fraction, hard_negatives
         if length < 1 or frame_range < 1 or not 0 <= negative_fraction <= 1:
             raise StudyError(
@@ -100,20 +99,16 @@ class PairDataset(Dataset):
         around = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2
         if not 0 <= margin <= around:
             raise StudyError(f"margin = {margin}: the crop has {around} pixels around the exemplar")
-        index = store.index
-        chosen = np.arange(len(index.track_id)) if tracks is None else tracks
-        tracks = np.sort(np.asarray(chosen, dtype=np.int64))
-        if not len(tracks):
+        index, every = store.index, np.arange(len(store.index.track_id))
+        self.tracks = np.sort(np.asarray(every if tracks is None else tracks, dtype=np.int64))
+        if not len(self.tracks):
             raise StudyError("no tracks to draw pairs from")
-        self.tracks = tracks
-        self.margin = margin
         self._offset = index.offset
         # Frame numbers made to ascend over all tracks, so that one search finds any track's range.
-        track_of = np.repeat(np.arange(len(index.track_id)), np.diff(index.offset))
-        self._stride = int(index.frame.max(initial=0)) + 2 * frame_range + 2
-        self._position = track_of * self._stride + index.frame
-        self._video = index.track_video[tracks]
-        self._name = np.unique(index.track_name[tracks], return_inverse=True)[1]
+        stride = int(index.frame.max(initial=0)) + 2 * frame_range + 2
+        self._position = np.repeat(every, np.diff(index.offset)) * stride + index.frame
+        self._video = index.track_video[self.tracks]
+        self._name = np.unique(index.track_name[self.tracks], return_inverse=True)[1]
         # Uniform over videos, then over the video's tracks, as in the paper.
         _, video, count = np.unique(self._video, return_inverse=True, return_counts=True)
         self._cumulative = np.cumsum(1.0 / count[video])
@@ -123,12 +118,9 @@ class PairDataset(Dataset):
         return self.length
 
     def pairs(self, numbers: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """Which crops the pairs ``numbers`` show.
-
-        Returns:
-            ``track``, ``exemplar`` (row of the crop), ``other`` (track of the search image),
-            ``search`` (row), ``positive``: arrays of len(numbers).
-        """
+        """Which crops the pairs ``numbers`` show, as arrays of their length: ``track``,
+        ``exemplar`` (row of the crop), ``other`` (track of the search image), ``search`` (row),
+        ``positive``."""
         draws = uniform(self.seed, np.asarray(numbers), 5)
         place = np.searchsorted(self._cumulative, draws[:, 0], side="right")
         track = self.tracks[place]
@@ -162,10 +154,6 @@ class PairDataset(Dataset):
         first, last = self._offset[other], self._offset[other + 1]
         return other, int(first + (scaled % 1) * (last - first)), False
 
-    def __getitem__(self, number: int) -> PairBatch:
-        """One pair, as a batch of one."""
-        return self.__getitems__([number])
-
     def __getitems__(self, numbers: list[int]) -> PairBatch:
         """The pairs ``numbers`` as one batch."""
         exemplars, searches = self.allocate(len(numbers))
@@ -180,11 +168,8 @@ class PairDataset(Dataset):
     def read_into(
         self, exemplars: np.ndarray, searches: np.ndarray, numbers: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode the pairs ``numbers`` into memory as of ``allocate``.
-
-        Returns:
-            int64 (B,) track and bool (B,) positive, as in ``PairBatch``.
-        """
+        """Decode the pairs ``numbers`` into memory as of ``allocate``; returns their ``track`` and
+        ``positive``, as in ``PairBatch``."""
         pairs, read = self.pairs(numbers), self.store.read_row_into
         first = (SEARCH_SIZE - exemplars.shape[-2]) // 2
         cut = slice(first, first + exemplars.shape[-2])

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 
-BEST, STATE, NONFINITE = "best.safetensors", "state.pt", "nonfinite.pt"
-
 
 @dataclass
 class Position:
@@ -38,21 +36,16 @@ class RunFolder:
     """Reads and writes the files of a training.
 
     Args:
-        path: the folder.
         settings: parameters and facts that decide the result; a state that was saved under
             others is refused.
         keep: models of so many last epochs are kept; the best one is a file of its own.
         enabled: False on all processes but the first: nothing is written.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], keep: int = 2, enabled: bool = True):
+    def __init__(self, path: Path, settings: dict[str, Any], keep: int, enabled: bool):
         self.path, self.keep, self.enabled = path, keep, enabled
         self.settings = json.loads(json.dumps(settings))
-
-    @property
-    def best(self) -> Path:
-        """The best model's file."""
-        return self.path / BEST
+        self.best, self.state = path / "best.safetensors", path / "state.pt"
 
     def save_best(self, model: nn.Module, entry: dict[str, Any]) -> None:
         """Replace the best model; ``entry`` are the figures of its epoch."""
@@ -82,7 +75,7 @@ class RunFolder:
                 "history": json.dumps(at.history),
                 "best": json.dumps(at.best),
             }
-            checkpoints.save_state(self.path / STATE, state)
+            checkpoints.save_state(self.state, state)
 
     def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
         """Put a saved state into the modules; None if there is none.
@@ -90,18 +83,10 @@ class RunFolder:
         Raises:
             StudyError: it belongs to a training with other parameters; says which.
         """
-        path = self.path / STATE
-        if not path.is_file():
+        if not self.state.is_file():
             return None
-        state = checkpoints.load_state(path)
-        self._refuse_other(json.loads(state.pop("settings", "{}")), path)
-        learners.load_state_dict(state.pop("learners"))
-        optimizer.load_state_dict(state.pop("optimizer"))
-        state |= {name: json.loads(state[name]) for name in ("history", "best")}
-        return Position(**state)
-
-    def _refuse_other(self, theirs: dict[str, Any], path: Path) -> None:
-        ours = self.settings
+        state = checkpoints.load_state(self.state)
+        ours, theirs = self.settings, json.loads(state.pop("settings", "{}"))
         differing = [
             f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
             for name in sorted(ours.keys() | theirs.keys())
@@ -109,11 +94,10 @@ class RunFolder:
         ]
         if differing:
             raise StudyError(
-                f"{path} belongs to a training with other parameters: "
+                f"{self.state} belongs to a training with other parameters: "
                 f"{'; '.join(differing)}; remove {self.path} to train anew"
             )
-
-    def save_nonfinite(self, batch: dict[str, Any]) -> Path:
-        """Keep the batch whose loss was not finite."""
-        checkpoints.save_state(self.path / NONFINITE, batch)
-        return self.path / NONFINITE
+        learners.load_state_dict(state.pop("learners"))
+        optimizer.load_state_dict(state.pop("optimizer"))
+        state |= {name: json.loads(state[name]) for name in ("history", "best")}
+        return Position(**state)

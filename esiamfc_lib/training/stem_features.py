@@ -31,32 +31,25 @@ from esiamfc_lib.training.pairs import PairDataset
 
 FEATURES, FACTS = "stem.npy", "stem.json"
 CELLS = 28  # a side of the stem's features of a crop
+BATCH = 16  # crops a forward pass
 FIRST = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2 // STRIDE  # cell at which the exemplar's begin
 EXEMPLAR = slice(FIRST, FIRST + 12)
 
 
 class StemFeatures(NamedTuple):
-    """Features of every crop of a store.
-
-    Attributes:
-        values: float16 (crops, 28, 28, channels), read from the disk as needed.
-        digest: SHA-256 of the values.
-    """
+    """Features of every crop: float16 (crops, 28, 28, channels), read from the disk as needed; and
+    their SHA-256."""
 
     values: np.ndarray
     digest: str
 
 
 def keep_stem_features(
-    store: CropStore, model: SiamFC, folder: str | Path, batch_size: int = 16, device: str = "auto"
+    store: CropStore, model: SiamFC, folder: str | Path, device: str = "auto"
 ) -> StemFeatures:
-    """Compute and keep the features of all crops, in fp32; whole or not at all.
+    """Compute and keep the features of all crops by the baseline, in fp32; whole or not at all.
 
-    Args:
-        store: the crops.
-        model: the baseline.
-        folder: gets ``stem.npy`` and, when that is complete, ``stem.json``.
-        batch_size: crops a forward pass. device: as for ``embedding.embed``.
+    ``folder`` gets ``stem.npy`` and, when that is complete, ``stem.json``.
 
     Raises:
         StudyError: the disk is full, or a feature does not fit into float16.
@@ -69,7 +62,7 @@ def keep_stem_features(
     def stream(file: BinaryIO) -> None:
         # not through a memory map: there a full disk kills the process
         np.lib.format.write_array_header_1_0(file, header)
-        for found in _computed(store, model, batch_size, device):
+        for found in _computed(store, model, device):
             data = found.tobytes()
             file.write(data)
             sha.update(data)
@@ -89,17 +82,15 @@ def keep_stem_features(
     return StemFeatures(np.load(folder / FEATURES, mmap_mode="r"), facts["digest"])
 
 
-def _computed(
-    store: CropStore, model: SiamFC, batch_size: int, device: str
-) -> Iterator[np.ndarray]:
+def _computed(store: CropStore, model: SiamFC, device: str) -> Iterator[np.ndarray]:
     """float16 (n, 28, 28, channels) of successive crops."""
     chosen = choose_device(device)
     stem = folded(model).stem.to(chosen, memory_format=torch.channels_last)
     tracks = np.repeat(np.arange(len(store.tracks)), np.diff(store.index.offset))
-    room = np.empty((batch_size, SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
-    starts = range(0, len(store), batch_size)
+    room = np.empty((BATCH, SEARCH_SIZE, SEARCH_SIZE, 3), np.uint8)
+    starts = range(0, len(store), BATCH)
     for first in progress(starts, "stem features", total=len(starts), unit="batch"):
-        rows = range(first, min(first + batch_size, len(store)))
+        rows = range(first, min(first + BATCH, len(store)))
         for i, row in enumerate(rows):
             store.read_row_into(room[i], int(tracks[row]), row)
         images = torch.from_numpy(room[: len(rows)]).to(chosen).permute(0, 3, 1, 2).float()
@@ -114,7 +105,7 @@ def _computed(
 
 
 def find_stem_features(
-    folder: str | Path, store: CropStore, model: SiamFC | ESiamFC, augmentation: str = "none"
+    folder: str | Path, store: CropStore, model: SiamFC | ESiamFC, *, augmentation: str
 ) -> StemFeatures | None:
     """What ``keep_stem_features`` left in ``folder``; None where there is nothing, or where
     images are needed.

@@ -22,8 +22,7 @@ class Task(nn.Module):
     """A network, the part of it that learns, and its loss.
 
     Args:
-        model: the whole network.
-        learners: those of its modules that learn.
+        learners: those modules of ``model``, the whole network, that learn.
         radius: positives lie within this many pixels of the centre of the search image.
         frozen_norms: keep the BatchNorm statistics of the learners as they are; right for a
             network whose BatchNorm is the identity (converted from folded weights), whose
@@ -36,14 +35,13 @@ class Task(nn.Module):
         self,
         model: nn.Module,
         learners: Sequence[nn.Module],
-        radius: float = 16.0,
+        *,
+        radius: float,
         frozen_norms: bool = False,
     ):
         super().__init__()
-        self.model = model
-        self.learners = nn.ModuleList(learners)
-        self.radius = radius
-        self.frozen_norms = frozen_norms
+        self.model, self.learners = model, nn.ModuleList(learners)
+        self.radius, self.frozen_norms = radius, frozen_norms
         self.model.requires_grad_(False)
         self.learners.requires_grad_(True)
         self.train()
@@ -63,21 +61,16 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def learned(self, *inputs: Tensor) -> Tensor:
-        """What the learning part makes of ``inputs``: (N, H, W) logits."""
+        """What the learning part makes of ``inputs``: (N, 17, 17) logits."""
         raise NotImplementedError
 
     def forward(
         self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch.
+        """The loss of a batch, and sums over it that ``report`` makes the figures of an epoch of.
 
-        Args:
-            inputs: of ``frozen()``.
-            tracks: (N,) index of the exemplar's track.
-            positive: (N,) bool; False where the search image shows another object.
-
-        Returns:
-            The loss, and sums over the batch that ``report`` makes the figures of an epoch of.
+        ``inputs`` are of ``frozen()``; ``tracks`` (N,) index the exemplar's track; ``positive``
+        (N,) bool is False where the search image shows another object.
         """
         response = self.learned(*inputs)
         loss = balanced_loss(response, self.labels(response, positive))
@@ -85,7 +78,7 @@ class Task(nn.Module):
 
     def labels(self, response: Tensor, positive: Tensor) -> Tensor:
         """(N, H, W) of 0 and 1: what the response should be; 0 throughout for another object."""
-        labels = response_labels(response.shape[-1], self.radius).to(response.device)
+        labels = response_labels(response.shape[-1], radius=self.radius).to(response.device)
         return labels * positive[:, None, None]
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
@@ -112,25 +105,22 @@ class BaselineTask(Task):
 
     name = "baseline"
 
-    def __init__(self, model: SiamFC, radius: float = 16.0, frozen_norms: bool = False):
-        super().__init__(model, [model], radius, frozen_norms)
+    def __init__(self, model: SiamFC, *, radius: float, frozen_norms: bool = False):
+        super().__init__(model, [model], radius=radius, frozen_norms=frozen_norms)
 
     def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
         """The images themselves: (N, 3, 127, 127) and (N, 3, 255, 255)."""
         return exemplar, search
 
     def learned(self, exemplar: Tensor, search: Tensor) -> Tensor:
-        """Images → (N, 17, 17)."""
         return self.model(exemplar, search)
 
 
 class BranchTask(Task):
     """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen.
 
-    Args:
-        model: the network to start from.
-        diversity_weight: times the agreement with the start is added to the loss, so that branches
-            of one start drift apart where it costs them nothing: see ``agreement``.
+    ``diversity_weight`` times the agreement with the start is added to the loss, so that branches
+    of one start drift apart where it costs them nothing: see ``agreement``.
     """
 
     name = "branch"
@@ -138,11 +128,12 @@ class BranchTask(Task):
     def __init__(
         self,
         model: SiamFC,
-        radius: float = 16.0,
+        *,
+        radius: float,
+        diversity_weight: float,
         frozen_norms: bool = False,
-        diversity_weight: float = 0.0,
     ):
-        super().__init__(model, [model.branch], radius, frozen_norms)
+        super().__init__(model, [model.branch], radius=radius, frozen_norms=frozen_norms)
         self.diversity_weight = diversity_weight
         if diversity_weight:
             # in eval mode and without gradient, like all that is not a learner
@@ -155,7 +146,6 @@ class BranchTask(Task):
         return _stem(self.model, exemplar), _stem(self.model, search)
 
     def learned(self, z: Tensor, x: Tensor) -> Tensor:
-        """Stem features → (N, 17, 17)."""
         branch = self.model.branch
         return branch.response(branch(z), branch(x))
 
@@ -189,12 +179,8 @@ def agreement(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
     What two trackers see away from the target are their distractors: where these differ, the mean
     of the responses is more certain than either. At the target both have to agree.
 
-    Args:
-        a, b: (N, H, W).
-        where: (N, H, W) bool, the cells that count; at least two in each sample.
-
-    Returns:
-        A scalar between -1 and 1; 0 where a response is constant.
+    All three are (N, H, W), ``where`` bool with at least two cells in each sample. The result is a
+    scalar between -1 and 1; a constant response counts 0.
     """
     count = where.sum((1, 2), keepdim=True)
 
@@ -210,9 +196,8 @@ class FusionTask(Task):
     """Notebook 06: the cluster-weight module learns, stem and branches are frozen.
 
     Args:
-        model: the ensemble.
         clusters: (number of tracks,) cluster of every track, for the report of which branch each
-            cluster's objects get; empty = all in one.
+            cluster's objects get.
         temperature: divides the logits before the softmax.
         entropy_weight: times the mean entropy of the weights is subtracted from the loss: above 0
             it rewards weights that are spread, below 0 decided ones.
@@ -223,12 +208,13 @@ class FusionTask(Task):
     def __init__(
         self,
         model: ESiamFC,
-        clusters: Sequence[int] = (),
-        temperature: float = 1.0,
-        entropy_weight: float = 0.0,
-        radius: float = 16.0,
+        clusters: Sequence[int],
+        *,
+        radius: float,
+        temperature: float,
+        entropy_weight: float,
     ):
-        super().__init__(model, [model.cluster_weights], radius)
+        super().__init__(model, [model.cluster_weights], radius=radius)
         model.cluster_weights.temperature = temperature
         self.entropy_weight = entropy_weight
         self.clusters = torch.as_tensor(list(clusters), dtype=torch.int64)
@@ -239,10 +225,6 @@ class FusionTask(Task):
         z = _stem(self.model, exemplar)
         return z, self.model.responses(z, _stem(self.model, search))
 
-    def learned(self, z: Tensor, responses: Tensor) -> Tensor:
-        """Stem features and responses of the branches → fused response (N, 17, 17)."""
-        return fuse(responses, self.model.cluster_weights(z))
-
     def forward(
         self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -252,21 +234,16 @@ class FusionTask(Task):
         response = fuse(responses, weights)
         loss = balanced_loss(response, self.labels(response, positive))
         entropy = -(weights * weights.clamp(min=1e-12).log()).sum(1).mean()
-        tracks = tracks.cpu()
-        cluster = self.clusters[tracks] if len(self.clusters) else torch.zeros_like(tracks)
-        groups = int(self.clusters.max()) + 1 if len(self.clusters) else 1
-        member = nn.functional.one_hot(cluster, groups).double().T
+        groups = int(self.clusters.max()) + 1
+        member = nn.functional.one_hot(self.clusters[tracks.cpu()], groups).double().T
         sums = _sums(len(weights), loss=loss, entropy=entropy)
         sums["weights"] = member @ weights.detach().double().cpu()
         sums["members"] = member.sum(1)
         return loss - self.entropy_weight * entropy, sums
 
     def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
-        """Loss without the entropy term, entropy in nats, and mean weights.
-
-        ``weights`` is a list with one row a cluster (k numbers; None for a cluster that no pair
-        came from), ``mean_weights`` the mean over all pairs.
-        """
+        """Loss without the entropy term, entropy in nats; ``weights``: a row of k means for each
+        cluster, None for one that no pair came from; ``mean_weights``: over all pairs."""
         rows = [
             (row / n).tolist() if n > 0 else None
             for row, n in zip(sums["weights"], sums["members"].tolist(), strict=True)
@@ -280,9 +257,10 @@ class FusionTask(Task):
     def warning(self, figures: dict[str, Any]) -> str:
         """Says so when nearly all weight goes to one branch, whatever the exemplar."""
         mean = figures["mean_weights"]
-        if len(mean) > 1 and max(mean) > COLLAPSED:
-            return (
-                f"the fusion has collapsed: branch {mean.index(max(mean))} gets "
-                f"{max(mean):.0%} of the weight; raise entropy_weight or temperature"
-            )
-        return ""
+        most = max(mean)
+        if len(mean) == 1 or most <= COLLAPSED:
+            return ""
+        return (
+            f"the fusion has collapsed: branch {mean.index(most)} gets {most:.0%} of the weight; "
+            "raise entropy_weight or temperature"
+        )

@@ -76,7 +76,7 @@ def test_response_maps_are_the_ensembles_own(model, images):
 def test_diversity_agrees_with_a_plain_computation(model, images):
     figures, matrix = specialists.diversity(model, Pairs(*images))
     found = specialists.response_maps(model, *tensors(images))
-    responses, labels = found["responses"], response_labels(17)
+    responses, labels = found["responses"], response_labels(17, radius=16)
     losses = np.array([[float(balanced_loss(r[None], labels)) for r in own] for own in responses])
     assert figures["branch_loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert figures["oracle_loss"] == pytest.approx(losses.min(1).mean(), rel=1e-5)

@@ -86,9 +86,9 @@ def test_convert_command(tmp_path, capsys):
     assert cli.main(["convert", str(source), "--out", str(out), "--onnx", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "SiamFC, width 0.05" in printed and "equal to" in printed
-    about = checkpoints.header(out)
+    about = checkpoints.load(out)[1]
     assert about["source"] == "in.safetensors" and about["training"] == {"lr": 0.1}
-    assert about["digest"] == checkpoints.header(source)["digest"]
+    assert about["digest"] == checkpoints.load(source)[1]["digest"]
     assert cli.main(["convert", str(source)]) == 2
     assert "nothing to write" in capsys.readouterr().err
     assert cli.main(["convert", str(tmp_path / "no.npz"), "--out", str(out)]) == 2

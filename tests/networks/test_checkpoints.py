@@ -91,7 +91,7 @@ def test_an_ensemble_of_format_1_is_read_under_the_present_names(tmp_path):
     assert all(torch.equal(t, loaded.state_dict()[n]) for n, t in model.state_dict().items())
     assert header["format"] == 1 and header["digest"] == checkpoints.digest(state)
     checkpoints.save(path, loaded)
-    assert checkpoints.header(path)["format"] == 2
+    assert checkpoints.load(path)[1]["format"] == 2
     write(3)
     with pytest.raises(StudyError, match="has format 3, this version reads up to 2"):
         checkpoints.load(path)
@@ -333,4 +333,4 @@ def test_header_is_readable_without_this_project(tmp_path):
     size = int.from_bytes(path.read_bytes()[:8], "little")
     plain = json.loads(path.read_bytes()[8 : 8 + size])
     assert json.loads(plain["__metadata__"]["esiamfc"])["network"] == "siamfc"
-    assert checkpoints.header(path)["network"] == "siamfc"
+    assert checkpoints.load(path)[1]["network"] == "siamfc"

@@ -127,12 +127,12 @@ def test_initial_activations_keep_their_scale_whatever_the_width():
 
 
 def test_labels_by_hand():
-    labels = response_labels(17)
+    labels = response_labels(17, radius=16)
     # Radius 16 at stride 8: two cells; 13 cells lie within, as in the paper.
     assert labels.sum() == 13
     assert labels[8, 6:11].tolist() == [1] * 5
     assert labels[7, 6:11].tolist() == [0, 1, 1, 1, 0]
-    assert response_labels(15).sum() == 13
+    assert response_labels(15, radius=16).sum() == 13
     assert response_labels(3, radius=8).tolist() == [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
 
 

@@ -20,8 +20,7 @@ from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.training.augmentation import augment
-from esiamfc_lib.training.log import read_log
-from esiamfc_lib.training.loop import exponential, fit, stepwise
+from esiamfc_lib.training.loop import fit, learning_rate
 from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, agreement
 
@@ -91,12 +90,30 @@ def warm(model):
     model.train()
     with torch.no_grad():
         for batch in Blobs(20, 2, seed=1).epoch(0):
-            model(*augment(batch))
+            model(*augment(batch, augmentation="none"))
     return model
 
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def baseline_task(model, **options):
+    return BaselineTask(model, radius=16.0, **options)
+
+
+def branch_task(model, **options):
+    return BranchTask(model, radius=16.0, **({"diversity_weight": 0.0} | options))
+
+
+def fusion_task(model, clusters=(0,) * 6, **options):
+    options = {"temperature": 1.0, "entropy_weight": 0.0} | options
+    return FusionTask(model, clusters, radius=16.0, **options)
+
+
+def read_log(folder, event="epoch"):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
 
 
 def copy_of(module):
@@ -105,7 +122,7 @@ def copy_of(module):
 
 def test_learns_and_logs(tmp_path):
     result = fit(
-        BaselineTask(small()),
+        baseline_task(small()),
         parameters(epochs=5),
         Blobs(10, 4),
         tmp_path,
@@ -115,7 +132,7 @@ def test_learns_and_logs(tmp_path):
     losses = [entry["validation"]["loss"] for entry in result.history]
     assert losses[-1] < 0.95 * losses[0]
     assert result.best["epoch"] == int(np.argmin(losses))
-    header = checkpoints.header(result.path)
+    header = checkpoints.load(result.path)[1]
     assert header["result"]["epoch"] == result.best["epoch"]
     assert header["training"]["data"] == "abc" and "run_dir" not in header["training"]
     epochs, steps = read_log(tmp_path), read_log(tmp_path, "step")
@@ -127,25 +144,26 @@ def test_learns_and_logs(tmp_path):
 
 def test_learning_rates_by_hand():
     p = parameters(epochs=4, lr=1e-2, lr_last=1e-5)
-    assert [exponential(e, p) for e in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5])
-    p = parameters(epochs=6, lr=1e-2, lr_last=1e-4)
-    assert [stepwise(e, p) for e in range(6)] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
-    assert exponential(0, parameters(epochs=1)) == pytest.approx(1e-2)
+    assert [learning_rate(e, p) for e in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5])
+    p = parameters(epochs=6, lr=1e-2, lr_last=1e-4, schedule="step")
+    rates = [learning_rate(e, p) for e in range(6)]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
+    assert learning_rate(0, parameters(epochs=1)) == pytest.approx(1e-2)
 
 
 def test_the_schedule_is_a_parameter(tmp_path):
     p = parameters(epochs=3, lr=1e-2, lr_last=1e-4, schedule="step")
-    result = fit(BranchTask(small()), p, Blobs(1), tmp_path)
+    result = fit(branch_task(small()), p, Blobs(1), tmp_path)
     assert [entry["lr"] for entry in result.history] == pytest.approx([1e-2, 1e-3, 1e-4])
 
 
 def test_one_step_is_sgd_by_hand(tmp_path):
     model, twin = small(), small()
     p = parameters(epochs=1, lr=0.1, weight_decay=0.01)
-    fit(BaselineTask(model), p, Blobs(1), tmp_path)
+    fit(baseline_task(model), p, Blobs(1), tmp_path)
     batch = next(Blobs(1).epoch(0))
-    task = BaselineTask(twin.to(memory_format=torch.channels_last))
-    loss, _ = task(augment(batch), batch.track, batch.positive)
+    task = baseline_task(twin.to(memory_format=torch.channels_last))
+    loss, _ = task(augment(batch, augmentation="none"), batch.track, batch.positive)
     loss.backward()
     for ours, reference in zip(model.parameters(), twin.parameters(), strict=True):
         expected = reference.detach() - 0.1 * (reference.grad + 0.01 * reference.detach())
@@ -155,7 +173,7 @@ def test_one_step_is_sgd_by_hand(tmp_path):
 def test_gradient_clipping_bounds_the_step(tmp_path):
     model, start = small(), copy_of(small())
     fit(
-        BaselineTask(model),
+        baseline_task(model),
         parameters(epochs=1, lr=1.0, weight_decay=0.0, clip_norm=1e-3),
         Blobs(1),
         tmp_path,
@@ -167,24 +185,24 @@ def test_gradient_clipping_bounds_the_step(tmp_path):
 def test_frozen_means_frozen(tmp_path):
     baseline = small()
     stem, branch = copy_of(baseline.stem), copy_of(baseline.branch)
-    fit(BranchTask(baseline), parameters(TransferParameters), Blobs(), tmp_path / "branch")
+    fit(branch_task(baseline), parameters(TransferParameters), Blobs(), tmp_path / "branch")
     assert same(stem, copy_of(baseline.stem))
     assert not same(branch, copy_of(baseline.branch))
     assert all(p.grad is None for p in baseline.stem.parameters())
 
     ensemble = ESiamFC(3, WIDTH)
     before = copy_of(ensemble)
-    fit(FusionTask(ensemble), parameters(FusionParameters), Blobs(), tmp_path / "fusion")
+    fit(fusion_task(ensemble), parameters(FusionParameters), Blobs(), tmp_path / "fusion")
     changed = {n for n, t in ensemble.state_dict().items() if not torch.equal(t, before[n])}
     assert changed and all(name.startswith("cluster_weights.") for name in changed)
 
 
 def test_frozen_part_has_no_graph_and_stays_in_eval_mode():
-    task = BranchTask(small()).train()
+    task = branch_task(small()).train()
     z, x = task.frozen(torch.zeros(1, 3, 127, 127), torch.zeros(1, 3, 255, 255))
     assert not z.requires_grad and not x.requires_grad
     assert not task.model.stem.training and task.model.branch.training
-    fusion = FusionTask(ESiamFC(2, WIDTH)).train()
+    fusion = fusion_task(ESiamFC(2, WIDTH)).train()
     assert not any(m.training for m in fusion.model.branches.modules())
     assert fusion.model.cluster_weights.training
 
@@ -192,7 +210,7 @@ def test_frozen_part_has_no_graph_and_stays_in_eval_mode():
 def test_identity_norms_can_stay_as_they_are(tmp_path):
     model = warm(small())
     before = copy_of(model.branch)
-    fit(BranchTask(model, frozen_norms=True), parameters(TransferParameters), Blobs(), tmp_path)
+    fit(branch_task(model, frozen_norms=True), parameters(TransferParameters), Blobs(), tmp_path)
     after = copy_of(model.branch)
     assert torch.equal(before["layers.1.running_mean"], after["layers.1.running_mean"])
     assert not torch.equal(before["layers.0.weight"], after["layers.0.weight"])
@@ -203,7 +221,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_loop import *
 torch.set_num_threads(1)
-fit(BaselineTask(small()), parameters(epochs=3, checkpoint_seconds=0.0), Blobs(5, delay=0.02),
+fit(baseline_task(small()), parameters(epochs=3, checkpoint_seconds=0.0), Blobs(5, delay=0.02),
     {folder!r}, validation=Blobs(1, seed=9))
 """
 
@@ -257,22 +275,20 @@ def test_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(tmp_path):
 
 
 def test_finished_training_is_not_repeated(tmp_path):
-    first = fit(BaselineTask(small()), parameters(), Blobs(), tmp_path)
-    again = fit(BaselineTask(small()), parameters(), Blobs(), tmp_path)
+    first = fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
+    again = fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
     assert again.resumed and not first.resumed
     assert first.history == again.history
     assert same(copy_of(first.model), copy_of(again.model))
-    afresh = fit(BaselineTask(small()), parameters(), Blobs(), tmp_path, resume=False)
-    assert not afresh.resumed and same(copy_of(first.model), copy_of(afresh.model))
     assert len(read_log(tmp_path)) == 2
 
 
 def test_checkpoint_of_other_parameters_is_refused_with_what_differs(tmp_path):
-    fit(BaselineTask(small()), parameters(), Blobs(), tmp_path, info={"data": "abc"})
+    fit(baseline_task(small()), parameters(), Blobs(), tmp_path, info={"data": "abc"})
     with pytest.raises(StudyError, match=r"data was 'abc' and is 'xyz'; lr was 0\.01 and is 0\.02"):
-        fit(BaselineTask(small()), parameters(lr=0.02), Blobs(), tmp_path, info={"data": "xyz"})
+        fit(baseline_task(small()), parameters(lr=0.02), Blobs(), tmp_path, info={"data": "xyz"})
     moved = parameters(run_dir="elsewhere", workers=3)
-    assert fit(BaselineTask(small()), moved, Blobs(), tmp_path, info={"data": "abc"}).resumed
+    assert fit(baseline_task(small()), moved, Blobs(), tmp_path, info={"data": "abc"}).resumed
 
 
 def test_agreement_is_the_correlation_on_the_chosen_cells():
@@ -298,18 +314,20 @@ def test_diversity_weight_moves_a_branch_away_from_its_start(tmp_path):
     alike = {}
     for weight in (0.0, 5.0):
         start = warm(small())
-        task = BranchTask(start, frozen_norms=True, diversity_weight=weight)
+        task = branch_task(start, frozen_norms=True, diversity_weight=weight)
         fit(
             task,
             parameters(TransferParameters, epochs=4, lr=1e-3),
             Blobs(10, 4),
             tmp_path / str(weight),
         )
-        judge = BranchTask(warm(small()), frozen_norms=True, diversity_weight=1.0).eval()
+        judge = branch_task(warm(small()), frozen_norms=True, diversity_weight=1.0).eval()
         judge.model.branch.load_state_dict(task.model.branch.state_dict())
         batch = next(Blobs(1, 8, seed=9).epoch(0))
         with torch.no_grad():
-            loss, sums = judge(judge.frozen(*augment(batch)), batch.track, batch.positive)
+            loss, sums = judge(
+                judge.frozen(*augment(batch, augmentation="none")), batch.track, batch.positive
+            )
         figures = judge.report(sums)
         assert loss.item() == pytest.approx(figures["loss"] + figures["agreement"], rel=1e-5)
         alike[weight] = figures["agreement"]
@@ -317,7 +335,7 @@ def test_diversity_weight_moves_a_branch_away_from_its_start(tmp_path):
 
 
 def test_start_of_a_diverse_branch_stays_as_it_was(tmp_path):
-    task = BranchTask(warm(small()), diversity_weight=0.5)
+    task = branch_task(warm(small()), diversity_weight=0.5)
     before = copy_of(task.start)
     fit(task, parameters(TransferParameters), Blobs(), tmp_path)
     assert same(before, copy_of(task.start)) and not task.start.training
@@ -325,9 +343,9 @@ def test_start_of_a_diverse_branch_stays_as_it_was(tmp_path):
 
 
 def test_branch_of_another_stem_is_not_continued(tmp_path):
-    fit(BranchTask(small(0)), parameters(TransferParameters), Blobs(), tmp_path)
+    fit(branch_task(small(0)), parameters(TransferParameters), Blobs(), tmp_path)
     with pytest.raises(StudyError, match="frozen part was"):
-        fit(BranchTask(small(1)), parameters(TransferParameters), Blobs(), tmp_path)
+        fit(branch_task(small(1)), parameters(TransferParameters), Blobs(), tmp_path)
 
 
 def test_best_is_chosen_by_tracking_and_never_pruned(tmp_path):
@@ -339,8 +357,8 @@ def test_best_is_chosen_by_tracking_and_never_pruned(tmp_path):
         return {"auc": next(scores), "epoch": epoch}
 
     result = fit(
-        BaselineTask(small()),
-        parameters(epochs=4),
+        baseline_task(small()),
+        parameters(epochs=4, validate_every=1),
         Blobs(2),
         tmp_path,
         validation=Blobs(1, seed=9),
@@ -350,7 +368,7 @@ def test_best_is_chosen_by_tracking_and_never_pruned(tmp_path):
     assert not any(modes)
     kept = sorted(p.name for p in tmp_path.glob("*.safetensors"))
     assert kept == ["best.safetensors", "epoch-002.safetensors", "epoch-003.safetensors"]
-    assert checkpoints.header(tmp_path / "best.safetensors")["result"]["epoch"] == 1
+    assert checkpoints.load(tmp_path / "best.safetensors")[1]["result"]["epoch"] == 1
 
 
 def test_validation_by_tracking_every_nth_epoch_and_the_last(tmp_path):
@@ -361,12 +379,11 @@ def test_validation_by_tracking_every_nth_epoch_and_the_last(tmp_path):
         return {"auc": 0.0}
 
     result = fit(
-        BaselineTask(small()),
-        parameters(epochs=5),
+        baseline_task(small()),
+        parameters(epochs=5, validate_every=2),
         Blobs(1),
         tmp_path,
         validate=validate,
-        validate_every=2,
     )
     assert called == [1, 3, 4]
     assert result.best["epoch"] == 1
@@ -374,7 +391,7 @@ def test_validation_by_tracking_every_nth_epoch_and_the_last(tmp_path):
 
 def test_no_epochs_keep_the_starting_weights(tmp_path):
     model = small()
-    result = fit(BaselineTask(model), parameters(epochs=0), Blobs(), tmp_path)
+    result = fit(baseline_task(model), parameters(epochs=0), Blobs(), tmp_path)
     assert same(copy_of(result.model), copy_of(small()))
     assert result.history == []
 
@@ -385,7 +402,7 @@ def test_nonfinite_loss_stops_and_keeps_the_batch(tmp_path):
         model.branch.bias.fill_(float("nan"))
     before = copy_of(model.stem.layers[0])
     with pytest.raises(StudyError, match=r"loss is nan in epoch 0, step 0; its batch is in .*nonf"):
-        fit(BaselineTask(model), parameters(), Blobs(), tmp_path)
+        fit(baseline_task(model), parameters(), Blobs(), tmp_path)
     kept = checkpoints.load_state(tmp_path / "nonfinite.pt")
     assert torch.equal(kept["search"], next(Blobs().epoch(0)).search)
     assert same(before, copy_of(model.stem.layers[0]))
@@ -393,7 +410,7 @@ def test_nonfinite_loss_stops_and_keeps_the_batch(tmp_path):
 
 def test_fusion_reports_weights_per_cluster_and_warns_of_collapse(tmp_path):
     ensemble = warm(ESiamFC(3, WIDTH))
-    task = FusionTask(ensemble, clusters=[0, 0, 1, 1, 1, 3], temperature=0.5)
+    task = fusion_task(ensemble, clusters=[0, 0, 1, 1, 1, 3], temperature=0.5)
     result = fit(
         task,
         parameters(FusionParameters, epochs=1, lr=1e-6),
@@ -421,7 +438,7 @@ def test_entropy_term_by_hand():
     track, positive = torch.zeros(1, dtype=torch.int64), torch.tensor([True])
     losses = {}
     for entropy_weight in (0.0, 2.0):
-        task = FusionTask(ESiamFC(2, WIDTH), entropy_weight=entropy_weight).eval()
+        task = fusion_task(ESiamFC(2, WIDTH), entropy_weight=entropy_weight).eval()
         with torch.no_grad():  # logits ln 3 and 0: weights 3/4 and 1/4
             task.model.cluster_weights.layers[6].weight.zero_()
             task.model.cluster_weights.layers[6].bias.fill_(1.0)
@@ -441,7 +458,7 @@ def test_entropy_term_by_hand():
 
 
 def test_negative_pairs_push_the_response_down():
-    task = FusionTask(ESiamFC(2, WIDTH))
+    task = fusion_task(ESiamFC(2, WIDTH))
     given = (torch.zeros(1, 16, 12, 12), torch.full((1, 2, 17, 17), 3.0))
     track = torch.zeros(1, dtype=torch.int64)
     task.eval()
@@ -453,7 +470,7 @@ def test_bf16_ends_near_fp32(tmp_path):
     losses = {}
     for precision in ("fp32", "bf16"):
         result = fit(
-            BaselineTask(small()),
+            baseline_task(small()),
             parameters(epochs=3, precision=precision),
             Blobs(6, 4),
             tmp_path / precision,
@@ -476,7 +493,7 @@ def test_device_and_precision_are_resolved():
 def test_augmentation_changes_training_pairs_only(tmp_path):
     losses = {}
     for name, augmentation in (("none", "none"), ("paper", "paper"), ("again", "paper")):
-        task = BranchTask(warm(small()), frozen_norms=True)
+        task = branch_task(warm(small()), frozen_norms=True)
         p = parameters(TransferParameters, epochs=1, lr=1e-9, augmentation=augmentation)
         result = fit(task, p, Blobs(2), tmp_path / name, validation=Blobs(2, seed=9))
         losses[name] = [result.history[0][kind]["loss"] for kind in ("train", "validation")]
@@ -491,7 +508,8 @@ sys.path.insert(0, {tests!r})
 from test_loop import *
 torch.set_num_threads(1)
 rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-fit(BaselineTask(warm(small())), parameters(epochs=3, lr=1e-3), Blobs(3, 4, rank=rank, world=world),
+fit(baseline_task(warm(small())), parameters(epochs=3, lr=1e-3),
+    Blobs(3, 4, rank=rank, world=world),
     {folder!r}, validation=Blobs(1, 4, seed=9, rank=rank, world=world))
 """
 
@@ -522,7 +540,7 @@ def test_two_processes_make_the_same_loss_curve_as_one(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     two = read_log(tmp_path / "two")
     one = fit(
-        BaselineTask(warm(small())),
+        baseline_task(warm(small())),
         parameters(epochs=3, lr=1e-3),
         Blobs(3, 4),
         tmp_path / "one",
@@ -535,10 +553,10 @@ def test_two_processes_make_the_same_loss_curve_as_one(tmp_path):
 
 
 def test_log_line_of_a_killed_run_is_cut_off(tmp_path):
-    fit(BaselineTask(small()), parameters(), Blobs(), tmp_path)
+    fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write(json.dumps({"event": "epoch", "epoch": 99}) + "\n")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(BaselineTask(small()), parameters(), Blobs(), tmp_path)
+        fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
     assert [line["epoch"] for line in read_log(tmp_path)] == [0, 1]

@@ -25,6 +25,11 @@ def store(tmp_path_factory):
     return CropStore(folder / "store")
 
 
+def pairs_of(store, tracks=None, **options):
+    usual = {"frame_range": 100, "negative_fraction": 0.0, "hard_negatives": False}
+    return PairDataset(store, tracks, **(usual | options))
+
+
 def batches(loader, epoch, start=0):
     return [
         (b.number.tolist(), b.track.tolist(), b.exemplar.sum().item(), b.search.sum().item())
@@ -44,7 +49,7 @@ def test_uniform_is_a_pure_function_of_the_number():
 
 
 def test_frames_of_a_pair_are_near_and_of_one_track(store):
-    data = PairDataset(store, length=2000, frame_range=3)
+    data = pairs_of(store, length=2000, frame_range=3)
     pairs = data.pairs(np.arange(2000))
     offset, frame = store.index.offset, store.index.frame
     for row in ("exemplar", "search"):
@@ -58,7 +63,7 @@ def test_frames_of_a_pair_are_near_and_of_one_track(store):
 
 def test_gap_is_counted_in_frames_not_in_crops(store):
     gappy = store.tracks.index[store.tracks["track"] == "train_0/1"].to_numpy()
-    data = PairDataset(store, gappy, length=500, frame_range=1)
+    data = pairs_of(store, gappy, length=500, frame_range=1)
     pairs = data.pairs(np.arange(500))
     frame = store.index.frame
     at_1 = frame[pairs["exemplar"]] == 1  # frame 2 is missing: only frame 0 is in reach
@@ -66,19 +71,19 @@ def test_gap_is_counted_in_frames_not_in_crops(store):
 
 
 def test_only_the_given_tracks(store):
-    data = PairDataset(store, np.array([1, 4]), length=300)
+    data = pairs_of(store, np.array([1, 4]), length=300)
     assert set(data.pairs(np.arange(300))["track"]) == {1, 4}
 
 
 def test_videos_are_drawn_alike_and_then_their_tracks(store):
     # Video 0 with both its tracks, video 1 with one: 1/4, 1/4, 1/2.
-    drawn = PairDataset(store, np.array([0, 1, 2]), length=1).pairs(np.arange(20_000))["track"]
+    drawn = pairs_of(store, np.array([0, 1, 2]), length=1).pairs(np.arange(20_000))["track"]
     assert np.bincount(drawn, minlength=3) / 20_000 == pytest.approx([0.25, 0.25, 0.5], abs=0.02)
 
 
 def test_negative_pairs(store):
     tracks = np.arange(8)
-    data = PairDataset(store, tracks, length=1, negative_fraction=0.4, hard_negatives=True)
+    data = pairs_of(store, tracks, length=1, negative_fraction=0.4, hard_negatives=True)
     pairs = data.pairs(np.arange(5000))
     assert np.mean(~pairs["positive"]) == pytest.approx(0.4, abs=0.03)
     video, name = store.index.track_video, store.index.track_name
@@ -89,12 +94,12 @@ def test_negative_pairs(store):
     assert np.all(
         (pairs["search"] >= offset[pairs["other"]]) & (pairs["search"] < offset[pairs["other"] + 1])
     )
-    alone = PairDataset(store, np.array([0, 1]), length=1, negative_fraction=1.0)
+    alone = pairs_of(store, np.array([0, 1]), length=1, negative_fraction=1.0)
     assert alone.pairs(np.arange(50))["positive"].all()  # there is no other video
 
 
 def test_batches_hold_the_crops(store):
-    data = PairDataset(store, length=8, margin=3)
+    data = pairs_of(store, length=8, margin=3)
     batch, pairs = data.__getitems__([0, 5]), data.pairs([0, 5])
     assert batch.exemplar.shape == (2, 3, 133, 133) and batch.search.shape == (2, 3, 255, 255)
     assert batch.exemplar.dtype == batch.search.dtype == torch.uint8
@@ -108,7 +113,7 @@ def test_batches_hold_the_crops(store):
 
 
 def test_order_does_not_depend_on_workers_or_restarts(store):
-    data = PairDataset(store, length=22, seed=3)
+    data = pairs_of(store, length=22, seed=3)
     alone = PairLoader(data, 4)
     assert len(alone) == 5
     first, second = batches(alone, 0), batches(alone, 1)
@@ -123,7 +128,7 @@ def test_order_does_not_depend_on_workers_or_restarts(store):
 
 def test_a_batch_stays_as_it_was_given(store):
     # Workers fill the same memory over and over; what was handed out must not change with it.
-    data = PairDataset(store, length=60, seed=3)
+    data = pairs_of(store, length=60, seed=3)
     kept = list(PairLoader(data, 4, 2).epoch(0))
     for one, other in zip(kept, PairLoader(data, 4).epoch(0), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
@@ -131,7 +136,7 @@ def test_a_batch_stays_as_it_was_given(store):
 
 
 def test_an_epoch_left_early_does_not_spoil_the_next(store):
-    data = PairDataset(store, length=60, seed=3)
+    data = pairs_of(store, length=60, seed=3)
     loader = PairLoader(data, 4, 2)
     left = next(iter(loader.epoch(0)))
     assert batches(loader, 1) == batches(PairLoader(data, 4), 1)
@@ -139,7 +144,7 @@ def test_an_epoch_left_early_does_not_spoil_the_next(store):
 
 
 def test_ranks_share_a_batch(store):
-    data = PairDataset(store, length=16, seed=3)
+    data = pairs_of(store, length=16, seed=3)
     parts = [batches(PairLoader(data, 4, rank=rank, world=2), 0) for rank in range(2)]
     for i in range(4):
         assert sorted(parts[0][i][0] + parts[1][i][0]) == list(range(4 * i, 4 * i + 4))
@@ -148,7 +153,7 @@ def test_ranks_share_a_batch(store):
 
 
 def test_fewer_pairs_than_a_batch(store):
-    loader = PairLoader(PairDataset(store, length=3), 8)
+    loader = PairLoader(pairs_of(store, length=3), 8)
     assert [b.number.tolist() for b in loader.epoch(1)] == [[3, 4, 5]]
 
 
@@ -159,9 +164,9 @@ def test_bad_parameters(store):
         ({"margin": 65}, "margin = 65"),
     ):
         with pytest.raises(StudyError, match=words):
-            PairDataset(store, **({"length": 1} | wrong))
+            pairs_of(store, **({"length": 1} | wrong))
     with pytest.raises(StudyError, match="no tracks"):
-        PairDataset(store, np.array([], int), length=1)
+        pairs_of(store, np.array([], int), length=1)
 
 
 def test_split_videos():
@@ -196,16 +201,16 @@ def test_grey_by_hand():
 
 
 def test_augment(store):
-    data = PairDataset(store, length=64, margin=margin(BaselineParameters(augmentation="paper")))
+    data = pairs_of(store, length=64, margin=margin(BaselineParameters(augmentation="paper")))
     batch = data.__getitems__(list(range(8)))
-    exemplar, search = augment(batch, "paper", seed=1)
+    exemplar, search = augment(batch, augmentation="paper", seed=1)
     assert exemplar.shape == (8, 3, 127, 127) and search.shape == (8, 3, 239, 239)
     assert exemplar.dtype == torch.float32 and search.min() >= 0 and search.max() <= 255
     # A pair's augmentation does not depend on the batch that it is in.
-    some = augment(PairBatch(*(tensor[3:5] for tensor in batch)), "paper", seed=1)
+    some = augment(PairBatch(*(tensor[3:5] for tensor in batch)), augmentation="paper", seed=1)
     assert torch.allclose(some[1], search[3:5], atol=1e-2)
-    assert not torch.equal(augment(batch, "paper", seed=2)[1], search)
-    plain = augment(batch)
+    assert not torch.equal(augment(batch, augmentation="paper", seed=2)[1], search)
+    plain = augment(batch, augmentation="none")
     assert torch.equal(plain[1], batch.search.float())
     assert torch.equal(plain[0], batch.exemplar[:, :, 4:131, 4:131].float())
 

@@ -21,15 +21,11 @@ from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.loop import fit
 from esiamfc_lib.training.measure import evaluate_loss
 from esiamfc_lib.training.pairs import PairDataset
-from esiamfc_lib.training.stem_features import (
-    FeaturePairs,
-    find_stem_features,
-    keep_stem_features,
-    pairs_of,
-)
+from esiamfc_lib.training.stem_features import find_stem_features, keep_stem_features, pairs_of
 from esiamfc_lib.training.tasks import BranchTask, FusionTask
 
 WIDTH = 0.05
+DRAWN = {"frame_range": 100, "negative_fraction": 0.0, "hard_negatives": False}
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +44,15 @@ def small(kind=TransferParameters, **values):
     return kind(device="cpu", threads=1, precision="fp32", epochs=1, batch_size=4, **values)
 
 
-def test_features_are_those_of_the_images(store, model, tmp_path):
-    kept = keep_stem_features(
-        store, model, tmp_path, batch_size=5
-    )  # an incomplete last batch among them
+def test_features_are_those_of_the_images(store, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(stem_features, "BATCH", 5)  # an incomplete last batch among them
+    kept = keep_stem_features(store, model, tmp_path)
     assert kept.values.shape == (len(store), 28, 28, model.stem.channels)
     numbers = list(range(12))
-    pixels = PairDataset(store, length=12, seed=3)[numbers[0]]
+    pixels = pairs_of(None, store, length=12, seed=3, **DRAWN).__getitems__(numbers)
     assert pixels.exemplar.dtype == torch.uint8
-    images = augment(PairDataset(store, length=12, seed=3).__getitems__(numbers))
-    features = FeaturePairs(kept, store, length=12, seed=3).__getitems__(numbers)
+    images = augment(pixels, augmentation="none")
+    features = pairs_of(kept, store, length=12, seed=3, **DRAWN).__getitems__(numbers)
     with torch.inference_mode():
         for image, feature in zip(images, (features.exemplar, features.search), strict=True):
             expected = model.stem(image)
@@ -70,11 +65,15 @@ def test_a_task_has_the_same_loss_on_features(store, model, tmp_path, task):
     kept = keep_stem_features(store, model, tmp_path)
 
     def loss(kept):
-        pairs = PairLoader(pairs_of(kept, store, length=16, seed=1), 4)
+        pairs = PairLoader(pairs_of(kept, store, length=16, seed=1, **DRAWN), 4)
         if task == "branch":
-            return evaluate_loss(BranchTask(model), pairs, small())
+            return evaluate_loss(
+                BranchTask(model, radius=16.0, diversity_weight=0.0), pairs, small()
+            )
         ensemble = ESiamFC.assembled([model, model])
-        return evaluate_loss(FusionTask(ensemble), pairs, small(FusionParameters))
+        clusters, options = [0] * len(store.tracks), {"temperature": 1.0, "entropy_weight": 0.0}
+        own = FusionTask(ensemble, clusters, radius=16.0, **options)
+        return evaluate_loss(own, pairs, small(FusionParameters))
 
     assert loss(kept) == pytest.approx(loss(None), rel=1e-3)
     assert loss(kept) == loss(kept)
@@ -85,9 +84,13 @@ def test_a_branch_learns_from_features(store, tmp_path):
     kept = keep_stem_features(store, model, tmp_path / "stem")
     stem = {name: value.clone() for name, value in model.stem.state_dict().items()}
     before = model.branch.state_dict()["layers.0.weight"].clone()
-    pairs = PairLoader(pairs_of(kept, store, length=8, seed=1), 4)
+    pairs = PairLoader(pairs_of(kept, store, length=8, seed=1, **DRAWN), 4)
     result = fit(
-        BranchTask(model), small(pairs_per_epoch=8), pairs, tmp_path / "run", validation=pairs
+        BranchTask(model, radius=16.0, diversity_weight=0.0),
+        small(pairs_per_epoch=8),
+        pairs,
+        tmp_path / "run",
+        validation=pairs,
     )
     assert not torch.equal(result.model.branch.state_dict()["layers.0.weight"], before)
     for name, value in result.model.stem.state_dict().items():
@@ -96,22 +99,21 @@ def test_a_branch_learns_from_features(store, tmp_path):
 
 def test_worker_processes_give_the_same_features(store, model, tmp_path):
     kept = keep_stem_features(store, model, tmp_path)
-    data = FeaturePairs(kept, store, length=12, seed=2)
+    data = pairs_of(kept, store, length=12, seed=2, **DRAWN)
     alone, helped = (list(PairLoader(data, 4, workers=n).epoch(0)) for n in (0, 2))
     for a, b in zip(alone, helped, strict=True):
         assert torch.equal(a.search, b.search) and torch.equal(a.exemplar, b.exemplar)
 
 
 def test_found_only_where_it_can_serve(store, model, tmp_path):
-    assert find_stem_features(tmp_path, store, model) is None
-    assert isinstance(pairs_of(None, store, length=4), PairDataset)
+    assert find_stem_features(tmp_path, store, model, augmentation="none") is None
+    assert isinstance(pairs_of(None, store, length=4, **DRAWN), PairDataset)
     kept = keep_stem_features(store, model, tmp_path)
-    assert find_stem_features(tmp_path, store, model).digest == kept.digest
-    assert (
-        find_stem_features(tmp_path, store, model, "paper") is None
-    )  # augmentation needs the pixels
+    assert find_stem_features(tmp_path, store, model, augmentation="none").digest == kept.digest
+    # augmentation needs the pixels
+    assert find_stem_features(tmp_path, store, model, augmentation="paper") is None
     with pytest.raises(StudyError, match="another stem"):
-        find_stem_features(tmp_path, store, SiamFC(WIDTH, seed=1))
+        find_stem_features(tmp_path, store, SiamFC(WIDTH, seed=1), augmentation="none")
 
 
 def test_written_again_it_is_the_same(store, model, tmp_path):
@@ -135,7 +137,7 @@ def test_damage_is_named(store, model, tmp_path, damage):
     keep_stem_features(store, model, tmp_path)
     damage(tmp_path)
     with pytest.raises(StudyError, match=r"stem\.json.*--force embedding"):
-        find_stem_features(tmp_path, store, model)
+        find_stem_features(tmp_path, store, model, augmentation="none")
 
 
 def test_features_too_large_for_float16(store, model, tmp_path):
@@ -144,7 +146,7 @@ def test_features_too_large_for_float16(store, model, tmp_path):
             parameter.mul_(1e4)
     with pytest.raises(StudyError, match="keep_stem"):
         keep_stem_features(store, model, tmp_path)
-    assert find_stem_features(tmp_path, store, model) is None
+    assert find_stem_features(tmp_path, store, model, augmentation="none") is None
 
 
 def test_a_stage_that_learns_from_them_depends_on_them():
@@ -163,4 +165,4 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(store, model, tmp_path, mo
     monkeypatch.setattr(stem_features.files, "write_atomically", full)
     with pytest.raises(StudyError, match=r"cannot be kept: .*No space left"):
         keep_stem_features(store, model, tmp_path)
-    assert find_stem_features(tmp_path, store, model) is None
+    assert find_stem_features(tmp_path, store, model, augmentation="none") is None
