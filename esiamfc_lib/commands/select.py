@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from esiamfc_lib.analysis.selection import select
 from esiamfc_lib.commands.evaluate import chosen, multistart_arguments, plan, tracker_arguments
 from esiamfc_lib.errors import StudyError
 
@@ -30,8 +31,6 @@ def arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> int:
     """Track what has no result yet, choose, write ``selection.json``, say why."""
-    from esiamfc_lib.analysis import selection  # only here: it imports Optuna
-
     if args.workers < 1 or args.trials < 0:
         raise StudyError(f"--workers {args.workers} --trials {args.trials}: too few")
     trackers = chosen(args)
@@ -39,11 +38,11 @@ def main(args: Namespace) -> int:
     if args.trials:
         if len(trackers) != 1:
             raise StudyError(f"--trials takes one tracker; the options name {len(trackers)}")
-        result = selection.tune(
-            trackers[0], args.vid_root, args.out, args.trials, on_trial=_show, **common
-        )
+        from esiamfc_lib.analysis.tuning import tune  # only here: it imports Optuna
+
+        result = tune(trackers[0], args.vid_root, args.out, args.trials, on_trial=_show, **common)
     else:
-        result = selection.select(trackers, args.vid_root, args.out, **common)
+        result = select(trackers, args.vid_root, args.out, **common)
     sys.stdout.write(f"{result['reason']}\nresults: {args.out / 'selection.json'}\n")
     return 0
 

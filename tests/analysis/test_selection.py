@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from esiamfc_lib import cli
-from esiamfc_lib.analysis import selection
+from esiamfc_lib.analysis import selection, tuning
 from esiamfc_lib.analysis.intervals import sentence
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.errors import StudyError
@@ -128,7 +128,7 @@ SAME = ("selection.json", "multistart.csv")
 @pytest.fixture(scope="module")
 def tuned(data, weights, tmp_path_factory):
     out = tmp_path_factory.mktemp("tuned")
-    return out, selection.tune(siamfc(weights), data.vid, out, trials=12, seed=4, **PLAN)
+    return out, tuning.tune(siamfc(weights), data.vid, out, trials=12, seed=4, **PLAN)
 
 
 def test_every_trial_is_in_the_result(tuned):
@@ -136,9 +136,9 @@ def test_every_trial_is_in_the_result(tuned):
     names = [row["tracker"] for row in result["candidates"]]
     assert names == ["published", *(f"trial {i:04d}" for i in range(12))]
     for row in result["candidates"][1:]:
-        assert set(row["parameters"]) == set(selection.SPACE)
+        assert set(row["parameters"]) == set(tuning.SPACE)
         for name, value in row["parameters"].items():
-            low, high, _ = selection.SPACE[name]
+            low, high, _ = tuning.SPACE[name]
             assert low <= value <= high
     assert len({str(row["parameters"]) for row in result["candidates"]}) == 13
     scores = pd.read_csv(out / "multistart.csv")
@@ -166,13 +166,13 @@ def test_a_search_that_was_cut_off_makes_the_same_trials(tuned, data, weights, t
             raise Enough
 
     with pytest.raises(Enough):
-        selection.tune(*arguments, trials=12, seed=4, on_trial=stop, **PLAN)
+        tuning.tune(*arguments, trials=12, seed=4, on_trial=stop, **PLAN)
     # A trial that was asked for and never told, as a kill leaves it.
-    journal = selection.JournalFileBackend(str(tmp_path / "study.journal"))
-    study = optuna.load_study(study_name="tracking", storage=selection.JournalStorage(journal))
+    journal = tuning.JournalFileBackend(str(tmp_path / "study.journal"))
+    study = optuna.load_study(study_name="tracking", storage=tuning.JournalStorage(journal))
     study.ask()
     made = []
-    selection.tune(
+    tuning.tune(
         *arguments, trials=12, seed=4, on_trial=lambda number, score: made.append(number), **PLAN
     )
     assert made == [11]
@@ -182,29 +182,15 @@ def test_a_search_that_was_cut_off_makes_the_same_trials(tuned, data, weights, t
 
 def test_a_study_of_something_else_is_not_continued(tuned, data, weights):
     out, _ = tuned
-    for other in ({"seed": 5}, {"seed": 4, "space": {"scale_lr": (0.1, 0.9, 0.1)}}):
+    for other in ({"seed": 5}, {"seed": 4, "limit": 1}):
         with pytest.raises(StudyError, match="belongs to another tracker, data, plan or space"):
-            selection.tune(siamfc(weights), data.vid, out, trials=1, **other, **PLAN)
+            tuning.tune(siamfc(weights), data.vid, out, trials=1, **other, **PLAN)
 
 
 def test_a_damaged_study_is_named(data, weights, tmp_path):
     (tmp_path / "study.journal").write_text("not json\nneither\n")
     with pytest.raises(StudyError, match=r"study\.journal is damaged"):
-        selection.tune(siamfc(weights), data.vid, tmp_path, trials=1, **PLAN)
-
-
-@pytest.mark.parametrize(
-    "space, reason",
-    [
-        ({"sclae_lr": (0, 1, 0.1)}, "no parameter of the tracking loop: sclae_lr"),
-        ({}, "no parameter of the tracking loop: -"),
-        ({"scale_lr": (1, 0, 0.1)}, "smallest, largest, step"),
-        ({"scale_lr": (0, 1)}, "smallest, largest, step"),
-    ],
-)
-def test_impossible_spaces_are_refused(space, reason, data, weights, tmp_path):
-    with pytest.raises(StudyError, match=reason):
-        selection.tune(siamfc(weights), data.vid, tmp_path, trials=1, space=space)
+        tuning.tune(siamfc(weights), data.vid, tmp_path, trials=1, **PLAN)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"tracking": {"scale_setp": 1}}', '{"tracking": 3}'])
