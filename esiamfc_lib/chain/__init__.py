@@ -9,7 +9,4 @@ inputs, outputs), ``fingerprint`` (what a stage depends on), ``record`` (how a s
 from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.chain.runner import Chain
 
-__all__ = [
-    "Chain",
-    "load_profile",
-]
+__all__ = ["Chain", "load_profile"]

@@ -12,10 +12,4 @@ from esiamfc_lib.runtime.files import file_digest
 from esiamfc_lib.runtime.packages import versions
 from esiamfc_lib.runtime.paths import resolve
 
-__all__ = [
-    "Progress",
-    "file_digest",
-    "progress",
-    "resolve",
-    "versions",
-]
+__all__ = ["Progress", "file_digest", "progress", "resolve", "versions"]

@@ -2,8 +2,7 @@
 
 A notebook that papermill executes has no terminal of its own. When the environment variable
 ``ESIAMFC_PROGRESS`` names a file, every bar also writes its state there as one JSON line, at most
-five times a second; the chain (``study``) reads that file and shows the bar to the person who
-started it.
+five times a second; the chain reads that file and shows the bar.
 """
 
 import json
@@ -31,8 +30,7 @@ class Progress(tqdm):
         return shown
 
     def close(self):
-        if not getattr(self, "_closed", False):
-            self._closed = True
+        if not getattr(self, "disable", True):  # which tqdm sets when it closes
             self._write(last=True)
         super().close()
 
@@ -41,16 +39,9 @@ class Progress(tqdm):
         if not self._mirror or (not last and now - self._mirrored_at < 0.2):
             return
         self._mirrored_at = now
-        state = {
-            "desc": self.desc or "",
-            "n": self.n,
-            "total": self.total,
-            "unit": self.unit,
-            "done": last,
-            "postfix": getattr(self, "postfix", None),
-        }
+        state = {"desc": self.desc or "", "n": self.n, "total": self.total, "unit": self.unit}
         with Path(self._mirror).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(state, default=str) + "\n")
+            file.write(json.dumps(state | {"done": last}, default=str) + "\n")
 
 
 def progress(items: Iterable, desc: str, total: int | None = None, unit: str = "it") -> Iterator:

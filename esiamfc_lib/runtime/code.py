@@ -9,7 +9,8 @@ the whole package. What counts is the code: comments, docstrings and layout do n
 import ast
 import functools
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from esiamfc_lib.errors import StudyError
@@ -33,15 +34,11 @@ def library_modules(
     """Modules of this library that ``sources`` reach through imports, with their digests.
 
     Imports are found by reading the code, not by running it, so those inside functions count too.
+    A StudyError, with the code called ``where``, says that it is not valid Python.
 
     Args:
-        sources: Python code, parts of one program; IPython's ``%magic`` and ``!shell`` lines are
-            skipped.
-        where: what the code is called in messages.
+        sources: parts of one program; IPython's ``%magic`` and ``!shell`` lines are skipped.
         shown: whether what only shows results (``ONLY_SHOWN``) counts, with what it imports.
-
-    Raises:
-        StudyError: ``sources`` are not valid Python.
     """
     plain = [
         "" if line.lstrip().startswith(("%", "!")) else line
@@ -68,28 +65,21 @@ def library_modules(
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """Of all code that a module of this library reaches, itself included.
-
-    Args:
-        module: full name. What only shows results (``ONLY_SHOWN``) is left out.
-    """
+    """Of all code that a module (full name) reaches, itself included, but ``ONLY_SHOWN``."""
     modules = library_modules([f"import {module}"], where=module, shown=False)
     return text_digest("".join(f"{name} {digest}\n" for name, digest in modules.items()))
 
 
 def _matters(module: str) -> bool:
     """Whether a module (full name) can change a result, see ``ONLY_SHOWN``."""
-    name = module.removeprefix(f"{PACKAGE}.")
-    return not any(name == shown or name.startswith(f"{shown}.") for shown in ONLY_SHOWN)
+    return not f"{module}.".startswith(tuple(f"{PACKAGE}.{shown}." for shown in ONLY_SHOWN))
 
 
 @functools.lru_cache(maxsize=1024)
 def _code_of(path: Path, written: int) -> tuple[ast.Module, str]:
     """A module's code without comments, docstrings and layout, and its digest.
 
-    Args:
-        path: its file.
-        written: time of the file's last change: a changed file is read again.
+    ``written`` is the time of the file's last change: a changed file is read again.
     """
     tree = _parsed(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -110,66 +100,63 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _parsed(source: str) -> ast.Module:
-    """The tree of a source.
+    """Parse, in turn with other threads.
 
     Python 3.11 counts the depth of the tree that it builds for all threads together, and may raise
-    SystemError when two of them parse at once. The chain's jobs are threads: they take turns, and
-    as other libraries parse as well, a failed attempt is repeated.
+    SystemError when two of them parse at once; other libraries parse, too: a failed attempt is
+    repeated.
     """
     with PARSING:
         for _ in range(4):
-            try:
+            with suppress(SystemError):
                 return ast.parse(source)
-            except SystemError:
-                continue
         return ast.parse(source)
+
+
+def _imports(tree: ast.Module, package: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(local name, module, what is taken from it) of all imports; "" where there is none."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or "", alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # level 1 is the package itself, level 2 its parent
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from ((alias.asname or alias.name, base, alias.name) for alias in node.names)
 
 
 def _reached(tree: ast.Module, package: list[str]) -> set[str]:
     """Full names of the modules that the code imports, of packages those that it uses."""
     reached: set[str] = set()
     packages: dict[str, str] = {}  # local name -> package, imported as a whole
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _is_package(alias.name) and alias.asname:
-                    packages[alias.asname] = alias.name
-                else:
-                    reached |= _all_of(alias.name) if _is_package(alias.name) else {alias.name}
-        elif isinstance(node, ast.ImportFrom):
-            # level 1 is the package itself, level 2 its parent
-            parents = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            for alias in node.names:
-                whole = f"{base}.{alias.name}"
-                if base.partition(".")[0] == PACKAGE and _is_package(whole):
-                    packages[alias.asname or alias.name] = whole
-                else:
-                    reached |= _provider(base, alias.name)
+    for local, base, name in _imports(tree, package):
+        whole = f"{base}.{name}" if name else base
+        if local and _is_package(whole):
+            packages[local] = whole
+        elif name:
+            reached |= _provider(base, name)
+        else:
+            reached |= _all_of(base) if _is_package(base) else {base}
     reached |= _used_of(tree, packages)
     return {name for name in reached if name.startswith(f"{PACKAGE}.")}
 
 
 def _used_of(tree: ast.Module, packages: dict[str, str]) -> set[str]:
     """Modules behind the attributes that are read of imported packages."""
-    used, as_value = set(), set()
+    reads = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    attributes = {node.value: node.attr for node in reads}
+    used = set()
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id in packages
-        ):
-            used |= _provider(packages[node.value.id], node.attr)
-            as_value.add(node.value)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in packages and node not in as_value:
-            used |= _all_of(packages[node.id])  # handed on: what is used of it cannot be told
+        if isinstance(node, ast.Name) and node.id in packages:
+            package = packages[node.id]
+            # handed on as a value, what is used of it cannot be told
+            used |= _provider(package, attributes[node]) if node in attributes else _all_of(package)
     return used
 
 
 def _provider(base: str, name: str) -> set[str]:
     """The modules that ``from base import name`` needs."""
-    if not base.startswith(PACKAGE) or not _is_package(base):
+    if not _is_package(base):
         return {base}
     if name != "*" and _source_of(f"{base}.{name}"):
         return {f"{base}.{name}"}
@@ -183,25 +170,16 @@ def _all_of(package: str) -> set[str]:
 
 def _face(package: str) -> dict[str, set[str]]:
     """Name that a package's ``__init__`` passes on -> the modules it comes from."""
-    path = _source_of(package)
-    assert path is not None
-    names: dict[str, set[str]] = {}
-    for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            parents = parents[: len(parents) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            for alias in node.names:
-                names[alias.asname or alias.name] = _provider(base, alias.name)
-    return names
+    tree = _parsed(_source_of(package).read_text(encoding="utf-8"))
+    taken = _imports(tree, package.split("."))
+    return {local: _provider(base, name) for local, base, name in taken if name}
 
 
 def _only_passes_on(tree: ast.Module) -> bool:
     """Whether an ``__init__`` holds nothing but a docstring, imports and plain values."""
-    passing = (ast.Import, ast.ImportFrom)
     values = (ast.Constant, ast.List, ast.Tuple)
     return all(
-        isinstance(node, passing)
+        isinstance(node, ast.Import | ast.ImportFrom)
         or _is_text(node)
         or (isinstance(node, ast.Assign) and isinstance(node.value, values))
         for node in tree.body
@@ -209,14 +187,11 @@ def _only_passes_on(tree: ast.Module) -> bool:
 
 
 def _is_package(name: str) -> bool:
-    path = _source_of(name) if name.startswith(PACKAGE) else None
+    path = _source_of(name) if name.partition(".")[0] == PACKAGE else None
     return path is not None and path.name == "__init__.py"
 
 
 def _source_of(name: str) -> Path | None:
     """File of module ``name``; None for what is no module (a class, a function)."""
     path = SOURCES.joinpath(*name.split(".")[1:])
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    return next(filter(Path.is_file, (path.with_suffix(".py"), path / "__init__.py")), None)

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """``auto`` is the GPU where there is one; else what was asked for.
-
-    Raises:
-        StudyError: not a device, or not there.
-    """
+    """``auto`` is the GPU where there is one; a StudyError says that a device is not there."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -32,26 +28,18 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def choose_precision(precision: str, device: str | torch.device) -> tuple[str, str]:
-    """Resolve ``auto`` to ``bf16`` where the processor computes in it, else ``fp32``.
-
-    Returns:
-        (precision, reason): the reason is half a sentence for the log.
-    """
+    """``auto`` is ``bf16`` where the processor computes in it, else ``fp32``; with the reason."""
     if precision != "auto":
         return precision, "as the parameter says"
     if torch.device(device).type == "cuda":
-        return (
-            ("bf16", "the GPU has it")
-            if torch.cuda.is_bf16_supported()
-            else ("fp32", "this GPU has no bf16")
-        )
+        if torch.cuda.is_bf16_supported():
+            return "bf16", "the GPU has it"
+        return "fp32", "this GPU has no bf16"
     # Without these instructions bf16 is emulated, and slower than fp32.
     found = sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())
-    return (
-        ("bf16", f"the processor has {found[0]}")
-        if found
-        else ("fp32", "the processor has no bf16 instructions")
-    )
+    if found:
+        return "bf16", f"the processor has {found[0]}"
+    return "fp32", "the processor has no bf16 instructions"
 
 
 def make_fabric(device: torch.device, precision: str) -> "Fabric":
@@ -59,21 +47,14 @@ def make_fabric(device: torch.device, precision: str) -> "Fabric":
     # Here, because tracking processes need a device but never this import, which takes seconds.
     from lightning_fabric import Fabric
 
-    several = rank_and_world()[1] > 1
     accelerator = "cuda" if device.type == "cuda" else "cpu"
-    if several:
-        devices, strategy = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), "ddp"
+    if rank_and_world()[1] > 1:
+        here, nodes = (os.environ.get(f"{n}_WORLD_SIZE", "1") for n in ("LOCAL", "GROUP"))
+        places = {"devices": int(here), "num_nodes": int(nodes), "strategy": "ddp"}
     else:
-        devices = [device.index or 0] if accelerator == "cuda" else 1
-        strategy = "auto"
-    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1")) if several else 1
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        num_nodes=nodes,
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-    )
+        places = {"devices": [device.index or 0] if accelerator == "cuda" else 1}
+    plugin = "bf16-mixed" if precision == "bf16" else "32-true"
+    fabric = Fabric(accelerator=accelerator, precision=plugin, **places)
     fabric.launch()
     return fabric
 
@@ -93,7 +74,5 @@ def summed(total: Tensor) -> Tensor:
 def cpu_flags() -> set[str]:
     """The processor's instruction sets as Linux names them; empty on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return set()
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     return set(next((line for line in lines if line.startswith("flags")), "").split())

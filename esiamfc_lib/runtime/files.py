@@ -14,9 +14,8 @@ from esiamfc_lib.errors import StudyError
 def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
 
-    Args:
-        path: its folder is made if need be.
-        content: text (UTF-8), bytes, or a function that writes into the open binary file.
+    ``content`` is text, bytes, or a function that writes into the open binary file. The folder is
+    made if need be.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,18 +34,11 @@ def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO
 
 
 def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
-    """Keep other processes off a folder, made if missing.
+    """Keep other processes off a folder, made if missing, by a locked file ``.lock`` in it.
 
-    Args:
-        folder: what is locked, by a file ``.lock`` in it.
-        held: a sentence for when another process has it.
-        wait: print that sentence and wait for the other process, instead of raising it.
-
-    Returns:
-        An open file: the lock ends when it is closed (it is a context manager) or the process ends.
-
-    Raises:
-        StudyError: another process has the folder, or it cannot be written.
+    When another process has it, the sentence ``held`` is raised as a StudyError or, with ``wait``,
+    printed while this one waits. The lock ends when the file that is given is closed (it is a
+    context manager) or the process ends.
     """
     folder = Path(folder)
     try:
@@ -66,22 +58,14 @@ def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file that is there.
-
-    Raises:
-        StudyError: it is not, or is a folder.
-    """
+    """The path of a file that is there, else a StudyError."""
     if not Path(path).is_file():
         raise StudyError(f"no such file: {path}")
     return Path(path)
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
-
-    Raises:
-        StudyError: the file cannot be read.
-    """
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; a StudyError if it cannot be read."""
     try:
         with existing(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

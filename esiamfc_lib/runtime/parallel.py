@@ -55,12 +55,8 @@ def backend(workers: int, scheduler: str) -> Iterator[int]:
 
 
 def _begin(parent: int) -> None:
+    """Limit this worker's threads; end it soon after its parent, which cannot when killed."""
     cv2.setNumThreads(1)  # joblib limits the threads of all other libraries
-    end_with(parent)
-
-
-def end_with(parent: int) -> None:
-    """Make this worker end soon after its parent: one that was killed cannot tell it to."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -72,8 +68,7 @@ def end_with(parent: int) -> None:
 
 @contextmanager
 def threads(count: int):
-    """PyTorch, OpenCV and numpy with so many threads, here and in threads that call what this
-    gives.
+    """PyTorch, OpenCV and numpy with so many threads; other threads call what this gives.
 
     All three: the threads of any one of them wait busily and slow down whoever shares their core.
     """
