@@ -81,10 +81,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class ArchiveSource:
-    """A tar archive, plain or compressed, of a VID root.
-
-    One pass is enough where a video's annotations come before its images; the videos of which the
-    images come first are read in a second pass.
+    """A tar archive of a VID root; videos whose images come first are read in a second pass.
 
     Args:
         path: the archive.

@@ -60,7 +60,10 @@ def curate(
         StudyError: no VID layout, a folder that cannot be listed, different parameters or source,
             too many bad frames, or a full disk. What was finished by then stays in the store.
     """
-    store, source = Path(store_path), open_source(Path(vid_root), splits, part)
+    root, store = Path(vid_root), Path(store_path)
+    if root.is_file() and part != (0, 1):
+        raise StudyError(f"{root}: an archive is one stream and cannot be divided into parts")
+    source = ArchiveSource(root, splits) if root.is_file() else FolderSource(root, splits, part)
     parameters = {
         "splits": sorted(splits),
         "jpeg_quality": jpeg_quality,
@@ -77,15 +80,6 @@ def curate(
         write_problems(store, writer.records)
         problems = sum(len(record.problem) for record in writer.records)
         return writer.complete({"frames": frames, "bad_frames": bad, "problems": problems})
-
-
-def open_source(root: Path, splits: tuple[str, ...], part: tuple[int, int]):
-    """A folder or an archive, whichever ``root`` is."""
-    if root.is_dir() or not root.exists():
-        return FolderSource(root, splits, part)
-    if part != (0, 1):
-        raise StudyError(f"{root}: an archive is one stream and cannot be divided into parts")
-    return ArchiveSource(root, splits)
 
 
 def read_families(path: Path) -> dict[tuple[str, int], str]:

@@ -2,7 +2,6 @@
 
 import shutil
 import zlib
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +184,7 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
     needed = sum(file.stat().st_size for file in files)
     look = {"desc": "merge", "unit": "B", "unit_scale": True}
     try:
-        with closing(lock(out)), Progress(total=needed, **look) as bar:
+        with lock(out), Progress(total=needed, **look) as bar:
             for number, file in enumerate(files):
                 shutil.copyfile(file, out / f"shard-{number:04d}.mdb")
                 bar.update(file.stat().st_size)

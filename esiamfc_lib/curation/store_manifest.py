@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TextIO
 
 import cv2
 import lmdb
@@ -49,12 +50,8 @@ def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> di
     }
 
 
-def lock(path: Path):
-    """Hold the store for this process; released when the file is closed or the process ends.
-
-    Raises:
-        StudyError: another process holds it, or the folder cannot be made.
-    """
+def lock(path: Path) -> TextIO:
+    """Hold the store for this process, see ``files.exclusive``."""
     return exclusive(path, f"another process is writing the crop store {path}")
 
 
