@@ -64,6 +64,9 @@ class TrackingParameters(Parameters):
     window_influence: Fraction = param(0.176, "weight of the cosine window")
     response_up: Count = param(16, "response up-sampling factor (bicubic)")
     exemplar_lr: Fraction = param(0.0, "running update of the exemplar; 0: never")
+    local_scales: NonNegativeInt = param(
+        0, "cells, odd, about the middle scale's peak in which the others search; 0: everywhere"
+    )
 
 
 class StageParameters(Parameters):

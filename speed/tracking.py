@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import torch
 
+from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks, geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.deploy.int8 import Int8Engine
@@ -38,6 +39,7 @@ ROUNDS = 5
 NEAR = 0.01  # px
 Entry = tuple[SiamFCTracker, str, str]  # tracker, name of its reference, target
 PRECISIONS = ("fp32", "bf16", "int8")
+LOCAL = TrackingParameters(local_scales=5)
 
 
 class PlainEngine(Engine):
@@ -132,6 +134,8 @@ def _siamfc(single: SiamFC, int8: Quantised, count: int) -> dict[str, Entry]:
         tracker = SiamFCTracker(single, engine=_engine(single, int8, precision))
         target = "33 frames/s, aim 60" * ((precision, count) == ("int8", 1))
         found[f"SiamFC, torch {precision}, {count} thread"] = tracker, "plain SiamFC", target
+    tracker = SiamFCTracker(single, LOCAL, engine=_engine(single, int8, "int8"))
+    found[f"SiamFC, torch int8, local scales, {count} thread"] = tracker, "plain SiamFC", target
     return found
 
 
@@ -139,11 +143,13 @@ def _esiamfc(ensemble: ESiamFC, int8: Quantised, count: int) -> dict[str, Entry]
     found: dict[str, Entry] = {"plain ESiamFC": (PlainEnsembleTracker(ensemble), "", "")}
     k = ensemble.k
 
-    def add(precision: str, m: int, target: str = "") -> None:
+    def add(precision: str, m: int, target: str = "", local: bool = False) -> None:
         # Uniform runs all branches, whatever untrained cluster weights say.
         chosen = {"fusion": "uniform"} if m == k else {"fusion": "cluster_weight", "top": m}
+        chosen["parameters"] = LOCAL if local else None
         tracker = ESiamFCTracker(ensemble, **chosen, engine=_engine(ensemble, int8, precision))
-        name = f"ESiamFC k = {k}, {m} run, torch {precision}, {count} thread"
+        kind = f"{precision}{', local scales' * local}"
+        name = f"ESiamFC k = {k}, {m} run, torch {kind}, {count} thread"
         found[name] = tracker, "plain ESiamFC", target * (count == 1)
 
     for precision in PRECISIONS:
@@ -151,6 +157,8 @@ def _esiamfc(ensemble: ESiamFC, int8: Quantised, count: int) -> dict[str, Entry]
         add(precision, k, target.get(precision, ""))
     for m in sorted({m for m in (1, 2, 3) if m < k}):
         add("int8", m, "30 frames/s, ratio 10")
+        add("int8", m, local=True)
+    add("int8", k, local=True)
     return found
 
 

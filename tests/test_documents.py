@@ -3,8 +3,10 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
+from esiamfc_lib.analysis.intervals import signed
 from esiamfc_lib.errors import StudyError
 from speed import documents, full_scale
 
@@ -52,7 +54,16 @@ def test_what_a_page_names_is_there(root, page):
         places = (root / name, root / "esiamfc_lib" / name, root / "tests" / name)
         assert any(place.is_file() for place in places), name
     for line in text.splitlines():
-        files = [tests[name] for name in re.findall(r"`([a-z_/]*test_[a-z_]+\.py)`", line)]
+        named = re.findall(r"`(?:tests/)?([a-z_/]*test_[a-z_]+\.py)`", line)
+        files = [tests[name] for name in named]
         held = "".join(file.read_text(encoding="utf-8") for file in files)
         for name in re.findall(r"`(test_[a-z_0-9]+)`", line):
             assert f"def {name}(" in held, (line, name)
+
+
+def test_what_is_said_of_local_scales_is_in_their_table(root):
+    row = pd.read_csv(root / "reports/real/tables/local_scales.csv").iloc[0]
+    difference, low, high = (signed(row[name]) for name in ("difference", "low", "high"))
+    said = " ".join((root / "docs/speed.md").read_text(encoding="utf-8").split())
+    assert f"the difference is {difference} [{low}, {high}]" in said
+    assert row["sequences"] == 12 and row["starts"] == 8

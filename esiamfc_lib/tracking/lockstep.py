@@ -49,6 +49,7 @@ def track_many(
     sequences = list(sequences)
     cores = len(os.sched_getaffinity(0))
     together = tracker.engine.device.type != "cpu" if together is None else together
+    together = together and not tracker.parameters.local_scales  # which ask the network twice
     # Long ones first, so that the last ones to run are not alone for long.
     waiting = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     count = torch.get_num_threads() if together else 1

@@ -47,7 +47,7 @@ class SiamFCTracker(SequenceTracker):
         last_region: (4,) the box of the frame that ``last_response`` covers.
 
     Raises:
-        StudyError: an even number of scales.
+        StudyError: an even number of scales, or of cells to search them in.
     """
 
     def __init__(
@@ -61,6 +61,10 @@ class SiamFCTracker(SequenceTracker):
         self.parameters = p = parameters or TrackingParameters()
         if p.scale_num % 2 == 0:
             raise StudyError(f"scale_num is odd, so that one scale is the last one: {p.scale_num}")
+        if p.local_scales and p.local_scales % 2 == 0:
+            raise StudyError(
+                f"local_scales is odd, so that the peak is its middle: {p.local_scales}"
+            )
         self.engine = engine or Engine(model)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps
@@ -88,6 +92,8 @@ class SiamFCTracker(SequenceTracker):
 
     def update(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Find the target in the next frame: its box (4,), 0-based."""
+        if self.parameters.local_scales:
+            return self.locate(image, self._local_responses(rgb(image)))
         crops = self.search_crops(image)
         responses = self.respond(crops)
         return self.locate(image, responses)
@@ -173,6 +179,32 @@ class SiamFCTracker(SequenceTracker):
         return float(self.engine.model.branch.bias)
 
     # Steps of the loop with a life of their own.
+
+    def _local_responses(self, image: np.ndarray) -> np.ndarray:
+        """Responses (n, R, R) of all scales; off the middle one only where its peak is.
+
+        A network without padding has the same response for a part of a search region, cut at a
+        multiple of the stride, as it has there for the whole. Elsewhere the other scales get the
+        responses of the middle one, which the penalty keeps from being chosen there.
+        """
+        p, sides, middle = self.parameters, self._search_sides, self.parameters.scale_num // 2
+        response = self.respond(self._crops(image, self.center, sides[[middle]], p.search_size))[0]
+        responses = np.repeat(response[None], len(sides), axis=0)
+        n = min(p.local_scales, len(response))
+        peak = np.array(np.unravel_index(response.argmax(), response.shape))
+        row, column = np.clip(peak - n // 2, 0, len(response) - n)
+
+        # The part's centre: its distance, in pixels of the search region, from that of the whole.
+        size = p.exemplar_size + STRIDE * (n - 1)
+        offset = STRIDE * np.array([column, row]) + (size - p.search_size) / 2
+        others = [i for i in range(len(sides)) if i != middle]
+        parts = [
+            self._crops(image, self.center + offset * step, np.array([size * step]), size)[0]
+            for step in sides[others] / p.search_size
+        ]
+        if others:
+            responses[others, row : row + n, column : column + n] = self.respond(np.stack(parts))
+        return responses
 
     @property
     def _search_sides(self) -> np.ndarray:

@@ -488,3 +488,31 @@ def test_upsampling_is_opencv_s(model):
     for one, response in zip(ours, responses, strict=True):
         theirs = cv2.resize(response, (272, 272), interpolation=cv2.INTER_CUBIC)
         np.testing.assert_allclose(one, theirs, atol=2e-6)
+
+
+def test_local_scales_are_the_whole_search_around_the_peak(model, frames):
+    """Responses there are those of the whole search region; elsewhere those of the middle scale."""
+    asked = []
+
+    class Asking(SiamFCTracker):
+        def _upsampled(self, responses):
+            asked.append(responses.copy())
+            return super()._upsampled(responses)
+
+    whole, local = Asking(model), Asking(model, TrackingParameters(local_scales=5))
+    for tracker in (whole, local):
+        tracker.init(frames[0], BOX)
+        tracker.update(frames[1])
+    full, part = asked
+    np.testing.assert_allclose(part[1], full[1], rtol=1e-4, atol=1e-4 * np.abs(full).max())
+    row, column = (np.clip(i - 2, 0, 12) for i in np.unravel_index(full[1].argmax(), full[1].shape))
+    inside = np.zeros((17, 17), bool)
+    inside[row : row + 5, column : column + 5] = True
+    for scale in (0, 2):
+        np.testing.assert_array_equal(part[scale][~inside], part[1][~inside])
+        # The crops' own rounding to whole grey levels is all that can differ.
+        spread = np.ptp(full[scale])
+        np.testing.assert_allclose(part[scale][inside], full[scale][inside], atol=0.02 * spread)
+        assert np.abs(part[scale] - part[1])[inside].max() > 0.05 * spread
+    with pytest.raises(StudyError, match="local_scales is odd"):
+        SiamFCTracker(model, TrackingParameters(local_scales=4))
