@@ -8,8 +8,8 @@ In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (
 
 from esiamfc_lib.analysis.arm_comparison import (
     arm_differences,
+    arm_means,
     compare_arms,
-    means,
     oracle_differences,
 )
 from esiamfc_lib.analysis.intervals import hierarchical_differences, paired_differences, sentence
@@ -37,6 +37,7 @@ from esiamfc_lib.analysis.sweeps import (
 __all__ = [
     "against_controls",
     "arm_differences",
+    "arm_means",
     "branch_losses",
     "compare_arms",
     "composition",
@@ -46,7 +47,6 @@ __all__ = [
     "gains",
     "hierarchical_differences",
     "kind_matrix",
-    "means",
     "nearest_clusters",
     "oracle_differences",
     "own_kind",

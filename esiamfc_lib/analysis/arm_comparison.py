@@ -188,7 +188,7 @@ def _turned(table: pd.DataFrame) -> pd.DataFrame:
     return turned[list(table.columns)]
 
 
-def means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
+def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
     """One row a tracker: mean success and precision over sequences, and what it learned from.
 
     Args:

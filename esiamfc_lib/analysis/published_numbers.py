@@ -163,25 +163,19 @@ def _ratio(ours: np.ndarray, theirs: np.ndarray, axis: int = -1) -> np.ndarray:
 def _ours(
     scores: pd.DataFrame, totals: dict[str, int], tracker: str, reference: str, seed: int
 ) -> pd.DataFrame:
-    rows = []
-    for (benchmark, metric), _ in COLUMNS.items():
-        part = scores[scores["benchmark"] == benchmark]
-        # GOT-10k's test set has no ground truth here: its rows are empty.
+    scores, rows = scores[scores["tracker"].isin([tracker, reference])], []
+    for benchmark, metric in COLUMNS:
         score = "precision" if metric == "gain" else metric
-        part = part[part["tracker"].isin([tracker, reference])].dropna(subset=[score])
-        if part.empty:
-            continue
-        counts = {"sequences": part["sequence"].nunique(), "of": totals.get(benchmark, math.nan)}
-        place = {"implementation": OURS, "benchmark": benchmark, "metric": metric, **counts}
-        place["source"] = OURS
-        if metric == "gain":
-            if part["tracker"].nunique() == 2:
-                gain = relative_gain(part, tracker, reference, seed=seed)
-                values = dict(zip(("value", "low", "high"), gain, strict=True))
-                rows.append({"tracker": tracker} | values | place)
-            continue
-        for name, mean in part.groupby("tracker", sort=False)[score].mean().items():
-            rows.append({"tracker": name, "value": mean} | place)
+        # GOT-10k's test set has no ground truth here: its rows are empty.
+        part = scores[scores["benchmark"] == benchmark].dropna(subset=[score])
+        place = {"implementation": OURS, "source": OURS, "benchmark": benchmark, "metric": metric}
+        place |= {"sequences": part["sequence"].nunique(), "of": totals.get(benchmark, math.nan)}
+        if metric != "gain":
+            means = part.groupby("tracker", sort=False)[score].mean()
+            rows += [{"tracker": name, "value": mean} | place for name, mean in means.items()]
+        elif part["tracker"].nunique() == 2:
+            value, low, high = relative_gain(part, tracker, reference, seed=seed)
+            rows.append({"tracker": tracker, "value": value, "low": low, "high": high} | place)
     columns = ["tracker", "implementation", "benchmark", "metric", "value"]
     columns += ["low", "high", "sequences", "of", "source"]
     return pd.DataFrame(rows, columns=columns)

@@ -63,7 +63,9 @@ def gains(points: pd.DataFrame, control: str = BUDGET) -> pd.DataFrame:
 
     def of_point(artefacts: Artefacts) -> pd.DataFrame:
         scores = pd.read_csv(artefacts.control_scores)
-        means = arm_comparison.means(scores, artefacts.arms()).set_index(["benchmark", "tracker"])
+        means = arm_comparison.arm_means(scores, artefacts.arms()).set_index(
+            ["benchmark", "tracker"]
+        )
         found = intervals.hierarchical_differences(scores, control)
         return found.join(means[list(FACTS)], on=["benchmark", "tracker"])
 

@@ -102,7 +102,7 @@ def track_benchmark(
         key = _digest(facts)
         for sequence in sequences:
             proof = _digest(facts | {"data": data[sequence.name]})
-            job = Job(spec, key, sequence, benchmark, Path(out), proof)
+            job = SequenceRun(spec, key, sequence, benchmark, Path(out), proof)
             frames += len(sequence)
             if job.done():
                 kept += len(sequence)
@@ -122,7 +122,7 @@ def track_benchmark(
 
 
 @dataclass(frozen=True)
-class Job:
+class SequenceRun:
     """One tracker on one sequence, and the files of the result.
 
     Attributes:
@@ -177,7 +177,7 @@ def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
     return spec.runs_on()[0] != "cpu" if asked is None else asked
 
 
-def _tracked(jobs: list[Job], workers: int, scheduler: str) -> Iterator[tuple]:
+def _tracked(jobs: list[SequenceRun], workers: int, scheduler: str) -> Iterator[tuple]:
     """Yield (job, record in the file's coordinates, seconds) of each job as it ends."""
     with backend(workers, scheduler) as size:
         parallel = joblib.Parallel(
@@ -189,7 +189,7 @@ def _tracked(jobs: list[Job], workers: int, scheduler: str) -> Iterator[tuple]:
             yield jobs[i], record, seconds
 
 
-def _track(i: int, job: Job) -> tuple[int, Iterable, np.ndarray]:
+def _track(i: int, job: SequenceRun) -> tuple[int, Iterable, np.ndarray]:
     """One job, in a worker process."""
     # One thread for the network: sums then have one order, whatever the machine is doing.
     with threads(1):
@@ -200,7 +200,7 @@ def _track(i: int, job: Job) -> tuple[int, Iterable, np.ndarray]:
     return i, benchmarks.to_file(boxes, job.benchmark), seconds
 
 
-def _tracked_at_once(jobs: list[Job]) -> Iterator[tuple]:
+def _tracked_at_once(jobs: list[SequenceRun]) -> Iterator[tuple]:
     """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
     for (spec, key), group in groupby(jobs, key=lambda job: (job.spec, job.key)):
         mine = list(group)
@@ -210,7 +210,7 @@ def _tracked_at_once(jobs: list[Job]) -> Iterator[tuple]:
 
 @functools.lru_cache(maxsize=4)
 def _built(spec: TrackerSpec, key: str) -> SequenceTracker:
-    """A tracker, built once for many sequences of one process; ``key`` as of ``Job``."""
+    """A tracker, built once for many sequences of one process; ``key`` as there."""
     return spec.build()
 
 

@@ -130,7 +130,7 @@ def test_oracles_are_compared_with_each_other(scores):
 
 
 def test_means_say_what_each_tracker_learned_from(run, scores):
-    table = arm_comparison.means(scores, Artefacts(run).arms()).set_index("tracker")
+    table = arm_comparison.arm_means(scores, Artefacts(run).arms()).set_index("tracker")
     assert table.loc["equal_budget SiamFC", ["clusters", "pairs", "seeds"]].tolist() == [1, 100, 2]
     assert table.loc["SiamFC", "pairs"] == 0
     assert table.loc["seeds ESiamFC", "membership"] == "all"
