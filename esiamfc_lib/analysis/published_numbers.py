@@ -19,6 +19,7 @@ from esiamfc_lib.errors import StudyError
 
 FILE = Path(__file__).with_name("published.csv")
 OURS = "this study"
+TRACKERS = ("SiamFC", "ESiamFC")
 # What stands in the columns; a gain is that of ESiamFC over SiamFC in precision, relative.
 COLUMNS = {
     ("otb2015", "success"): "OTB-2015 AUC",
@@ -86,8 +87,6 @@ def published_table(
     own: Collection[str] = (),
     profile: str = "paper",
     run_dir: str = "data/paper",
-    tracker: str = "ESiamFC",
-    reference: str = "SiamFC",
     seed: int = 0,
 ) -> PaperTable:
     """Put our scores beside the published ones.
@@ -97,11 +96,10 @@ def published_table(
         totals: sequences of the complete benchmarks, by name.
         own: benchmarks whose data is built-in or one's own; they do not stand in the table.
         profile, run_dir: of the study, for the commands of the notes.
-        tracker, reference: names of the ensemble and of the baseline in ``scores``.
         seed: of the intervals.
     """
     scores = scores[~scores["benchmark"].isin(list(own))]
-    ours = _ours(scores, totals, tracker, reference, seed)
+    ours = _ours(scores, totals, seed)
     cells = pd.concat([published(), ours], ignore_index=True)
     notes: list[tuple[str, str, str]] = []
     missing = [name for name in TITLES if name not in set(ours["benchmark"])]
@@ -113,7 +111,7 @@ def published_table(
             what += ": only the benchmark's server scores it; the command writes the zip it takes"
         notes.append((chr(ord("a") + len(notes)), what, _command(name, profile, run_dir)))
     marks = {name: mark for name, (mark, _, _) in zip(missing, notes, strict=True)}
-    return PaperTable(cells, _wide(cells, (reference, tracker), marks), notes)
+    return PaperTable(cells, _wide(cells, marks), notes)
 
 
 def published(path: Path = FILE) -> pd.DataFrame:
@@ -160,10 +158,8 @@ def _ratio(ours: np.ndarray, theirs: np.ndarray, axis: int = -1) -> np.ndarray:
         return ours.sum(axis) / theirs.sum(axis) - 1
 
 
-def _ours(
-    scores: pd.DataFrame, totals: dict[str, int], tracker: str, reference: str, seed: int
-) -> pd.DataFrame:
-    scores, rows = scores[scores["tracker"].isin([tracker, reference])], []
+def _ours(scores: pd.DataFrame, totals: dict[str, int], seed: int) -> pd.DataFrame:
+    scores, rows = scores[scores["tracker"].isin(TRACKERS)], []
     for benchmark, metric in COLUMNS:
         score = "precision" if metric == "gain" else metric
         # GOT-10k's test set has no ground truth here: its rows are empty.
@@ -174,18 +170,18 @@ def _ours(
             means = part.groupby("tracker", sort=False)[score].mean()
             rows += [{"tracker": name, "value": mean} | place for name, mean in means.items()]
         elif part["tracker"].nunique() == 2:
-            value, low, high = relative_gain(part, tracker, reference, seed=seed)
-            rows.append({"tracker": tracker, "value": value, "low": low, "high": high} | place)
+            value, low, high = relative_gain(part, *reversed(TRACKERS), seed=seed)
+            rows.append({"tracker": TRACKERS[1], "value": value, "low": low, "high": high} | place)
     columns = ["tracker", "implementation", "benchmark", "metric", "value"]
     columns += ["low", "high", "sequences", "of", "source"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _wide(cells: pd.DataFrame, trackers: tuple[str, str], marks: dict[str, str]) -> pd.DataFrame:
+def _wide(cells: pd.DataFrame, marks: dict[str, str]) -> pd.DataFrame:
     """The cells as text; a mark where ours is missing, a dash where nothing was published."""
     order = list(dict.fromkeys(zip(cells["tracker"], cells["implementation"], strict=True)))
-    order = [row for row in order if row[1] != OURS] + [(name, OURS) for name in trackers]
-    order.sort(key=lambda row: trackers.index(row[0]))
+    order = [row for row in order if row[1] != OURS] + [(name, OURS) for name in TRACKERS]
+    order.sort(key=lambda row: TRACKERS.index(row[0]))
     by_place = cells.set_index(["tracker", "implementation", "benchmark", "metric"])
     rows = []
     for name, implementation in order:
@@ -194,7 +190,7 @@ def _wide(cells: pd.DataFrame, trackers: tuple[str, str], marks: dict[str, str])
             place = (name, implementation, benchmark, metric)
             if place in by_place.index:
                 row[title] = _text(by_place.loc[place], metric)
-            elif implementation == OURS and not (metric == "gain" and name == trackers[0]):
+            elif implementation == OURS and not (metric == "gain" and name == TRACKERS[0]):
                 row[title] = f"[{marks[benchmark]}]" if benchmark in marks else "–"
             else:
                 row[title] = "–"
