@@ -20,12 +20,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from esiamfc_lib.artefacts import ARMS, MAIN, MANIFEST
-from esiamfc_lib.config import STAGES, StageParameters, TransferParameters
+from esiamfc_lib.config import STAGES, StageParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.validation import Parameters
+from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.validation import Parameters, param
 
 CHANGEABLE = ("clustering", "branches", "fusion")
 """Stages that an arm may change; the data, the baseline and its embedding are those of all."""
@@ -37,32 +36,29 @@ UNESSENTIAL = {
 """Parameters in which repetitions of one treatment may differ."""
 
 
+Stages = Mapping[str, StageParameters]
+
+
 class Changes(Parameters):
     """An arm as the profile has it."""
 
-    clustering: dict[str, Any] = Field({}, description="changes to notebook 04's parameters")
-    branches: dict[str, Any] = Field({}, description="changes to notebook 05's")
-    fusion: dict[str, Any] = Field({}, description="changes to notebook 06's")
-    seeds: list[int] = Field([], description="of the arm's repetitions; empty: the study's own")
-    test: bool = Field(True, description="false: its tracker never runs on test sets")
+    clustering: dict[str, Any] = param({}, "changes to notebook 04's parameters")
+    branches: dict[str, Any] = param({}, "changes to notebook 05's")
+    fusion: dict[str, Any] = param({}, "changes to notebook 06's")
+    seeds: list[int] = param([], "of the arm's repetitions; empty: the study's own")
+    test: bool = param(True, "false: its tracker never runs on test sets")
 
 
 class Arm(dict[str, StageParameters]):
-    """Parameters of all stages of an arm: stage -> parameters.
+    """Stage of an arm -> its parameters; ``test``: whether its tracker may run on test sets."""
 
-    Attributes:
-        test: whether its tracker may run on test sets.
-    """
-
-    def __init__(self, stages: Mapping[str, StageParameters], test: bool = True):
+    def __init__(self, stages: Mapping[str, StageParameters], test: bool):
         super().__init__(stages)
         self.test = test
 
 
-def read_arms(
-    section: Any, sections: Mapping[str, Mapping[str, Any]], where: str
-) -> "dict[str, Arm]":
-    """All arms with the parameters of all their stages.
+def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) -> dict[str, Arm]:
+    """All arms with the parameters of all their stages; a StudyError says what is wrong.
 
     An arm with ``test: false`` is a variant to be judged on validation sequences and is never run
     on a test set. An arm with ``seeds: [0, 1, 2]`` is repeated: the arm itself for the study's own
@@ -73,23 +69,32 @@ def read_arms(
         section: the profile's ``arms``.
         sections: stage -> values of the study itself, ``run_dir`` and the like among them.
         where: the profile's file, for messages.
-
-    Raises:
-        StudyError: not a mapping, a name that cannot be a folder, a stage that an arm cannot
-            change, or a wrong parameter.
     """
     if not isinstance(section, dict):
         raise StudyError(f"{where}: arms must hold names with changes, not {section!r}")
-    seed = sections["clustering"].get("seed", 0)
+    own = sections["clustering"].get("seed", 0)
     every: dict[str, tuple[int, Changes]] = {}
     for name, values in section.items():
         changes = _checked(name, values, where)
-        for one in changes.seeds or [seed]:
-            every[name if one == seed else f"{name}_s{one}"] = (one, changes)
-    return {
-        name: Arm(_stages(name, one, changes, sections, every, where), changes.test)
-        for name, (one, changes) in every.items()
-    }
+        for seed in changes.seeds or [own]:
+            every[name if seed == own else f"{name}_s{seed}"] = (seed, changes)
+    arms = {}
+    for name, (seed, changes) in every.items():
+        stages = {}
+        for model in STAGES:
+            values = sections[model.stage] | getattr(changes, model.stage, {})
+            if model.stage in CHANGEABLE:
+                values["seed"] = seed
+            again = f"{values.get('initial')}_s{seed}"
+            if again in every:
+                values["initial"] = again
+            run = values.get("run_dir", model.model_fields["run_dir"].default)
+            values["run_dir"] = f"{run}/{ARMS}/{name}"
+            values["report_dir"] = f"{run}/{ARMS}/{name}/reports"
+            place = f"{where}: arms.{name}.{model.stage}"
+            stages[model.stage] = model.validated(values, where=place)
+        arms[name] = Arm(stages, changes.test)
+    return arms
 
 
 def _checked(name: Any, values: Any, where: str) -> Changes:
@@ -107,49 +112,18 @@ def _checked(name: Any, values: Any, where: str) -> Changes:
     return changes
 
 
-def _stages(
-    name: str,
-    seed: int,
-    changes: Changes,
-    sections: Mapping[str, Mapping[str, Any]],
-    every: Mapping[str, Any],
-    where: str,
-) -> dict[str, StageParameters]:
-    """Parameters of one arm; ``every`` holds the names of all."""
-    stages = {}
-    for model in STAGES:
-        values = sections[model.stage] | getattr(changes, model.stage, {})
-        if model.stage in CHANGEABLE:
-            values["seed"] = seed
-        again = f"{values.get('initial')}_s{seed}"
-        if again in every:
-            values["initial"] = again
-        run = values.get("run_dir", model.model_fields["run_dir"].default)
-        values["run_dir"] = f"{run}/{ARMS}/{name}"
-        values["report_dir"] = f"{run}/{ARMS}/{name}/reports"
-        stages[model.stage] = model.validated(values, where=f"{where}: arms.{name}.{model.stage}")
-    return stages
-
-
-def branch_pairs(
-    stages: Mapping[str, StageParameters], arms: Mapping[str, Mapping[str, StageParameters]]
-) -> int:
+def branch_pairs(stages: Stages, arms: Mapping[str, Stages]) -> int:
     """Pairs that all branches together have learned from, those of their start included.
 
-    Args:
-        stages: parameters of the study or of an arm.
-        arms: of all arms, to look the starts up.
+    ``stages`` are those of the study or of an arm; the starts are looked up in ``arms``.
     """
     branches = stages["branches"]
-    assert isinstance(branches, TransferParameters)
     pairs = stages["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
     start = arms.get(branches.initial)
     return pairs + (branch_pairs(start, arms) if start else 0)
 
 
-def treatment(
-    stages: Mapping[str, StageParameters], arms: Mapping[str, Mapping[str, StageParameters]]
-) -> str:
+def treatment(stages: Stages, arms: Mapping[str, Stages]) -> str:
     """What an arm does, whatever its seed: equal for repetitions; arguments as ``branch_pairs``."""
     values = {stage: stages[stage].model_dump(exclude=UNESSENTIAL) for stage in CHANGEABLE}
     if (start := values["branches"]["initial"]) in arms:
@@ -157,11 +131,7 @@ def treatment(
     return json.dumps(values)
 
 
-def write_manifest(
-    run: Path,
-    main: Mapping[str, StageParameters],
-    arms: Mapping[str, Mapping[str, StageParameters]],
-) -> None:
+def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
     """Tell notebook 07 which arms there are: ``arms/arms.json``; removed where there are none."""
     file = run / MANIFEST
     if not arms:
@@ -181,28 +151,25 @@ def write_manifest(
             "start": stages["branches"].initial,
             "pairs": branch_pairs(stages, arms),
         }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(facts, indent=2) + "\n"
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        file.write_text(text, encoding="utf-8")
+    write_atomically(file, json.dumps(facts, indent=2) + "\n")
 
 
 def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:
     """Bring an arm's folder into order.
 
-    Args:
-        links: (place in the arm's folder, folder of the stage that is shared).
-        own: folders of the arm's own stages: a link that stood there before goes away.
+    ``links`` are (place in the arm's folder, folder of the stage that is shared); at ``own``, the
+    folders of the arm's own stages, a link that stood there before goes away.
     """
     for folder in own:
         if folder.is_symlink():
             folder.unlink()
     for place, target in links:
         place.parent.mkdir(parents=True, exist_ok=True)
+        goal = Path(os.path.relpath(target, place.parent))
         if place.is_symlink():
-            if place.readlink() == Path(os.path.relpath(target, place.parent)):
+            if place.readlink() == goal:
                 continue
             place.unlink()
         elif place.is_dir():
             shutil.rmtree(place)  # the arm's own until its parameters became those of the study
-        place.symlink_to(os.path.relpath(target, place.parent), target_is_directory=True)
+        place.symlink_to(goal, target_is_directory=True)

@@ -8,6 +8,8 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,7 +21,7 @@ PLAIN = 30.0
 
 
 class Tail:
-    """Follows a file of JSON lines that another process writes (see ``progress``)."""
+    """Follows a file of JSON lines that another process writes (see ``runtime.bars``)."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -36,16 +38,13 @@ class Tail:
             whole, newline, _ = file.read().rpartition(b"\n")
         if newline:
             self._offset += len(whole) + 1
-            self._take(json.loads(whole.rpartition(b"\n")[2]))
+            state, now = json.loads(whole.rpartition(b"\n")[2]), time.monotonic()
+            desc, count, since = self._seen
+            if state["desc"] != desc or state["n"] < count:
+                desc, count, since = self._seen = (state["desc"], state["n"], now)
+            rate = (state["n"] - count) / (now - since) if now - since > 1 else 0.0
+            self.state = state | {"rate": rate}
         return self.state
-
-    def _take(self, state: dict[str, Any]) -> None:
-        now = time.monotonic()
-        desc, count, since = self._seen
-        if state["desc"] != desc or state["n"] < count:
-            desc, count, since = self._seen = (state["desc"], state["n"], now)
-        rate = (state["n"] - count) / (now - since) if now - since > 1 else 0.0
-        self.state = state | {"rate": rate}
 
 
 @dataclass
@@ -61,13 +60,10 @@ class Line:
 
     def text(self) -> str:
         """Stage, time, cell, and the bar that the notebook shows."""
-        parts = [
-            f"{self.stage:<12} {duration(time.monotonic() - self.started):>8}",
-            f"cell {self.cell}/{self.cells}",
-        ]
-        if state := self.tail.read():
-            parts.append(bar(state))
-        return "  ".join(parts)
+        took = duration(time.monotonic() - self.started)
+        state = self.tail.read()
+        shown = f"  {bar(state)}" if state else ""
+        return f"{self.stage:<12} {took:>8}  cell {self.cell}/{self.cells}{shown}"
 
 
 def duration(seconds: float) -> str:
@@ -110,16 +106,13 @@ class Display:
     def __exit__(self, *_) -> None:
         self._stop.set()
         self._thread.join()
-        with self._lock:
-            self._clear()
-            self.stream.flush()
+        with self._changing():
+            self._lines.clear()
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        with self._lock:
-            self._clear()
+        with self._changing():
             self.stream.write(text + "\n")
-            self._draw()
 
     def start(self, stage: str, progress_file: Path, cells: int) -> None:
         """Show a stage whose notebook has ``cells`` code cells."""
@@ -132,37 +125,27 @@ class Display:
 
     def end(self, stage: str) -> None:
         """The stage runs no more."""
-        with self._lock:
-            self._clear()
+        with self._changing():
             self._lines.pop(stage, None)
-            self._draw()
 
     def _watch(self) -> None:
         while not self._stop.wait(REDRAW):
-            with self._lock:
-                if self.live:
-                    self._clear()
-                    self._draw()
-                else:
-                    self._tell()
+            with self._changing():
+                for line in () if self.live else self._lines.values():
+                    if time.monotonic() - line.told >= PLAIN:
+                        line.told = time.monotonic()
+                        self.stream.write(line.text() + "\n")
 
-    def _tell(self) -> None:
-        now = time.monotonic()
-        for line in self._lines.values():
-            if now - line.told >= PLAIN:
-                line.told = now
-                self.stream.write(line.text() + "\n")
-                self.stream.flush()
-
-    def _clear(self) -> None:
-        if self._drawn:
-            up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
-            self.stream.write(f"\r{up}\x1b[J")
-            self._drawn = 0
-
-    def _draw(self) -> None:
-        if self.live and self._lines:
-            width = shutil.get_terminal_size().columns - 1
-            self.stream.write("\n".join(line.text()[:width] for line in self._lines.values()))
-            self._drawn = len(self._lines)
-        self.stream.flush()
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Clear the live lines, let what stands above them be written, and draw them anew."""
+        with self._lock:
+            if self._drawn:
+                up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
+                self.stream.write(f"\r{up}\x1b[J")
+            yield
+            self._drawn = len(self._lines) if self.live else 0
+            if self._drawn:
+                width = shutil.get_terminal_size().columns - 1
+                self.stream.write("\n".join(line.text()[:width] for line in self._lines.values()))
+            self.stream.flush()

@@ -18,10 +18,8 @@ from esiamfc_lib.runtime.files import file_digest, text_digest
 def code_cells(notebook: Path) -> list[str]:
     """Sources of the notebook's code cells, without the one tagged ``parameters``.
 
-    The chain injects every parameter, so the defaults in that cell have no effect here.
-
-    Raises:
-        StudyError: the file is missing or is not a notebook.
+    The chain injects every parameter, so the defaults in that cell have no effect here. A
+    StudyError says that the file is missing or is not a notebook.
     """
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -39,19 +37,11 @@ def code_cells(notebook: Path) -> list[str]:
 def fingerprint(
     notebook: Path, parameters: Mapping[str, Any], files: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """All that the stage's result depends on.
+    """All that a stage's result depends on; ``parameters`` are of JSON types.
 
-    Args:
-        notebook: the stage's notebook.
-        parameters: what is injected; JSON types.
-        files: name -> file that the stage reads.
-
-    Returns:
-        ``notebook`` (digest), ``parameters``, ``modules``, ``computing`` (those of ``modules``
-        that can change a result) and ``inputs`` (name -> digest).
-
-    Raises:
-        StudyError: a file is missing or unreadable.
+    ``modules`` are those that the notebook reaches, ``computing`` the ones among them that can
+    change a result, ``inputs`` the ``files`` that the stage reads by name; each with its digest. A
+    StudyError says that a file is missing.
     """
     cells = code_cells(notebook)
     return {
@@ -65,14 +55,12 @@ def fingerprint(
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What changed from one fingerprint to another, in words; empty when they are equal."""
-    reasons = []
-    if old["notebook"] != new["notebook"]:
-        reasons.append("the notebook's code changed")
+    reasons = ["the notebook's code changed"] * (old["notebook"] != new["notebook"])
     for name in changed(old["parameters"], new["parameters"]):
         was, is_now = old["parameters"].get(name, "unset"), new["parameters"].get(name, "unset")
         reasons.append(f"{name}: {was!r} -> {is_now!r}")
-    reasons += [f"{name} changed" for name in changed(old["modules"], new["modules"])]
-    reasons += [f"{name} changed" for name in changed(old["inputs"], new["inputs"])]
+    for part in ("modules", "inputs"):
+        reasons += [f"{name} changed" for name in changed(old[part], new[part])]
     return reasons
 
 

@@ -51,19 +51,11 @@ FREE = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of one notebook.
+    """One run of one notebook; artefacts are named from the stage's working folder."""
 
-    Attributes:
-        name: stage; for the fan-out with its cluster, in a control arm with the arm's name:
-            ``branches/2``, ``fusion@random``, ``branches@random/2``.
-        parameters: all of them, validated.
-        inputs: artefact, from the stage's working folder -> the stage that writes it.
-        outputs: artefacts, from the stage's working folder.
-    """
-
-    name: str
+    name: str  # with its cluster, in a control arm with the arm's: fusion, branches@random/2
     parameters: StageParameters
-    inputs: Mapping[str, "Stage"]
+    inputs: Mapping[str, "Stage"]  # artefact -> the stage that writes it
     outputs: tuple[str, ...]
 
     @property
@@ -79,7 +71,8 @@ class Stage:
     @property
     def place(self) -> str:
         """The stage's folder, from its working folder: ``branches/2``."""
-        return self.kind + self.name[self.name.find("/") :] * ("/" in self.name)
+        cluster = self.name.partition("/")[2]
+        return f"{self.kind}/{cluster}" if cluster else self.kind
 
     @property
     def folder(self) -> Path:
@@ -94,15 +87,13 @@ class Stage:
     @property
     def executed(self) -> Path:
         """The notebook with its outputs."""
-        cluster = self.name.partition("/")[2]
-        name = self.parameters.notebook + (f"_{cluster}" if cluster else "")
+        name = self.parameters.notebook + self.place.removeprefix(self.kind).replace("/", "_")
         return self.parameters.run / "notebooks" / f"{name}.ipynb"
 
     def files(self) -> dict[str, Path]:
         """What the stage reads: artefacts, the list of arms, the user's weights and crop store."""
-        files = {
-            name: maker.parameters.run / _within(maker, name) for name, maker in self.inputs.items()
-        }
+        made = self.inputs.items()
+        files = {name: maker.parameters.run / _within(maker, name) for name, maker in made}
         if any(name.startswith(f"{at.ARMS}/") for name in self.inputs):
             files[at.MANIFEST] = self.parameters.run / at.MANIFEST
         for parameter in ("weights", "initial"):
@@ -124,11 +115,7 @@ class Stage:
         return [(place, made.folder) for place, made in places.items() if place != made.folder]
 
     def fingerprint(self) -> dict[str, Any]:
-        """See ``fingerprint.fingerprint``.
-
-        Raises:
-            StudyError: an input is missing.
-        """
+        """See ``fingerprint.fingerprint``; a StudyError says that an input is missing."""
         for name, path in self.files().items():
             if not path.is_file():
                 maker = self.inputs.get(name)
@@ -146,10 +133,7 @@ def graph(profile: Profile) -> dict[str, Stage]:
     """All stages of a study and of its control arms in a valid order, 05 once per cluster.
 
     A stage of an arm whose parameters and inputs are those of another stage is that stage: it is
-    in the graph once.
-
-    Raises:
-        StudyError: the branches of an arm start from branches that start from them.
+    in the graph once. A StudyError says that branches start from branches that start from them.
     """
     builder = _Builder(profile)
     builder.stage("", "results")
@@ -161,8 +145,9 @@ class _Builder:
 
     def __init__(self, profile: Profile):
         self.profile = profile
+        self.parameters = {"": profile.stages, **profile.arms}
         self.stages: dict[str, Stage] = {}
-        self._made: dict[str, Stage] = {}
+        self._made: dict[str, Stage] = {}  # what a stage does, wherever it writes -> the stage
         self._under_way: list[str] = []
 
     def stage(self, arm: str, kind: str, cluster: int = 0) -> Stage:
@@ -176,8 +161,7 @@ class _Builder:
                 "branches.initial of one of the arms to ''"
             )
         self._under_way.append(own)
-        parameters = self._of(arm)[kind]
-        inputs = self._inputs(arm, kind)
+        parameters, inputs = self.parameters[arm][kind], self._inputs(arm, kind)
         outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
         if kind == "embedding" and parameters.keep_stem:
             outputs += (at.STEM,)
@@ -192,62 +176,41 @@ class _Builder:
                 inputs[file] = maker
         self._under_way.pop()
         found = Stage(own, parameters, inputs, outputs)
-        same = self._made.setdefault(_content(found), found)
-        self.stages.setdefault(same.name, same)
-        return same
-
-    def _of(self, arm: str) -> dict[str, StageParameters]:
-        return self.profile.arms[arm] if arm else self.profile.stages
+        values = parameters.model_dump(exclude={"run_dir", "report_dir"})
+        same = self._made.setdefault(json.dumps([kind, values, found.needs]), found)
+        return self.stages.setdefault(same.name, same)
 
     def _inputs(self, arm: str, kind: str) -> dict[str, Stage]:
         """Artefact -> stage; for the results also what the arms leave."""
-        inputs = {}
-        kept = kind in ("branches", "fusion") and self._of(arm)["embedding"].keep_stem
+        inputs, stages = {}, self.parameters[arm]
+        kept = kind in ("branches", "fusion") and stages["embedding"].keep_stem
         for name in (*INPUTS[kind], *([at.STEM] if kept else [])):
-            maker = name.partition("/")[0]
-            for i in range(self._of(arm)["clustering"].n_clusters if "{}" in name else 1):
-                inputs[name.format(i)] = self.stage(arm, maker, i)
-        if kind == "results":
-            for other, stages in self.profile.arms.items():
-                single = stages["clustering"].n_clusters == 1  # nothing to fuse
-                for name in (at.BRANCH.format(0),) if single else (at.CENTRES, at.FUSION):
-                    maker = self.stage(other, name.partition("/")[0])
-                    inputs[f"{at.ARMS}/{other}/{name}"] = maker
+            for i in range(stages["clustering"].n_clusters if "{}" in name else 1):
+                inputs[name.format(i)] = self.stage(arm, name.partition("/")[0], i)
+        for other, stages in self.profile.arms.items() if kind == "results" else ():
+            single = stages["clustering"].n_clusters == 1  # nothing to fuse
+            for name in (at.BRANCH.format(0),) if single else (at.CENTRES, at.FUSION):
+                inputs[f"{at.ARMS}/{other}/{name}"] = self.stage(other, name.partition("/")[0])
         return inputs
-
-
-def _content(stage: Stage) -> str:
-    """What the stage does, wherever it writes."""
-    parameters = stage.parameters.model_dump(exclude={"run_dir", "report_dir"})
-    return json.dumps([stage.kind, parameters, stage.needs])
 
 
 def find_stages(stages: dict[str, Stage], wanted: str) -> list[str]:
     """Stages that ``wanted`` means: a name, a notebook, its number, one branch, or an arm.
 
     ``clustering`` and ``04`` mean the notebook in all arms, ``clustering@random`` in one of them,
-    ``@random`` all stages of an arm but those that it shares.
-
-    Raises:
-        StudyError: it means none.
+    ``@random`` all stages of an arm but those that it shares. A StudyError says it means none.
     """
-    found = [
-        name
-        for name, stage in stages.items()
-        for notebook in [stage.parameters.notebook]
-        if wanted in (name, stage.kind, notebook, notebook[:2], name.partition("/")[0])
-        or (wanted.startswith("@") and wanted[1:] == _arm(name))
-    ]
+    found, arms = [], []
+    for name, stage in stages.items():
+        notebook, whole = stage.parameters.notebook, name.partition("/")[0]
+        arms.append(whole.removeprefix(stage.kind))  # @random; empty for the study's own
+        if wanted in {name, whole, stage.kind, notebook, notebook[:2], arms[-1]} - {""}:
+            found.append(name)
     if not found:
-        names = ", ".join(f"{model.notebook[:2]} {model.stage}" for model in STAGES)
-        arms = list(dict.fromkeys(f"@{arm}" for arm in map(_arm, stages) if arm))
-        raise StudyError(f"no stage {wanted!r}; there are {', '.join([names, *arms])}")
+        known = [f"{model.notebook[:2]} {model.stage}" for model in STAGES]
+        known += filter(None, dict.fromkeys(arms))
+        raise StudyError(f"no stage {wanted!r}; there are {', '.join(known)}")
     return found
-
-
-def _arm(name: str) -> str:
-    """The arm in a stage's name; empty for the study's own."""
-    return name.partition("@")[2].partition("/")[0]
 
 
 def ancestry(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
@@ -262,11 +225,7 @@ def ancestry(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
 
 
 def reasons(stage: Stage) -> list[str]:
-    """Why the stage must run, in words; empty when it is up to date.
-
-    Raises:
-        StudyError: an input is missing.
-    """
+    """Why the stage must run, in words; empty when it is up to date."""
     # a link is another stage's folder, left from when the two were one
     record = None if stage.folder.is_symlink() else read_record(stage.folder)
     if record is None:
@@ -289,9 +248,8 @@ def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
     True when the library's code, a parameter or an input has changed, but for what cannot matter
     to a checkpoint (``code.ONLY_SHOWN``, ``FREE``, and ``dataset.json``, which only says where
-    data lie).
-    The code of the notebook is not looked at: drawing another picture must not train anew, and
-    what the notebook hands to the library is compared there.
+    data lie). The notebook's code is not looked at: another picture must not train anew, and what
+    the notebook hands to the library is compared there.
     """
     return (
         old.get("computing") != new["computing"]

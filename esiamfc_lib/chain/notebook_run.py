@@ -1,9 +1,7 @@
 """One papermill run of one notebook, with every way of failing told apart from success.
 
 papermill alone is too kind: an unknown parameter only warns, a failed notebook is left looking
-like a finished one, and a killed kernel leaves cells that say ``completed``. Here a run has
-succeeded only when the call came back, every cell ran without an error, and the files that the
-stage declares are there.
+like a finished one, and a killed kernel leaves cells that say ``completed``.
 """
 
 import logging
@@ -47,7 +45,8 @@ def run_notebook(
     outside of cells goes to ``executed`` with the ending ``.log``.
 
     Args:
-        parameters: JSON types; every name must be in the notebook's ``parameters`` cell.
+        parameters: JSON types; every name must be in the notebook's ``parameters`` cell, else a
+            StudyError is raised.
         outputs: files that must be there at the end.
         environment: variables set in the kernel on top of this process's.
         kernels: register of running kernels.
@@ -56,20 +55,18 @@ def run_notebook(
 
     Raises:
         NotebookFailed: a cell failed, the kernel died, or an output is missing.
-        StudyError: a parameter that the notebook does not have, or not a notebook.
     """
     check_parameters(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")
-    kernels = kernels if kernels is not None else Kernels()
+    kernels = kernels or Kernels()
     started = 0
 
     def count(cell, cell_index):
         nonlocal started
-        if cell.cell_type != "code":
-            return  # the hook is called for prose, too
-        started += 1
-        on_cell(started)
+        if cell.cell_type == "code":  # the hook is called for prose, too
+            started += 1
+            on_cell(started)
 
     try:
         done = papermill.execute_notebook(
@@ -95,18 +92,21 @@ def run_notebook(
     finally:
         if log.is_file() and not log.stat().st_size:
             log.unlink()
-    _check_cells(done)
+    # a cell that stops the kernel politely (``exit()``) is no error to papermill; to us it is
+    cells = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
+    for number, cell in enumerate(cells, start=1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                raise NotebookFailed(_sentence(output.ename, output.evalue, number))
+        if cell.execution_count is None:
+            raise NotebookFailed(f"code cell {number} did not run")
     missing = [str(path) for path in outputs if not path.is_file()]
     if missing:
         raise NotebookFailed(f"it ended without an error but did not write {', '.join(missing)}")
 
 
 def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Compare the names to inject with those of the notebook's ``parameters`` cell.
-
-    Raises:
-        StudyError: the notebook cannot be read, has no such cell, or lacks a name.
-    """
+    """A StudyError where a notebook lacks a ``parameters`` cell, or that cell one of the names."""
     if not notebook.is_file():
         raise StudyError(f"no notebook {notebook}")
     # what papermill logs, the callers of this module say themselves and more clearly
@@ -125,15 +125,11 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def _kernel_class(
-    environment: Mapping[str, str],
-    log: Path,
-    kernels: Kernels,
-    on_start: Callable[[dict[str, float]], None],
+    environment: Mapping[str, str], log: Path, kernels: Kernels, on_start: Callable
 ) -> type[AsyncKernelManager]:
-    """A kernel manager for one run.
+    """A kernel manager for one run, whose kernel is this process's own interpreter.
 
-    The kernel is started with this process's own interpreter: a kernel named ``python3`` that
-    the user installed from elsewhere would win otherwise.
+    Otherwise a kernel named ``python3`` that the user installed from elsewhere would win.
     """
 
     class StageKernel(AsyncKernelManager):
@@ -159,17 +155,6 @@ def _kernel_class(
             await super().cleanup_resources(restart)
 
     return StageKernel
-
-
-def _check_cells(done: nbformat.NotebookNode) -> None:
-    """A cell that stops the kernel politely (``exit()``) is no error to papermill; to us it is."""
-    cells = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
-    for number, cell in enumerate(cells, start=1):
-        for output in cell.outputs:
-            if output.output_type == "error":
-                raise NotebookFailed(_sentence(output.ename, output.evalue, number))
-        if cell.execution_count is None:
-            raise NotebookFailed(f"code cell {number} did not run")
 
 
 def _sentence(ename: str, evalue: str, cell: int) -> str:

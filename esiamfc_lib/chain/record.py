@@ -8,6 +8,7 @@ succeeded, whatever files it left.
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -21,33 +22,20 @@ from esiamfc_lib.runtime.paths import project_root
 
 @dataclass
 class Record:
-    """What is known about the last run of a stage.
+    """What is known about the last run of a stage."""
 
-    Attributes:
-        stage: name, for example ``branches/2``.
-        status: ``running``, ``failed`` or ``done``.
-        fingerprint: see ``fingerprint.fingerprint``.
-        outputs: declared artefact -> digest; filled when done.
-        reports: files written into the report folder, from the project's folder.
-        kernel: process id and start time of the kernel while it runs.
-        started: UTC, ISO 8601.
-        seconds: wall-clock time.
-        environment: see ``environment``.
-    """
-
-    stage: str
-    status: str
+    stage: str  # name, for example branches/2
+    status: str  # running, failed or done
     fingerprint: dict[str, Any]
-    outputs: dict[str, str] = field(default_factory=dict)
-    reports: list[str] = field(default_factory=list)
-    kernel: dict[str, float] = field(default_factory=dict)
-    started: str = ""
-    seconds: float = 0.0
+    outputs: dict[str, str] = field(default_factory=dict)  # artefact -> digest, when done
+    reports: list[str] = field(default_factory=list)  # files written, from the project's folder
+    kernel: dict[str, float] = field(default_factory=dict)  # process id, start time; while it runs
+    started: str = ""  # UTC, ISO 8601
+    seconds: float = 0.0  # wall-clock time
     environment: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write ``provenance.json`` into the stage's folder, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "provenance.json", json.dumps(vars(self), indent=2) + "\n")
 
 
@@ -95,8 +83,6 @@ def _output(*command: str) -> str:
 def _processor() -> str:
     """The processor's name; Linux keeps it in a file of its own."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()

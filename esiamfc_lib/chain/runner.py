@@ -4,15 +4,12 @@ A stage counts as done only when this module says so, last of all: papermill's c
 no cell failed, the kernel lived, and the declared files are there.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
@@ -28,6 +25,7 @@ from esiamfc_lib.chain.kernels import Kernels, end_leftover, ending
 from esiamfc_lib.chain.profiles import Profile, check_profile
 from esiamfc_lib.chain.record import Record, environment, read_record, report_files
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import exclusive
 from esiamfc_lib.runtime.paths import project_root
 
 KERNEL_ENVIRONMENT = {
@@ -40,43 +38,28 @@ KERNEL_ENVIRONMENT = {
 
 @dataclass
 class Chain:
-    """One call of the chain.
-
-    Attributes:
-        profile: parameters of all stages.
-        stream: where to tell what happens.
-        only, until: limit the run to one stage, or to one and all before it.
-        force: stages to run from nothing even if they are up to date.
-        jobs: stages to run side by side.
-    """
+    """One call of the chain."""
 
     profile: Profile
-    stream: TextIO
-    only: str = ""
-    until: str = ""
-    force: tuple[str, ...] = ()
-    jobs: int = 1
+    stream: TextIO  # where to tell what happens
+    only: str = ""  # this stage alone
+    until: str = ""  # this stage and all before it
+    force: tuple[str, ...] = ()  # stages to run from nothing even if they are up to date
+    jobs: int = 1  # stages to run side by side
 
     def __post_init__(self):
         self.stages = graph(self.profile)
-        self.selected = self._select()
+        if self.only:
+            self.selected = find_stages(self.stages, self.only)
+        else:
+            last = find_stages(self.stages, self.until) if self.until else self.stages
+            self.selected = ancestry(self.stages, last)
         self.forced = {name for wanted in self.force for name in find_stages(self.stages, wanted)}
         self.ran: list[str] = []
         self.failures: list[str] = []
         self.kernels = Kernels()
         self.arranging = threading.Lock()  # of links, which stages of one arm share
         self.display = Display(self.stream)
-
-    def _select(self) -> list[str]:
-        if self.only:
-            return find_stages(self.stages, self.only)
-        if self.until:
-            return ancestry(self.stages, find_stages(self.stages, self.until))
-        return list(self.stages)
-
-    def leave_out(self, names: Iterable[str]) -> None:
-        """Do not run these stages: what they make is there already."""
-        self.selected = [name for name in self.selected if name not in set(names)]
 
     def plan(self) -> list[tuple[str, str]]:
         """For every selected stage what would happen and why; runs nothing."""
@@ -102,18 +85,15 @@ class Chain:
         return lines
 
     def run(self) -> int:
-        """Run what has changed.
+        """Run what has changed: 0 when everything selected is done, 1 when a stage failed.
 
-        Returns:
-            0 when everything selected is done, 1 when a stage failed.
-
-        Raises:
-            StudyError: the profile cannot work, or another chain uses its folder.
+        A StudyError says that the profile cannot work, or that another chain uses its folder.
         """
         check_profile(self.profile)
-        begin = time.monotonic()
-        with exclusive(self.profile.run), self.display, ending(self.kernels):
-            write_manifest(self.profile.run, self.profile.stages, self.profile.arms)
+        begin, run = time.monotonic(), self.profile.run
+        held = f"another chain is running in {run}: wait for it or end it"
+        with exclusive(run, held), self.display, ending(self.kernels):
+            write_manifest(run, self.profile.stages, self.profile.arms)
             self._walk()
         for failure in self.failures:
             self.stream.write(f"{failure}\n")
@@ -133,7 +113,8 @@ class Chain:
 
         After a failure no further stage is started; those that run come to their end.
         """
-        order = TopologicalSorter({name: self.selected_needs(name) for name in self.selected})
+        wanted = set(self.selected)
+        order = TopologicalSorter({n: wanted & set(self.stages[n].needs) for n in self.selected})
         order.prepare()
         ready: list[str] = []
         running: dict[Future[bool], str] = {}
@@ -149,10 +130,6 @@ class Chain:
                     name = running.pop(future)
                     if future.result():
                         order.done(name)
-
-    def selected_needs(self, name: str) -> list[str]:
-        """The stages of this call that must be done before stage ``name``."""
-        return [need for need in self.stages[name].needs if need in self.selected]
 
     def _visit(self, name: str) -> bool:
         """Run a stage unless it is up to date; whether it is done. A fault is kept."""
@@ -194,15 +171,18 @@ class Chain:
         # the notebook's last word must be a new one; other outputs may be kept and resumed
         for file in (stage.executed, stage.folder / "metrics.json"):
             file.unlink(missing_ok=True)
-        begin, reports = time.monotonic(), report_files(stage.parameters.reports)
-        progress = self._progress_file(stage)
+        run, parameters = stage.parameters.run, stage.parameters
+        begin, reports = time.monotonic(), report_files(parameters.reports)
+        progress = self.profile.run / ".progress" / f"{stage.name.replace('/', '-')}.jsonl"
+        progress.parent.mkdir(exist_ok=True)
+        progress.write_bytes(b"")
         self.display.start(stage.name, progress, cells=len(code_cells(stage.notebook)) + 2)
         try:
             run_notebook(
                 stage.notebook,
                 stage.executed,
-                stage.parameters.model_dump(),
-                outputs=[stage.parameters.run / name for name in stage.outputs],
+                parameters.model_dump(),
+                outputs=[run / name for name in stage.outputs],
                 environment=self._environment(progress),
                 kernels=self.kernels,
                 on_start=lambda kernel: replace(record, kernel=kernel).write(stage.folder),
@@ -214,21 +194,14 @@ class Chain:
             raise
         finally:
             self.display.end(stage.name)
-        run = stage.parameters.run
-        done = replace(
-            record,
-            status="done",
-            outputs={name: file_digest(run / name) for name in stage.outputs},
-            reports=[
-                name
-                for name, written in report_files(stage.parameters.reports).items()
-                if reports.get(name) != written
-            ],
-            seconds=round(time.monotonic() - begin, 3),
-            environment=environment(project_root()),
-        )
-        done.write(stage.folder)
-        return done.seconds
+        written = report_files(parameters.reports).items()
+        record.status = "done"
+        record.outputs = {name: file_digest(run / name) for name in stage.outputs}
+        record.reports = [name for name, when in written if reports.get(name) != when]
+        record.seconds = round(time.monotonic() - begin, 3)
+        record.environment = environment(project_root())
+        record.write(stage.folder)
+        return record.seconds
 
     def _check_clusters(self, stage: Stage) -> None:
         """k against the number of tracks, as soon as that is known and before any training."""
@@ -243,36 +216,10 @@ class Chain:
                 f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"
             )
 
-    def _progress_file(self, stage: Stage) -> Path:
-        """An empty file for the bars of the stage's notebook."""
-        file = self.profile.run / ".progress" / f"{stage.name.replace('/', '-')}.jsonl"
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(b"")
-        return file
-
     def _environment(self, progress_file: Path) -> dict[str, str]:
         """Variables of the kernel."""
-        variables = {
-            "ESIAMFC_PROGRESS": str(progress_file),
-            "ESIAMFC_ROOT": str(project_root()),
-            **KERNEL_ENVIRONMENT,
-        }
+        own = {"ESIAMFC_PROGRESS": str(progress_file), "ESIAMFC_ROOT": str(project_root())}
+        variables = own | KERNEL_ENVIRONMENT
         if self.jobs > 1:
             variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
         return variables
-
-
-@contextmanager
-def exclusive(run: Path) -> Iterator[None]:
-    """Keep other chains off the folder ``run``, made if missing.
-
-    Raises:
-        StudyError: another chain works there.
-    """
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f"another chain is running in {run}: wait for it or end it") from None
-        yield

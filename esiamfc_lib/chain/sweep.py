@@ -31,29 +31,18 @@ SHARED = ("dataset", "baseline", "embedding", "clustering")
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep.
+    """One point of a sweep."""
 
-    Attributes:
-        name: its values as text, and its folder: ``train_videos=50,separation=0``.
-        values: parameter -> value.
-        profile: of its run.
-    """
-
-    name: str
-    values: Mapping[str, Any]
+    name: str  # its values as text, and its folder: train_videos=50,separation=0
+    values: Mapping[str, Any]  # by parameter
     profile: Profile
 
 
 def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point]:
     """All points of a sweep, those with the first values first.
 
-    Args:
-        name, changes: as for ``load_profile``.
-        axes: ``stage.key=value,value,...``, values in YAML.
-
-    Raises:
-        StudyError: an axis without a value, with one value twice or said twice; or a point's
-            parameters are wrong.
+    ``name`` and ``changes`` are as for ``load_profile``, an axis is ``stage.key=value,value,...``
+    with values in YAML. A StudyError says what is wrong with an axis or a point's parameters.
     """
     changes, values = list(changes), {}
     for axis in axes:
@@ -89,18 +78,10 @@ def _short(key: str, keys: Iterable[str]) -> str:
 
 
 def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
-    """Run all points, one after the other; one that fails is told and the others go on.
+    """Run all points, one after the other; returns whether every one is done.
 
-    Args:
-        swept: of ``points``.
-        stream: where to tell what happens.
-        options: of ``Chain``: ``only``, ``until``, ``force``, ``jobs``.
-
-    Returns:
-        Whether every point is done.
-
-    Raises:
-        StudyError: a point's profile cannot work.
+    What happens is told in ``stream``. After a point that fails the others go on. ``options`` are
+    those of ``Chain``: ``only``, ``until``, ``force``, ``jobs``.
     """
     out = swept[0].profile.run.parent
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
@@ -112,7 +93,7 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
         stream.write(f"{point.name}\n")
         links = shared[point.name]
         link([(chain.stages[kind].folder, owner) for kind, owner in links.items()], own=[])
-        chain.leave_out(links)
+        chain.selected = [name for name in chain.selected if name not in links]
         done &= chain.run() == 0
     return done
 
@@ -120,14 +101,7 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
 def report(name: str, changes: Iterable[str]) -> Path:
     """Execute notebook 09, which says what the points that are done say together.
 
-    Args:
-        name, changes: as for ``points``.
-
-    Returns:
-        The report folder.
-
-    Raises:
-        StudyError: no point is done, or the notebook failed.
+    Arguments are as for ``points``; returns the report folder.
     """
     from esiamfc_lib.chain.notebook_run import run_notebook
 
@@ -151,11 +125,10 @@ def _shared(chains: list[Chain]) -> dict[str, dict[str, Path]]:
             parameters = stage.parameters.model_dump(exclude={"run_dir", "report_dir"})
             content[kind] = [kind, parameters, *(content[need] for need in stage.needs)]
             maker = makers.setdefault(json.dumps(content[kind]), stage.folder)
-            if maker == stage.folder:
-                if maker.is_symlink():  # shared in an earlier sweep, whose maker comes later now
-                    made = maker.resolve()
-                    maker.unlink()
-                    made.rename(maker)
-            else:
+            if maker != stage.folder:
                 own[kind] = maker
+            elif maker.is_symlink():  # shared in an earlier sweep, whose maker comes later now
+                made = maker.resolve()
+                maker.unlink()
+                made.rename(maker)
     return shared

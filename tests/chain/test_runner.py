@@ -19,8 +19,9 @@ from esiamfc_lib.chain.graph import OUTPUTS, stale
 from esiamfc_lib.chain.notebook_run import NotebookFailed
 from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.chain.record import read_record
-from esiamfc_lib.chain.runner import Chain, exclusive
+from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import exclusive
 
 ALL = [
     "dataset",
@@ -354,7 +355,10 @@ def test_jobs_run_side_by_side(project):
 
 
 def test_two_chains_on_one_folder_are_refused(quick):
-    with exclusive(quick / "data" / "tiny"), pytest.raises(StudyError, match="another chain"):
+    with (
+        exclusive(quick / "data" / "tiny", "taken"),
+        pytest.raises(StudyError, match="another chain"),
+    ):
         run()
 
 
