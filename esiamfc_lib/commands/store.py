@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; 1 where ``verify`` finds faults.
 
     Raises:
-        StudyError: as the functions of ``curation`` and ``store_tools``.
+        StudyError: as those of ``pipeline`` and ``store_check``.
     """
     from esiamfc_lib.curation import pipeline, store_check
 
