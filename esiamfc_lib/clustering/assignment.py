@@ -2,11 +2,10 @@
 
 If every sample takes the cluster with the smallest ``cost + price``, the result is the cheapest of
 all assignments *with the same sizes*: whoever swaps places gains on the prices what he loses on the
-costs, never more. This is why the control term of PIk-means works at all: its integral part is a
-price on each cluster, raised while the cluster is too large. Prices alone cannot always reach given
-sizes (equal samples always go together), so the last few samples are moved one by one along
-cheapest paths between clusters, which keeps the assignment the cheapest for its sizes (successive
-shortest paths, the classical solution of the transportation problem).
+costs, never more. That is why PIk-means works: the integral part of its control is such a price.
+Prices alone cannot always reach given sizes (equal samples always go together), so the last few
+samples are moved one by one along cheapest paths between clusters (successive shortest paths, the
+classical solution of the transportation problem), which stays the cheapest for its sizes.
 """
 
 import itertools
@@ -18,10 +17,8 @@ ROUNDING = 1e-12  # a path must be shorter by this much to count as shorter
 
 
 def size_bounds(n: int, k: int, tolerance: float) -> tuple[int, int]:
-    """The smallest and largest cluster size within ``tolerance`` of the mean ``n / k``.
-
-    Sizes are whole numbers, so ``floor(n / k)`` and ``ceil(n / k)`` are always allowed.
-    """
+    """The smallest and largest cluster size within ``tolerance`` of the mean ``n / k``; the whole
+    numbers next to the mean are always allowed."""
     mean = n / k
     low = min(math.floor(mean), math.ceil(mean * (1 - tolerance) - 1e-9))
     high = max(math.ceil(mean), math.floor(mean * (1 + tolerance) + 1e-9))
@@ -36,14 +33,8 @@ def excess(sizes: np.ndarray, low: int, high: int) -> int:
 def rebalance(cost: np.ndarray, labels: np.ndarray, low: int, high: int) -> np.ndarray:
     """Move as few samples, as cheaply, as brings every cluster size into ``[low, high]``.
 
-    Args:
-        cost: (n, k) finite cost of every sample in every cluster.
-        labels: (n,) an assignment that is the cheapest for its sizes, for example
-            ``argmin(cost + prices)``; not changed.
-        low, high: bounds with ``low * k <= n <= high * k``.
-
-    Returns:
-        (n,) labels, the cheapest assignment for its sizes.
+    ``cost`` (n, k) is finite and ``low * k <= n <= high * k``. The given ``labels`` (n,) must be
+    the cheapest for their sizes, such as ``argmin(cost + prices)``; so are those returned.
     """
     k = cost.shape[1]
     labels, sizes = labels.copy(), np.bincount(labels, minlength=k)
@@ -101,11 +92,9 @@ def _cheapest_path(step: np.ndarray, sizes: np.ndarray, low: int, high: int) -> 
 
 
 def prices(cost: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Prices under which ``argmin(cost + prices)`` gives ``labels``, with mean zero.
-
-    ``labels`` must be the cheapest assignment for its sizes and must leave no cluster empty. Of all
-    such prices those in the middle are returned, so that rounding does not flip a sample.
-    """
+    """(k,) prices, with mean zero, under which ``argmin(cost + prices)`` gives ``labels``, which
+    must be the cheapest for their sizes and leave no cluster empty. Of all such prices it takes
+    those in the middle, so that rounding does not flip a sample."""
     k = cost.shape[1]
     step = np.stack([_cheapest_moves(cost, labels, a)[0] for a in range(k)])
     np.fill_diagonal(step, 0.0)

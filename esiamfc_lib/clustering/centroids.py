@@ -1,14 +1,9 @@
 """Samples and centres of a clustering: products and distances, with or without a Gram matrix.
 
-PIk-means needs the samples ``x`` only through the products of every sample with every centre. There
-are two ways to them:
-
-- **directly**: the centres are means of rows of ``x``, and the products are ``x @ centres.T``;
-- **through the Gram matrix** ``x @ x.T``: the products of all samples with a centre are the mean of
-  rows of that matrix. It costs one large multiplication, after which no iteration touches the data
-  again, and any number of runs, with any k, can share it.
-
-Both keep the sums of rows and only add and take away the rows whose label changed.
+PIk-means needs the samples ``x`` only through their products with the centres. As centres are means
+of rows, these are ``x @ centres.T`` or means of rows of the Gram matrix ``x @ x.T``: one large
+multiplication, after which no iteration touches the data, and which all runs can share. Both ways
+keep the sums of rows and only add and take away the rows whose label changed.
 """
 
 import numpy as np
@@ -26,11 +21,8 @@ class ClusteringError(StudyError, ValueError):
 
 
 def check_unit_rows(features: np.ndarray, where: str = "features") -> None:
-    """Raise unless every row is finite and of unit length.
-
-    Raises:
-        ClusteringError: names ``where``, the first row at fault and its length.
-    """
+    """Raise a ``ClusteringError`` that names ``where`` and the first row at fault, unless every
+    row is finite and of unit length."""
     norms = row_norms(features)
     bad = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
     if bad.any():
@@ -52,11 +44,9 @@ def gram(x: np.ndarray) -> np.ndarray:
 
 
 class Centroids:
-    """Samples and the current centres of one run.
+    """Samples ``x``, (n, d) float rows of unit length, and the current centres of one run.
 
-    Args:
-        x: (n, d) floating-point rows of unit length.
-        gram_matrix: what :func:`gram` returned for ``x``, or None to work directly.
+    With ``gram_matrix``, what :func:`gram` returned for ``x``, it works on that.
     """
 
     def __init__(self, x: np.ndarray, gram_matrix: np.ndarray | None = None):
@@ -87,11 +77,7 @@ class Centroids:
         return distances(np.asfortranarray(products))
 
     def move(self, labels: np.ndarray, sizes: np.ndarray) -> None:
-        """Move every centre to the mean of its samples; no cluster may be empty.
-
-        Args:
-            labels: (n,) cluster of every sample. sizes: (k,) samples in each.
-        """
+        """Move every centre to the mean of its samples: ``labels`` (n,), ``sizes`` (k,), none 0."""
         matrix = self.x if self.gram is None else self.gram
         before, self._labels, self._sizes = self._labels, labels, sizes.astype(np.float64)
         changed = None if before is None else np.flatnonzero(labels != before)

@@ -1,14 +1,9 @@
 """The comparison study of notebook 04: how the ways to split the tracks differ.
 
-Four methods start from the same first centres:
-
-- ``k-means``: no control;
-- ``PIk-means, published``: stops when no label changes;
-- ``PIk-means, balanced``: ours;
-- ``constrained``: size-constrained k-means, where every assignment is the cheapest one with equal
-  sizes, found without any control by moving samples along cheapest paths.
-
-All tables are tidy: one observation a row. Runs share one Gram matrix.
+Methods start from the same first centres and share one Gram matrix: ``k-means`` (no control), both
+stopping rules of PIk-means, and ``constrained``, size-constrained k-means, where every assignment
+is the cheapest one with equal sizes, found without any control by moving samples along cheapest
+paths. All tables are tidy: one observation a row.
 """
 
 import time
@@ -54,15 +49,10 @@ class ConstrainedKMeans(PIKMeans):
 
 
 class Comparison:
-    """Video features with their Gram matrix, ready for many clusterings.
+    """Video features, (n, d) rows of unit length, with their Gram matrix for many clusterings.
 
-    Args:
-        features: (n, d) rows of unit length.
-        settings: ``kp``, ``ki``, ``tol_balance`` of the PIk-means methods; ``max_iter`` of the
-            balanced and the constrained one.
-
-    Raises:
-        StudyError: rows that are not finite or not of unit length.
+    The settings are ``kp``, ``ki`` and ``tol_balance`` of the PIk-means methods, and ``max_iter``
+    of the balanced and the constrained one. Other rows are a ``StudyError``.
     """
 
     def __init__(self, features: np.ndarray, **settings: float):
@@ -70,11 +60,8 @@ class Comparison:
         self.features, self.gram, self.settings = features, gram(features), settings
 
     def fit(self, method: str, k: int, seed: int, **changes) -> PIKMeans:
-        """One run of a method; equal ``seed`` and ``k`` mean equal first centres.
-
-        Raises:
-            StudyError: an unknown method, or k larger than the number of tracks.
-        """
+        """One run of a method; equal ``seed`` and ``k`` mean equal first centres. An unknown method
+        or more clusters than tracks are a ``StudyError``."""
         if method not in METHODS:
             raise StudyError(f"method {method!r}: must be one of {', '.join(METHODS)}")
         settings = self.settings | METHODS[method] | changes
@@ -87,13 +74,9 @@ class Comparison:
     def runs(
         self, k: int, n_runs: int = 20, methods: Iterable[str] = tuple(METHODS)
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """Every method from ``n_runs`` initialisations.
-
-        Returns:
-            A table with ``method``, ``run``, ``loss``, ``smallest``, ``largest``, ``spread``
-            (largest / smallest), ``iterations``, ``converged``, ``reason``, ``seconds``; and per
-            method the labels (n_runs, n).
-        """
+        """Every method from ``n_runs`` initialisations: a table with ``method``, ``run``, ``loss``,
+        ``smallest``, ``largest``, ``spread`` (largest / smallest), ``iterations``, ``converged``,
+        ``reason``, ``seconds``; and per method the labels (n_runs, n)."""
         rows, labels = [], {}
         cases = list(product(methods, range(n_runs)))
         with Progress(cases, desc=f"clustering, k = {k}", unit="run") as bar:
@@ -106,12 +89,8 @@ class Comparison:
         return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
 
     def histories(self, k: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """How one run of each method went.
-
-        Returns:
-            ``method, iteration, loss, changes, spread``; and, a row for each cluster,
-            ``method, iteration, cluster, size, control``.
-        """
+        """How one run of each method went: a table ``method, iteration, loss, changes, spread``;
+        and, a row for each cluster, ``method, iteration, cluster, size, control``."""
         whole, single = [], []
         for method in METHODS:
             history = self.fit(method, k, seed).history_
@@ -163,11 +142,8 @@ def _outcome(fitted: PIKMeans) -> dict:
 
 
 def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
-    """Agreement of all pairs of runs, of their labels (runs, n).
-
-    Returns:
-        ``run_a, run_b, jaccard, fowlkes_mallows, rand``, scores over pairs of tracks: 1 = equal.
-    """
+    """How all pairs of runs agree, of their labels (runs, n): a table ``run_a, run_b, jaccard,
+    fowlkes_mallows, rand`` of scores over pairs of tracks, 1 = equal."""
     rows = []
     for a, b in combinations(range(len(labels)), 2):
         pair = labels[a], labels[b]
@@ -188,15 +164,9 @@ def agreement_matrix(labels: np.ndarray) -> np.ndarray:
 
 
 def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.DataFrame:
-    """How well clusterings find known families; tracks of unknown family ("") are left out.
-
-    Args:
-        labels: per method (runs, n). families: (n,) names.
-
-    Returns:
-        ``method, run, ari`` (adjusted Rand index, 0 = chance), ``nmi``; empty when no family is
-        known.
-    """
+    """How well the labels (runs, n) of each method find known families (n,): ``method, run, ari``
+    (adjusted Rand index, 0 = chance) and ``nmi``. Tracks of unknown family ("") are left out; the
+    table is empty when no family is known."""
     families = np.asarray(families)
     known, rows = families != "", []
     for method, found in labels.items() if known.any() else ():

@@ -37,14 +37,11 @@ JOB_TRACKS = 8  # tracks that a worker gets at a time
 class VideoFeatures:
     """Video features and where they come from.
 
-    Attributes:
-        features: (n, d) float32, rows of unit length.
-        tracks: (n,) track of every row, "video/track_id".
-        table: one row for every track of the store, dropped ones too: ``track``, ``frames`` (in the
-            store), ``sampled``, ``kept``, ``agreement`` (mean cosine of the kept frames with the
-            track's others), ``screened_frames`` (frame numbers, separated by spaces), ``reason``
-            ("" or why the track or some of its frames were left out).
-        weights_digest: of the network's file.
+    ``features`` (n, d) float32 has rows of unit length, ``tracks`` (n,) their "video/track_id",
+    ``weights_digest`` is that of the network's file. ``table`` has a row for every track of the
+    store, dropped ones too: ``track``, ``frames`` (in the store), ``sampled``, ``kept``,
+    ``agreement`` (mean cosine of the kept frames with the track's others), ``screened_frames``
+    (their numbers, separated by spaces), ``reason`` ("" or why the track or frames were left out).
     """
 
     features: np.ndarray
@@ -56,7 +53,7 @@ class VideoFeatures:
         return len(self.tracks)
 
     def save(self, path: str | Path) -> None:
-        """Write everything into one ``.npz``; the same content gives the same bytes."""
+        """Write one ``.npz``; the same content gives the same bytes."""
         content = {
             "format": FORMAT,
             "features": self.features,
@@ -70,13 +67,8 @@ class VideoFeatures:
 
     @classmethod
     def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
-        """Read what :meth:`save` wrote.
-
-        Args:
-            weights_digest: of the weights the features must come from; None: any.
-
-        Raises:
-            StudyError: missing or no feature file, features of other weights, or not unit vectors.
+        """Read what :meth:`save` wrote. A ``StudyError`` names a missing or damaged file, features
+        of other weights than those of ``weights_digest`` (None: any), or rows not of unit length.
         """
         path = Path(path)
         try:
@@ -118,11 +110,10 @@ def embed(
     Args:
         frames_per_track: evenly spaced, at most; min_frames: tracks with fewer are left out.
         keep_fraction: share of a track's frames that screening keeps.
-        batch_size: exemplars in a forward pass.
-        device, precision: as in training; ``bf16`` moves a feature by about 1e-3.
+        precision: as in training; ``bf16`` moves a feature by about 1e-3.
         weights_digest: of the network's file, kept with the result.
-        workers: processes; scheduler: address of a Dask scheduler, whose workers then do it; they
-            must see the store's folder.
+        scheduler: address of a Dask scheduler, whose workers take the place of ``workers``
+            processes; they must see the store's folder.
 
     Raises:
         StudyError: no track has enough frames, the network gives zeros or NaN, no such device.
@@ -184,12 +175,8 @@ def _embed_tracks(
 def frame_features(
     exemplars: Iterable[np.ndarray], model: torch.nn.Module, batch_size: int, bf16: bool = False
 ) -> Iterator[np.ndarray]:
-    """Unit-length feature vectors of a stream of exemplars, (36·channels,) float32 each.
-
-    Args:
-        exemplars: uint8 (127, 127, 3) RGB.
-        model: a ``SiamFC`` in eval mode.
-    """
+    """Unit-length feature vectors, (36·channels,) float32, of a stream of exemplars, uint8
+    (127, 127, 3) RGB, by a ``SiamFC`` in eval mode."""
     device = next(model.parameters()).device
     exemplars = iter(exemplars)
     while batch := list(islice(exemplars, batch_size)):
@@ -201,35 +188,20 @@ def frame_features(
 
 
 def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which frames of a track agree most with the others, all pairs compared in one product.
-
-    Args:
-        features: (m, d) rows of unit length; keep_fraction: share of frames to keep, rounded up.
-
-    Returns:
-        kept (m,) bool, and agreement (m,): mean cosine of every frame with the others.
-    """
+    """Which frames of a track, (m, d) rows of unit length, agree most with the others: ``kept``
+    (m,) bool, ``keep_fraction`` of them rounded up; and (m,) mean cosines with the others."""
     m = len(features)
     agreement = (features @ features.sum(axis=0) - 1.0) / max(m - 1, 1)
     best = np.argsort(-agreement, kind="stable")[: int(np.ceil(keep_fraction * m - 1e-9))]
-    kept = np.isin(np.arange(m), best)
-    return kept, agreement
+    return np.isin(np.arange(m), best), agreement
 
 
 def nearest_agreement(
     features: np.ndarray, groups: np.ndarray, videos: np.ndarray
 ) -> tuple[float, float]:
-    """How often a track's nearest track is of the same group.
-
-    Tracks of one video share their background, so only tracks of other videos count.
-
-    Args:
-        features: (n, d) rows of unit length. groups, videos: (n,) names.
-
-    Returns:
-        share of tracks whose nearest one is of the same group, and the share to expect of one
-        drawn by chance; both NaN where all tracks are of one video.
-    """
+    """Share of tracks, (n, d) rows of unit length, whose nearest track is of the same group, and
+    the share to expect of one drawn by chance; both NaN where all are of one video. Tracks of one
+    video share their background, so only those of other videos count."""
     allowed = videos[:, None] != videos[None, :]
     counted = allowed.any(axis=1)
     if not counted.any():

@@ -7,11 +7,8 @@ from esiamfc_lib.errors import StudyError
 
 
 def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 2) principal components, and the share of the variance that each of the two explains.
-
-    Raises:
-        StudyError: fewer than two tracks.
-    """
+    """(n, 2) principal components, and the share of the variance that each of the two explains;
+    fewer than two tracks are a ``StudyError``."""
     if len(features) < 2:
         raise StudyError(f"PCA needs at least 2 tracks, there are {len(features)}")
     pca = PCA(n_components=2, random_state=seed)
@@ -23,12 +20,8 @@ def umap_map(
 ) -> np.ndarray:
     """(n, 2) UMAP under the cosine distance, by one thread: more do not give the same map again.
 
-    Args:
-        neighbors: size of the neighbourhood that is kept; lowered to n - 1 where there are fewer.
-        min_dist: smallest distance on the map.
-
-    Raises:
-        StudyError: fewer than four tracks.
+    It keeps neighbourhoods of ``neighbors`` tracks, or of all where there are fewer, at least
+    ``min_dist`` apart on the map; fewer than four tracks are a ``StudyError``.
     """
     if len(features) < 4:
         raise StudyError(f"UMAP needs at least 4 tracks, there are {len(features)}")

@@ -20,13 +20,10 @@ MEMBERSHIPS = ("nearest", "nearest+second", "all")
 class Partition:
     """Tracks, their clusters, and the clusters' centres.
 
-    Attributes:
-        table: one row a track: ``track``, ``cluster``; ``second``: the nearest of the other
-            clusters; ``distance`` and ``second_distance`` to their centres.
-        centres: (k, d) float32, the plain means of the clusters' features.
-        method: how the clusters were made.
-        stopped: what ended the run that made them; "" where nothing ran (a random partition) or
-            it is not known (one that was loaded).
+    A row of ``table`` is a ``track``, its ``cluster``, the ``second`` nearest one, and
+    ``distance`` and ``second_distance`` to their centres, (k, d) float32 plain means of features.
+    ``stopped`` is what ended the run that made them; "" where nothing ran (a random partition) or
+    it is not known (one that was loaded).
     """
 
     table: pd.DataFrame
@@ -50,15 +47,9 @@ class Partition:
         return np.bincount(self.labels, minlength=self.k)
 
     def members(self, cluster: int, membership: str = "nearest") -> list[str]:
-        """Tracks that train a cluster's branch.
-
-        Args:
-            membership: ``"nearest"``: the cluster's own; ``"nearest+second"``: also those for which
-                it is the second choice; ``"all"``: every track, a control without specialisation.
-
-        Raises:
-            StudyError: no such cluster or membership.
-        """
+        """Tracks that train a cluster's branch: by membership ``"nearest"`` the cluster's own; by
+        ``"nearest+second"`` also those for which it is the second choice; by ``"all"`` every track,
+        a control without specialisation. No such cluster or membership is a ``StudyError``."""
         if not 0 <= cluster < self.k:
             raise StudyError(f"cluster_id = {cluster}: there are clusters 0 to {self.k - 1}")
         if membership not in MEMBERSHIPS:
@@ -80,11 +71,7 @@ def save_partition(result: Partition, folder: str | Path) -> None:
 
 
 def load_partition(folder: str | Path) -> Partition:
-    """Read what :func:`save_partition` wrote.
-
-    Raises:
-        StudyError: nothing there, or damaged.
-    """
+    """Read what :func:`save_partition` wrote; nothing there, or damaged, is a ``StudyError``."""
     folder = Path(folder)
     try:
         table = pd.read_csv(io.BytesIO((folder / TABLE).read_bytes()), dtype={"track": str})

@@ -15,18 +15,11 @@ METHODS = ("pikmeans", "kmeans", "random")
 def cluster_tracks(
     features: VideoFeatures, method: str, *, n_clusters: int, seed: int, **settings
 ) -> Partition:
-    """Split the tracks into clusters.
+    """Split the tracks into ``n_clusters``; with 1, one cluster holds every track.
 
-    Args:
-        method: ``"pikmeans"``; the controls ``"kmeans"`` (no balance) and ``"random"`` (equal
-            sizes, tracks dealt out by chance).
-        n_clusters: k; 1: one cluster holds every track.
-        seed: of everything random.
-        settings: ``kp``, ``ki``, ``tol_balance``, ``n_init``, ``max_iter``, ``stop`` of
-            :class:`PIKMeans`.
-
-    Raises:
-        StudyError: more clusters than tracks, an unknown method, features that are no unit vectors.
+    The method is ``"pikmeans"`` or one of the controls ``"kmeans"`` (no balance) and ``"random"``
+    (equal sizes, tracks dealt out by chance); the settings are those of :class:`PIKMeans`. More
+    clusters than tracks, an unknown method and rows not of unit length are a ``StudyError``.
     """
     x, n, stopped = features.features, len(features), ""
     if method not in METHODS:
@@ -51,8 +44,7 @@ def cluster_tracks(
 def _membership_table(tracks, x, labels, centres) -> pd.DataFrame:
     """Every track's cluster and the nearest other one; the same where there is no other one."""
     table = Centroids(x).start(centres).distances()
-    rows = np.arange(len(labels))
-    others = table.copy()
+    rows, others = np.arange(len(labels)), table.copy()
     if len(centres) > 1:
         others[rows, labels] = np.inf
     second = others.argmin(axis=1)

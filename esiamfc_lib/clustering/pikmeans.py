@@ -35,12 +35,9 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         kp, ki: proportional and integral gain, in units of distance; both 0: plain k-means.
         init: ``"stratified"`` (one random sample from each of k equal stretches of the data, the
             published way: tracks are ordered by video), or (k, d) centres.
-        n_init: runs from different initialisations; the one with the smallest loss is kept. An
-            array ``init`` is run once.
+        n_init: runs, of which the one with the smallest loss is kept; an array ``init`` runs once.
         stop: ``"published"``: when no label changes; ``"balanced"``: when every size is within
-            tolerance as well; see ``size_control``.
-        tol_balance: largest ``|size - mean| / mean`` of ``stop="balanced"``; the whole numbers
-            next to the mean are always allowed.
+            ``tol_balance``, the largest ``|size - mean| / mean``, as well; see ``size_control``.
         random_state: None, an int or a ``numpy.random.RandomState``.
 
     Attributes:
@@ -75,13 +72,9 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.init, self.n_init, self.random_state = init, n_init, random_state
 
     def fit(self, X, y=None, gram_matrix=None):
-        """Cluster the rows of ``X``.
-
-        Args:
-            X: (n, d). y: ignored.
-            gram_matrix: ``centroids.gram(X)``, to share it between fits; by default it is made when
-                there are many runs and it is no larger than the data.
-        """
+        """Cluster the rows of ``X`` (n, d); ``gram_matrix`` is ``centroids.gram(X)``, to share it
+        between fits. By default it is made when there are many runs and it is no larger than the
+        data."""
         self._check_parameters()
         x = self._validated(X, reset=True)
         n, k = len(x), self.n_clusters

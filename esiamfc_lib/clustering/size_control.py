@@ -2,14 +2,10 @@
 
 The control is added to the distances: a cluster that is too large moves away from every sample.
 With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its integral part is the
-price, or Lagrange multiplier, of the constraint that all sizes are equal; its proportional part
-damps the search.
-
-A gain is in units of distance. The published 0.005 is small beside the gaps between the distances
-of deep features (0.05 and more), so the control creeps, and long before the sizes are equal there
-comes an iteration in which no label changes, where the published rule stops. Large gains overshoot:
-whole groups of samples jump to and fro. :class:`BalancedControl` therefore adapts the step, and a
-gain is only its first length: the published values can stay, and a user sets the tolerance.
+price, or Lagrange multiplier, of equal sizes; its proportional part damps the search. A gain is in
+units of distance. The published 0.005 is small beside the gaps between distances of deep features
+(0.05 and more): the control creeps, and the published rule stops at the first iteration without a
+changed label, long before sizes are equal. Large gains overshoot: whole groups jump to and fro.
 """
 
 from dataclasses import dataclass
@@ -31,14 +27,9 @@ PATIENCE = 10  # iterations without a smaller loss after which a balanced run is
 
 @dataclass(frozen=True)
 class ClusteringRun:
-    """One run from one initialisation.
-
-    Attributes:
-        labels: (n,) int64; control: (k,) control term of that assignment; loss: sum of squared
-            distances to the centres of ``labels``.
-        history: per iteration ``loss`` (t,), ``sizes`` and ``control`` (t, k), ``changes`` (t,).
-        converged: whether the stopping rule was met; reason: how the run ended, in words.
-    """
+    """One run from one initialisation: (n,) int64 ``labels``, the (k,) ``control`` term of that
+    assignment, the sum of squared distances to its centres as ``loss``; the ``history`` and the end
+    of the run as in ``PIKMeans``."""
 
     labels: np.ndarray
     control: np.ndarray
@@ -70,12 +61,13 @@ class PublishedControl:
 
 
 class BalancedControl:
-    """A controller that ends with every size within tolerance.
+    """A controller that ends with every size within ``tolerance``, the largest ``|size - mean| /
+    mean``. It adapts its steps, so that ``kp`` and ``ki`` are only their first lengths.
 
-    It eases in: for the first moves of the centres it takes one step for each, as published, so
-    that clusters find their places before they are made equal; the loss ends several per cent lower
-    than under a hard constraint. Easing in ends early when sizes are within tolerance, or when a
-    step was too long and a whole group of samples would change sides.
+    It eases in: for the first moves of the centres, at most ``easing``, it takes one step for each,
+    as published, so that clusters find their places before they are made equal; the loss ends
+    several per cent lower than under a hard constraint. Easing in ends early when sizes are within
+    tolerance, or when a step was too long and a whole group of samples would change sides.
 
     From then on (``settled``) the controller runs on fixed distances until all sizes are within
     tolerance, and only then may the centres move: a step costs n × k additions, a move n × d × k.
@@ -87,13 +79,6 @@ class BalancedControl:
     the labels settle, sizes stay inside, and the iterations are those of k-means with fixed
     offsets, which come to an end. Where sizes keep wandering within the tolerance, :meth:`tighten`
     takes that freedom away.
-
-    Args:
-        kp, ki: first step lengths. tolerance: largest ``|size - mean| / mean``.
-        easing: moves of the centres to ease in for, at most.
-
-    Attributes:
-        settled: whether the last assignment, and so every later one, is within tolerance.
     """
 
     stable = "no label changed and every size within tolerance"
