@@ -154,11 +154,11 @@ def stability(runs: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
     names = {"jaccard": "Jaccard", "fowlkes_mallows": "Fowlkes–Mallows", "rand": "Rand"}
     scores = pairs.rename(columns=names).melt("method", names.values(), "score", "agreement")
     figure, ((loss, spread, agreement),) = panels(1, 3, (10.2, 3.1), width_ratios=(1, 1, 1.6))
-    dots = {"hue": "method", "size": 4, "alpha": 0.6, "legend": False}
+    dots = {"hue": "method", "size": 4, "alpha": 0.6, "legend": False, "warn_thresh": 1}
     means = {"color": "black", "errorbar": None, "markers": "|", "markersize": 14}
     for axis, column in ((loss, "loss"), (spread, "spread")):
         place = {"data": runs, "y": "method", "x": column, "order": methods, "ax": axis}
-        sns.stripplot(**place, **dots)
+        sns.swarmplot(**place, **dots)
         sns.pointplot(**place, **means, linestyle="none")
     _logarithmic(spread.xaxis)
     spread.set(xlabel=SPREAD, ylabel="", yticklabels=[])
