@@ -40,10 +40,10 @@ class AreaCrops(SiamFCTracker):
 
 
 class SwappedColours(SiamFCTracker):
-    """The network, trained in RGB, is given search regions in BGR; the exemplar stays RGB."""
+    """The network, trained in RGB, is given all crops in BGR."""
 
-    def search_crops(self, image):
-        return np.ascontiguousarray(super().search_crops(image)[..., ::-1])
+    def _crops(self, image, center, sides, size):
+        return np.ascontiguousarray(super()._crops(image, center, sides, size)[..., ::-1])
 
 
 class BilinearResponse(SiamFCTracker):

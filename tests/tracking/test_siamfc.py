@@ -419,6 +419,14 @@ def test_rounded_crops_equal_exact_ones_on_whole_pixels(model, frames):
     assert np.ptp(outside, axis=(1, 2)).max() == 0
 
 
+def test_swapped_colours_are_those_of_exemplar_and_search_regions(model, frames):
+    plain, swapped = SiamFCTracker(model), variants.SwappedColours(model)
+    plain.init(np.ascontiguousarray(frames[0][..., ::-1]), BOX)
+    swapped.init(frames[0], BOX)
+    box = plain.update(np.ascontiguousarray(frames[1][..., ::-1]))
+    np.testing.assert_array_equal(swapped.update(frames[1]), box)
+
+
 def test_published_weights_follow_a_real_target(shared):
     from esiamfc_lib.data import benchmarks
     from esiamfc_lib.evaluation import metrics
