@@ -39,35 +39,21 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
-    """Write a model file.
+    """Write a model file (``.safetensors``); returns the digest of its tensors.
 
-    Args:
-        path: ends in ``.safetensors``.
-        model: its width (and k, and temperature) go into the header.
-        info: whatever else the header should say: ``training`` (parameters), ``data``
-            (fingerprint), ``epoch``, ``source`` ...; JSON types only.
-
-    Returns:
-        The digest of the tensors, which the header holds too.
+    The header holds that digest, the model's width (and k, and temperature), and ``info``:
+    ``training`` (parameters), ``data`` (fingerprint), ``source`` ...; JSON types only.
     """
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    network = _network(model)
-    header = {"format": FORMATS[network["network"]], **network, "digest": digest(state), **info}
+    kind = type(model).__name__.lower()
+    about = {"format": FORMATS[kind], "network": kind, "width": model.width}
+    if isinstance(model, ESiamFC):
+        about |= {"k": model.k, "temperature": model.cluster_weights.temperature}
+    about |= {"digest": digest(state), **info}
     # One key: safetensors keeps several in no fixed order, and the bytes would differ.
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"))
-    data = safetensors_bytes(state, metadata={HEADER: text})
-    write_atomically(path, data)
-    return header["digest"]
-
-
-def header(path: str | Path) -> dict[str, Any]:
-    """The JSON header of a model file: network, width, k, digest and what else was saved.
-
-    Raises:
-        StudyError: no such file, or not a model file of this project.
-    """
-    with _opened(path) as file:
-        return _header(path, file)
+    text = json.dumps(about, sort_keys=True, separators=(",", ":"))
+    write_atomically(path, safetensors_bytes(state, metadata={HEADER: text}))
+    return about["digest"]
 
 
 def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
@@ -76,9 +62,18 @@ def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     Raises:
         StudyError: no such file, not a model file, damaged, or of another network.
     """
-    with _opened(path) as file:
-        about = _header(path, file)
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(existing(path), framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise StudyError(f"{path} is not a safetensors file: {error}") from None
+    if text is None:
+        raise StudyError(f"{path} has no {HEADER!r} header: it is not a model file of this project")
+    about = json.loads(text)
+    known = FORMATS.get(about.get("network"), 1)
+    if not 1 <= about["format"] <= known:
+        raise StudyError(f"{path} has format {about['format']}, this version reads up to {known}")
     if digest(state) != about["digest"]:
         raise StudyError(f"{path}: the tensors do not match the digest in the header")
     if about["network"] == "siamfc":
@@ -98,21 +93,10 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None
     Raises:
         StudyError: missing or unknown tensors, or other shapes.
     """
-    own = model.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [
-        f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}"
-        for n in own.keys() & state.keys()
-        if own[n].shape != state[n].shape
-    ]
-    faults = (
-        [f"lacks {', '.join(missing)}"] * bool(missing)
-        + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        + sorted(shapes)
-    )
-    if faults:
-        raise StudyError(f"{where} does not fit a {type(model).__name__}: {'; '.join(faults)}")
-    model.load_state_dict(dict(state))
+    try:
+        model.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise StudyError(f"{where} does not fit: {' '.join(str(error).split())}") from None
 
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:
@@ -133,32 +117,3 @@ def load_state(path: str | Path) -> Any:
             f"{path} cannot be read as a PyTorch file of plain tensors: "
             f"{str(error).splitlines()[0]}"
         ) from None
-
-
-def _network(model: SiamFC | ESiamFC) -> dict[str, Any]:
-    if isinstance(model, ESiamFC):
-        return {
-            "network": "esiamfc",
-            "width": model.width,
-            "k": model.k,
-            "temperature": model.cluster_weights.temperature,
-        }
-    return {"network": "siamfc", "width": model.width}
-
-
-def _opened(path: str | Path):
-    try:
-        return safe_open(existing(path), framework="pt")
-    except SafetensorError as error:
-        raise StudyError(f"{path} is not a safetensors file: {error}") from None
-
-
-def _header(path: str | Path, file) -> dict[str, Any]:
-    text = (file.metadata() or {}).get(HEADER)
-    if text is None:
-        raise StudyError(f"{path} has no {HEADER!r} header: it is not a model file of this project")
-    about = json.loads(text)
-    known = FORMATS.get(about.get("network"), 1)
-    if not 1 <= about["format"] <= known:
-        raise StudyError(f"{path} has format {about['format']}, this version reads up to {known}")
-    return about

@@ -12,12 +12,8 @@ def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
     than a convolution with one group per sample, forward and backward, and runs in float32
     whatever the precision of the network: the response sums thousands of terms.
 
-    Args:
-        z: (N, C, h, w) exemplar features, or (1, C, h, w): one exemplar for all.
-        x: (N, C, H, W) search features.
-
-    Returns:
-        (N, H - h + 1, W - w + 1) float32.
+    Exemplar features (N, C, h, w), or (1, C, h, w): one exemplar for all, and search features
+    (N, C, H, W) → (N, H - h + 1, W - w + 1) float32.
     """
     n, c, height, width = x.shape
     h, w = z.shape[-2:]
@@ -38,10 +34,7 @@ def correlation(z: Tensor, x: Tensor) -> Tensor:
 
     All cells of all search regions times the exemplar are then one product of matrices, whose sums
     over channels are made in float32 and rounded to bf16; their sum along the diagonals is float32.
-
-    Args:
-        z: (1, C, h, w) exemplar features.
-        x: (N, C, H, W) search features, channels last where they are bf16.
+    ``z`` is of one exemplar, (1, C, h, w); ``x`` channels last where it is bf16.
     """
     if x.dtype == torch.float32:
         return cross_correlation(z, x)

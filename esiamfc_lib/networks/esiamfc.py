@@ -31,23 +31,14 @@ class ClusterWeights(nn.Module):
         self.linear = nn.Linear(sizes[3], k, bias=False)
         self.temperature = 1.0
 
-    def logits(self, stem_features: Tensor) -> Tensor:
-        """(N, 256·width, 12, 12) stem features of the exemplar → (N, k)."""
-        return self.linear(self.layers(stem_features).mean((2, 3))).float()
-
     def forward(self, stem_features: Tensor) -> Tensor:
         """(N, 256·width, 12, 12) stem features of the exemplar → (N, k) weights that sum to 1."""
-        return torch.softmax(self.logits(stem_features) / self.temperature, dim=1)
+        logits = self.linear(self.layers(stem_features).mean((2, 3))).float()
+        return torch.softmax(logits / self.temperature, dim=1)
 
 
 class ESiamFC(nn.Module):
-    """The ensemble: one stem, k branches, and the module that weighs them.
-
-    Args:
-        k: number of branches.
-        width: factor on the number of channels.
-        seed: of the initial weights.
-    """
+    """The ensemble: one stem, k branches, and the module that weighs them."""
 
     def __init__(self, k: int, width: float = 1.0, seed: int = 0):
         super().__init__()
@@ -85,11 +76,8 @@ class ESiamFC(nn.Module):
         return model.train(self.training)
 
     def responses(self, z: Tensor, x: Tensor) -> Tensor:
-        """Response of every branch: (N, k, 17, 17).
-
-        ``z`` and ``x`` are the stem's features of exemplar (N or 1, C, 12, 12) and search region
-        (N, C, 28, 28).
-        """
+        """The stem's features of exemplar (N or 1, C, 12, 12) and search region (N, C, 28, 28) →
+        responses of all branches (N, k, 17, 17)."""
         return torch.stack([branch.response(branch(z), branch(x)) for branch in self.branches], 1)
 
     def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
@@ -104,12 +92,8 @@ def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:
 
 
 def exemplar_weights(model: ESiamFC, exemplars: Iterable[np.ndarray]) -> np.ndarray:
-    """(n, k) float32: the weights that an ensemble gives its branches for each exemplar.
-
-    Args:
-        model: on the CPU, in eval mode.
-        exemplars: uint8 (127, 127, 3) RGB.
-    """
+    """(n, k) float32: the weights that an ensemble (on the CPU, in eval mode) gives its branches
+    for each exemplar, uint8 (127, 127, 3) RGB."""
     exemplars, rows = iter(exemplars), []
     while batch := list(islice(exemplars, EXEMPLARS)):
         images = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float()

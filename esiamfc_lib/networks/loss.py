@@ -21,13 +21,9 @@ def response_labels(size: int, *, radius: float) -> Tensor:
 def balanced_loss(responses: Tensor, labels: Tensor) -> Tensor:
     """Logistic loss in which positives and negatives of a sample count for one half each.
 
-    Args:
-        responses: (N, H, W) logits.
-        labels: (H, W) or (N, H, W) of 0 and 1. A sample without positives (a pair of two different
-            objects) or without negatives weighs all its cells equally.
-
-    Returns:
-        The mean over cells of each sample, then over samples: a scalar.
+    ``responses`` are (N, H, W) logits, ``labels`` (H, W) or (N, H, W) of 0 and 1. A sample without
+    positives (a pair of two different objects) or without negatives weighs all its cells equally.
+    The mean over cells of each sample, then over samples: a scalar.
     """
     labels = labels.expand_as(responses)
     positives = labels.sum((1, 2), keepdim=True)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from esiamfc_lib.networks.esiamfc import branches_of
+from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
+from esiamfc_lib.networks.siamfc import SiamFC
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -33,16 +34,14 @@ def has_identity_norms(model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
+def calibrate_norms(model: SiamFC | ESiamFC, images: Iterable[Tensor]) -> None:
     """Give identity BatchNorm layers the statistics of real activations, in place.
 
     The network stays the same function: what a layer takes away by its new statistics, its factor
     and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm in
     training mode, where every batch is normalised: without it, all activations would change scale.
-
-    Args:
-        model: SiamFC or ESiamFC.
-        images: batches float32 (N, 3, H, W), some hundred images in all.
+    ``images`` are batches float32 (N, 3, H, W), some hundred images in all. The network is left in
+    eval mode.
     """
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     sums = {layer: torch.zeros(3, layer.num_features, dtype=torch.float64) for layer in norms}
@@ -53,12 +52,10 @@ def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
         sums[layer] += torch.stack([count, values.sum(1), (values * values).sum(1)])
 
     handles = [layer.register_forward_pre_hook(watch) for layer in norms]
-    training = model.training
     model.eval()
     for batch in images:
         for branch in branches_of(model):
             branch(model.stem(batch))
-    model.train(training)
     for handle in handles:
         handle.remove()
     for layer, (count, total, squares) in sums.items():

@@ -16,9 +16,8 @@ Four kinds of published file hold the same network under other names:
   ``corr_bias1``, ``cluster_weight.cluster_weight.0.weight`` ..., or one base tracker of it
   (``feature1.0.weight``, ``feature2.0.weight``, ``corr_bias``).
 
-Conversion is exact: the response is the same function of the images. A folded BatchNorm becomes an
-identity one; another ε goes into the variance; another scale of the response goes into conv5,
-which both sides of the correlation pass.
+Conversion is exact: a folded BatchNorm becomes an identity one; another ε goes into the variance;
+another scale of the response goes into conv5, which both sides of the correlation pass.
 """
 
 import re
@@ -43,30 +42,23 @@ NORM_EPS = 1e-5  # of our BatchNorm layers
 # Where the layers stand in the PyTorch namings' one sequence. Ours are numbered alike: the stem
 # holds 0 to 7, the branch begins at 8.
 BRANCH = 8
-NUMBERS = {
-    **{"conv1": 0, "bn1": 1, "conv2": 4, "bn2": 5},
-    **{"conv3": 8, "bn3": 9, "conv4": 11, "bn4": 12, "conv5": 14},
+NAMES = {0: "conv1", 1: "bn1", 4: "conv2", 5: "bn2"}
+NAMES |= {8: "conv3", 9: "bn3", 11: "conv4", 12: "bn4", 14: "conv5"}
+PLACES = {
+    name: f"stem.layers.{number}" if number < BRANCH else f"branch.layers.{number - BRANCH}"
+    for number, name in NAMES.items()
 }
-NAMES = {number: name for name, number in NUMBERS.items()}
 Layers = dict[str, Tensor]
 """A SiamFC: ``conv1.weight``, ``bn1.running_mean`` ..., ``bias`` and ``scale`` of the response."""
 
 
 def load_siamfc(path: str | Path) -> SiamFC:
-    """Read a SiamFC from any weights file.
-
-    Raises:
-        StudyError: the file cannot be read, or holds an ensemble.
-    """
+    """Read a SiamFC from any weights file; a ``StudyError`` where that is none."""
     return _load_as(SiamFC, path)
 
 
 def load_esiamfc(path: str | Path) -> ESiamFC:
-    """Read an ESiamFC from any weights file.
-
-    Raises:
-        StudyError: the file cannot be read, or holds a single tracker.
-    """
+    """Read an ESiamFC from any weights file; a ``StudyError`` where that is none."""
     return _load_as(ESiamFC, path)
 
 
@@ -105,9 +97,6 @@ def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
 
     Without ``bn`` tensors the BatchNorm becomes the identity. ``eps`` is that of the file's
     BatchNorm. The width is read off conv1.
-
-    Raises:
-        StudyError: a tensor is missing or has another shape.
     """
     if "conv1.weight" not in layers or "conv5.weight" not in layers:
         raise StudyError(f"{where} holds no SiamFC: conv1 or conv5 is missing")
@@ -115,8 +104,8 @@ def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     state = {"branch.bias": layers.get("bias", torch.zeros(1)).reshape(1)}
     for name, value in (_with_identity_norms(layers) | layers).items():
         layer, _, field = name.partition(".")
-        if layer in NUMBERS:
-            state[f"{_place(layer)}.{field}"] = value
+        if layer in PLACES:
+            state[f"{PLACES[layer]}.{field}"] = value
     for name in model.state_dict():
         if name.endswith("running_var") and name in state:
             state[name] = (state[name].double() + eps - NORM_EPS).clamp(min=0)
@@ -125,18 +114,10 @@ def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     if "scale" in layers:
         share = (layers["scale"].reshape(()).double() / RESPONSE_SCALE).sqrt()
         for field in ("weight", "bias"):
-            state[f"{_place('conv5')}.{field}"] = layers[f"conv5.{field}"].double() * share
+            state[f"{PLACES['conv5']}.{field}"] = layers[f"conv5.{field}"].double() * share
     own = model.state_dict()
     load_into(model, {n: v.to(own[n].dtype) if n in own else v for n, v in state.items()}, where)
     return model.eval()
-
-
-def _place(layer: str) -> str:
-    """Where a layer stands in our SiamFC: conv3 is ``branch.layers.0``."""
-    number = NUMBERS[layer]
-    if number < BRANCH:
-        return f"stem.layers.{number}"
-    return f"branch.layers.{number - BRANCH}"
 
 
 def _with_identity_norms(layers: Layers) -> Layers:
@@ -172,10 +153,8 @@ def _matconvnet(path: Path) -> Layers:
         raise StudyError(f"{path} is no MatConvNet network: {error}") from None
     layers = {}
     for name, value in values.items():
-        match = re.fullmatch(r"(?:br\d?_)?(conv|bn)([1-5])([fbmx])", name)
-        if match:
-            kind, number, field = match.groups()
-            layer = f"{kind}{number}"
+        if match := re.fullmatch(r"(?:br\d?_)?((?:conv|bn)[1-5])([fbmx])", name):
+            layer, field = match.groups()
             if field == "f":
                 layers[f"{layer}.weight"] = value.permute(3, 2, 0, 1)
             elif field == "m":
@@ -193,11 +172,8 @@ def _adjustment(values: Mapping[str, Tensor]) -> Layers:
         mean, deviation = values["fin_adjust_bnx"].reshape(2)
         scale = values["fin_adjust_bnm"].reshape(()) / deviation
         return {"scale": scale, "bias": values["fin_adjust_bnb"].reshape(1) - scale * mean}
-    return {
-        ours: values[theirs].reshape(1)
-        for ours, theirs in (("scale", "adjust_f"), ("bias", "adjust_b"))
-        if theirs in values
-    }
+    names = {"adjust_f": "scale", "adjust_b": "bias"}
+    return {names[n]: value.reshape(1) for n, value in values.items() if n in names}
 
 
 def _from_state_dict(path: Path) -> SiamFC | ESiamFC:
@@ -231,10 +207,11 @@ def _common_names(state: Mapping[str, Tensor]) -> Layers:
             continue
         layers[f"{layer}.{field}"] = value.double() if value.is_floating_point() else value
     response = {"corr_bias": "bias", "adjust.bias": "bias", "adjust.weight": "scale"}
-    for theirs, ours in response.items():
-        if theirs in state:
-            layers[ours] = state[theirs].double().reshape(1)
-    return layers
+    return layers | {
+        response[name]: value.double().reshape(1)
+        for name, value in state.items()
+        if name in response
+    }
 
 
 def _reference_ensemble(state: Mapping[str, Tensor], where: str) -> ESiamFC:

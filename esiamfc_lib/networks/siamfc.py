@@ -45,9 +45,7 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(
-                layer.weight, mode="fan_in", nonlinearity="relu", generator=generator
-            )
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
@@ -57,11 +55,7 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
 
 
 class Stem(nn.Module):
-    """conv1–2: the shared part of the ensemble.
-
-    Args:
-        width: factor on the number of channels.
-    """
+    """conv1–2: the shared part of the ensemble."""
 
     def __init__(self, width: float = 1.0):
         super().__init__()
@@ -107,20 +101,15 @@ class Branch(nn.Module):
         return self.layers(stem_features)
 
     def response(self, z: Tensor, x: Tensor) -> Tensor:
-        """Response of search features ``x`` (N, C, H, W) to exemplar features ``z``.
-
-        ``z`` is (N, C, h, w) or (1, C, h, w). Returns (N, H - h + 1, W - w + 1) logits, 17×17 for
-        255-pixel search images.
-        """
+        """Features of exemplar (N or 1, C, h, w) and search region (N, C, H, W) → logits
+        (N, H - h + 1, W - w + 1): 17×17 for 255-pixel search images."""
         return self.scale * cross_correlation(z, x) + self.bias
 
 
 class SiamFC(nn.Module):
     """The baseline: one stem, one branch. 2.34 million parameters at width 1.
 
-    Args:
-        width: factor on the number of channels.
-        seed: of the initial weights.
+    ``width`` is a factor on the number of channels, ``seed`` is of the initial weights.
     """
 
     def __init__(self, width: float = 1.0, seed: int = 0):
@@ -134,13 +123,9 @@ class SiamFC(nn.Module):
         """(N, 3, H, W) RGB 0–255 → (N, 256·width, h, w): 6×6 of 127, 22×22 of 255."""
         return self.branch(self.stem(images))
 
-    def response(self, z: Tensor, x: Tensor) -> Tensor:
-        """Features of exemplar (N or 1, C, 6, 6) and search (N, C, 22, 22) → (N, 17, 17) logits."""
-        return self.branch.response(z, x)
-
     def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
         """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → response (N, 17, 17)."""
-        return self.response(self.features(exemplar), self.features(search))
+        return self.branch.response(self.features(exemplar), self.features(search))
 
 
 def layer_table(model: SiamFC) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Batches of training pairs, decoded in worker processes ahead of the training.
 
-The order of the pairs is the dataset's, whatever the number of workers; several training processes
-share each batch.
+The order of the pairs is the dataset's, whatever the number of workers.
 """
 
 from collections.abc import Iterator
@@ -30,15 +29,14 @@ def loader(dataset: PairDataset, parameters: TrainingParameters) -> "PairLoader"
 class PairLoader:
     """Batches of a ``PairDataset``, epoch by epoch; worker processes live as long as the loader.
 
-    With ``world`` training processes every one takes its own equal part of each batch, so that
-    together they see exactly the batches of a single process.
+    With ``world`` training processes, of which this is ``rank``, every one takes its own equal part
+    of each batch, so that together they see exactly the batches of a single process.
 
     Args:
         batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
             unless it is the only one.
         workers: loading processes; 0 = in this process.
         pin_memory: page-lock the batches (for a GPU).
-        rank, world: this training process and their number.
     """
 
     def __init__(
@@ -84,7 +82,7 @@ class PairLoader:
         batches = iter(self._loader)
         if self._slots is None:
             return batches
-        return (self._slots.taken(item, self._pin) for item in batches)
+        return (self._slots.taken(*item, self._pin) for item in batches)
 
 
 class _Slots(Dataset):
@@ -104,24 +102,23 @@ class _Slots(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, numbers: list[int]) -> tuple[int, np.ndarray, np.ndarray, list[int]]:
-        """Slot, tracks, positives and numbers of a batch."""
+    def __getitems__(self, numbers: list[int]) -> tuple[int, tuple[np.ndarray, ...]]:
+        """Slot of a batch, and what ``PairDataset.read_into`` says of it."""
         slot = get_worker_info().id * self.each + self._turn
         self._turn = (self._turn + 1) % self.each
         n = len(numbers)
         pixels = self.exemplars[slot, :n].numpy(), self.searches[slot, :n].numpy()
-        return slot, *self.dataset.read_into(*pixels, numbers), numbers
+        return slot, self.dataset.read_into(*pixels, numbers)
 
-    def taken(self, item: tuple[int, np.ndarray, np.ndarray, list[int]], pin: bool) -> PairBatch:
+    def taken(self, slot: int, facts: tuple[np.ndarray, ...], pin: bool) -> PairBatch:
         """The batch, in the trainer's own memory."""
-        slot, track, positive, numbers = item
         own = []
         for pixels in (self.exemplars, self.searches):
-            of_batch = pixels[slot, : len(numbers)]
+            of_batch = pixels[slot, : len(facts[0])]
             own.append(torch.empty(of_batch.shape, dtype=pixels.dtype, pin_memory=pin))
             # Not torch's copy: its threads would spin on, where the workers decode.
             np.copyto(own[-1].numpy(), of_batch.numpy())
-        return batch_of(*own, track, positive, numbers)
+        return batch_of(own, facts)
 
 
 class _Numbers:

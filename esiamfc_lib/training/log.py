@@ -14,12 +14,9 @@ class TrainingLog:
     """Writes ``log.jsonl`` and TensorBoard curves into ``folder``.
 
     Lines of two kinds: ``{"event": "step", "epoch", "step", "loss", "lr"}`` every ``EVERY`` steps
-    and ``{"event": "epoch", ...figures, "seconds"}``.
-
-    Args:
-        enabled: False on all processes but the first: nothing is written.
-        size: bytes of the log that count; what a killed run wrote after them is cut off.
-        done: steps made so far; later TensorBoard points of a killed run are hidden.
+    and ``{"event": "epoch", ...figures, "seconds"}``. Nothing is written unless ``enabled``: by
+    the first process only. What a killed run wrote after ``size`` bytes is cut off, and its
+    TensorBoard points after ``done`` steps are hidden.
     """
 
     def __init__(self, folder: Path, enabled: bool, size: int, done: int):
@@ -78,8 +75,6 @@ class TrainingLog:
 def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
     """One row an epoch of ``Trained.history``: ``epoch, lr, loss, validation_loss, auc``; NaN
     where not measured."""
-    names = {
-        "train.loss": "loss", "validation.loss": "validation_loss", "tracking.auc": "auc",
-    }  # fmt: skip
+    names = {"train.loss": "loss", "validation.loss": "validation_loss", "tracking.auc": "auc"}
     flat = pd.json_normalize(history, max_level=1).rename(columns=names)
     return flat.reindex(columns=["epoch", "lr", *names.values()])

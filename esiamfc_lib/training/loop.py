@@ -41,11 +41,11 @@ class Trained:
     """What a training gave.
 
     Attributes:
-        model: the best network, in eval mode on the CPU.
-        best: epoch, ``score`` and what was measured of it.
+        model: the best network, in eval mode on the CPU; ``path``: of its file.
+        best: the best epoch's entry of the history.
         history: one entry an epoch: ``epoch``, ``lr``, ``train`` and ``validation`` (figures of
-            the task, at least ``loss``), ``tracking`` (what ``validate`` returned, where it ran).
-        path: of the best model's file.
+            the task, at least ``loss``), ``tracking`` (what ``validate`` returned, where it ran),
+            ``score`` (what chooses the best).
         resumed: whether this call continued an earlier one.
         precision: "fp32" or "bf16", and why.
     """
@@ -88,18 +88,13 @@ class Training:
     """One training in one folder.
 
     Args:
-        task: what learns, what is frozen, and the loss.
-        parameters: of the stage.
-        train: pairs to learn from.
-        folder: of this run alone.
         validation: pairs of held-out videos, for the validation loss.
         validate: called with the network (eval mode) and the epoch, every
             ``parameters.validate_every`` epochs and after the last; returns tracking figures on
             held-out sequences, of which the largest ``auc`` chooses the best epoch. Without it
             the smallest validation loss decides, and without validation pairs the last epoch.
-        info: facts that belong to the result, for the model's header (``data``: fingerprint of
-            the data, ``start``: digest of the starting weights). A run is not continued when
-            they have changed.
+        info: facts that belong to the result, for the model's header (``data``, ``start``:
+            digests of the data and of the starting weights); a run with others is not continued.
         keep: models of so many last epochs are kept, and the best one always.
         title: of the progress bar.
     """
@@ -231,7 +226,7 @@ class Training:
 
     def _keep_best(self, entry: dict[str, Any]) -> None:
         self.at.best = entry
-        self.files.save_best(self.task.model, entry)
+        self.files.save(self.files.best, self.task.model, entry)
 
     def _save_state(self) -> None:
         self.saved_at = time.monotonic()

@@ -1,11 +1,10 @@
 """Training pairs: two crops of one track, not far apart in time (Bertinetto et al. 2016, 4.1).
 
-Which pair stands at place ``index`` of epoch ``epoch`` is a pure function of (seed, epoch, index):
-it depends neither on the number of workers nor on where a run was interrupted. Pixels travel as
-uint8; what floating point there is, augmentation included, happens on the device (``augment``).
+Which pair stands at place ``index`` of epoch ``epoch`` is a pure function of (seed, epoch, index),
+whatever the number of workers and wherever a run was interrupted. Pixels travel as uint8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,8 +41,8 @@ class PairBatch(NamedTuple):
 def uniform(seed: int, numbers: np.ndarray, draws: int) -> np.ndarray:
     """Random numbers in [0, 1) as a pure function of (seed, number, draw): float64 (n, draws).
 
-    A counter passed through the finaliser of SplitMix64 (Steele, Lea and Flood 2014): for a batch
-    it costs a few microseconds, where one generator a pair would cost more than reading a crop.
+    A counter passed through the finaliser of SplitMix64 (Steele, Lea and Flood 2014): one generator
+    a pair would cost more than reading a crop.
     """
     with np.errstate(over="ignore"):
         golden = np.uint64(0x9E3779B97F4A7C15)
@@ -135,9 +134,8 @@ class PairDataset(Dataset):
         positive = draws[:, 3] >= self.negative_fraction
         other = track.copy()
         for i in np.flatnonzero(~positive):
-            other[i], search[i], positive[i] = self._negative(
-                place[i], track[i], search[i], draws[i, 4]
-            )
+            found = self._negative(place[i], track[i], search[i], draws[i, 4])
+            other[i], search[i], positive[i] = found
         rows = {"track": track, "exemplar": exemplar, "other": other, "search": search}
         return {**rows, "positive": positive}
 
@@ -157,8 +155,8 @@ class PairDataset(Dataset):
     def __getitems__(self, numbers: list[int]) -> PairBatch:
         """The pairs ``numbers`` as one batch."""
         exemplars, searches = self.allocate(len(numbers))
-        track, positive = self.read_into(exemplars.numpy(), searches.numpy(), numbers)
-        return batch_of(exemplars, searches, track, positive, numbers)
+        facts = self.read_into(exemplars.numpy(), searches.numpy(), numbers)
+        return batch_of((exemplars, searches), facts)
 
     def allocate(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Memory for pixels: uint8 (..., S, S, 3), S the side of exemplar and search image."""
@@ -167,9 +165,9 @@ class PairDataset(Dataset):
 
     def read_into(
         self, exemplars: np.ndarray, searches: np.ndarray, numbers: list[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Decode the pairs ``numbers`` into memory as of ``allocate``; returns their ``track`` and
-        ``positive``, as in ``PairBatch``."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Decode the pairs ``numbers`` into memory as of ``allocate``; returns their ``track``,
+        ``positive`` and ``number``, as in ``PairBatch``."""
         pairs, read = self.pairs(numbers), self.store.read_row_into
         first = (SEARCH_SIZE - exemplars.shape[-2]) // 2
         cut = slice(first, first + exemplars.shape[-2])
@@ -178,21 +176,10 @@ class PairDataset(Dataset):
             read(whole, pairs["track"][i], pairs["exemplar"][i])
             exemplars[i] = whole[cut, cut]
             read(searches[i], pairs["other"][i], pairs["search"][i])
-        return pairs["track"], pairs["positive"]
+        return pairs["track"], pairs["positive"], np.asarray(numbers)
 
 
-def batch_of(
-    exemplars: torch.Tensor,
-    searches: torch.Tensor,
-    track: np.ndarray,
-    positive: np.ndarray,
-    numbers: list[int],
-) -> PairBatch:
+def batch_of(pixels: Iterable[torch.Tensor], facts: Iterable[np.ndarray]) -> PairBatch:
     """A batch from memory as of ``PairDataset.allocate`` and what ``read_into`` says of it."""
-    return PairBatch(
-        exemplars.permute(0, 3, 1, 2),
-        searches.permute(0, 3, 1, 2),
-        torch.from_numpy(track),
-        torch.from_numpy(positive),
-        torch.tensor(numbers, dtype=torch.int64),
-    )
+    images = (memory.permute(0, 3, 1, 2) for memory in pixels)
+    return PairBatch(*images, *(torch.from_numpy(values) for values in facts))

@@ -14,15 +14,8 @@ from esiamfc_lib.networks import checkpoints
 
 @dataclass
 class Position:
-    """How far a training has come.
-
-    Attributes:
-        epoch, step: the next step to make, both from 0.
-        sums: of the current epoch so far.
-        history: figures of the finished epochs.
-        best: the best of them.
-        log_bytes: size of the log up to here.
-    """
+    """How far a training has come: ``epoch`` and ``step`` are those to make next, from 0; ``sums``
+    are of the current epoch, ``history`` and ``best`` of the finished ones."""
 
     epoch: int = 0
     step: int = 0
@@ -47,20 +40,17 @@ class RunFolder:
         self.settings = json.loads(json.dumps(settings))
         self.best, self.state = path / "best.safetensors", path / "state.pt"
 
-    def save_best(self, model: nn.Module, entry: dict[str, Any]) -> None:
-        """Replace the best model; ``entry`` are the figures of its epoch."""
-        self._save(self.best, model, entry)
+    def save(self, path: Path, model: nn.Module, entry: dict[str, Any]) -> None:
+        """Write a model; ``entry`` are the figures of its epoch."""
+        if self.enabled:
+            checkpoints.save(path, model, training=self.settings, result=entry)
 
     def save_epoch(self, model: nn.Module, entry: dict[str, Any]) -> None:
         """Keep the model of an epoch, and drop those of old ones."""
-        self._save(self.path / f"epoch-{entry['epoch']:03d}.safetensors", model, entry)
+        self.save(self.path / f"epoch-{entry['epoch']:03d}.safetensors", model, entry)
         if self.enabled:
             for old in sorted(self.path.glob("epoch-*.safetensors"))[: -self.keep]:
                 old.unlink()
-
-    def _save(self, path: Path, model: nn.Module, entry: dict[str, Any]) -> None:
-        if self.enabled:
-            checkpoints.save(path, model, training=self.settings, result=entry)
 
     def save_state(
         self, learners: nn.Module, optimizer: torch.optim.Optimizer, at: Position
@@ -78,11 +68,8 @@ class RunFolder:
             checkpoints.save_state(self.state, state)
 
     def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
-        """Put a saved state into the modules; None if there is none.
-
-        Raises:
-            StudyError: it belongs to a training with other parameters; says which.
-        """
+        """Put a saved state into the modules; None if there is none. A ``StudyError`` says in which
+        parameters it differs from this training."""
         if not self.state.is_file():
             return None
         state = checkpoints.load_state(self.state)

@@ -1,11 +1,9 @@
 """The stem's features of all crops, kept on disk: branches and fusion then learn without images.
 
-Stem and crops are the same for every branch of every arm, so that what the stem makes of a crop
-need not be computed for each pair anew. What is left of a step is the branch itself. As no layer is
-padded and the exemplar lies in the middle of its crop, the exemplar's features are a part of the
-crop's. Only for training without augmentation, which would need the pixels.
-
-A crop takes 28 · 28 · channels numbers of two bytes: 400 kB at width 1, 25 kB at width 1/16.
+Stem and crops are the same for every branch of every arm. As no layer is padded and the exemplar
+lies in the middle of its crop, the exemplar's features are a part of the crop's. Only for training
+without augmentation, which would need the pixels. A crop takes 28 · 28 · channels numbers of two
+bytes: 400 kB at width 1, 25 kB at width 1/16.
 """
 
 import hashlib
@@ -56,8 +54,7 @@ def keep_stem_features(
     """
     folder, sha = Path(folder), hashlib.sha256()
     shape = (len(store), CELLS, CELLS, model.stem.channels)
-    kind = np.lib.format.dtype_to_descr(np.dtype(np.float16))
-    header = {"descr": kind, "fortran_order": False, "shape": shape}
+    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
 
     def stream(file: BinaryIO) -> None:
         # not through a memory map: there a full disk kills the process
@@ -107,12 +104,8 @@ def _computed(store: CropStore, model: SiamFC, device: str) -> Iterator[np.ndarr
 def find_stem_features(
     folder: str | Path, store: CropStore, model: SiamFC | ESiamFC, *, augmentation: str
 ) -> StemFeatures | None:
-    """What ``keep_stem_features`` left in ``folder``; None where there is nothing, or where
-    images are needed.
-
-    Raises:
-        StudyError: the features are of another store or stem, or damaged.
-    """
+    """What ``keep_stem_features`` left in ``folder``; None where there is nothing, or where images
+    are needed. A ``StudyError`` where it is damaged, or of another store or stem."""
     file = Path(folder) / FACTS
     if not file.is_file() or augmentation != "none":
         return None
@@ -121,7 +114,7 @@ def find_stem_features(
         facts = json.loads(file.read_text(encoding="utf-8"))
         values = np.load(file.with_name(FEATURES), mmap_mode="r", allow_pickle=False)
         sound = list(values.shape) == facts["shape"] and values.dtype == np.float16
-        stem, crops, digest = facts["weights"], facts["store"], facts["digest"]
+        crops, stem, digest = (facts[name] for name in ("store", "weights", "digest"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{file}: the stem's features are damaged ({error}): {again}") from None
     if not sound:
@@ -151,13 +144,13 @@ class FeaturePairs(PairDataset):
 
     def read_into(
         self, exemplars: np.ndarray, searches: np.ndarray, numbers: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read the features of the pairs ``numbers``; as ``PairDataset.read_into``."""
         pairs, values = self.pairs(numbers), self.features.values
         for i in range(len(numbers)):
             exemplars[i] = values[pairs["exemplar"][i], EXEMPLAR, EXEMPLAR]
             searches[i] = values[pairs["search"][i]]
-        return pairs["track"], pairs["positive"]
+        return pairs["track"], pairs["positive"], np.asarray(numbers)
 
 
 def pairs_of(

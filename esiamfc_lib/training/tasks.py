@@ -21,6 +21,10 @@ COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as co
 class Task(nn.Module):
     """A network, the part of it that learns, and its loss.
 
+    The two halves of a step are ``frozen(exemplar, search)``, what the frozen part makes of the
+    images, without graph, and ``learned(*frozen)``, what the learning part makes of that: (N, 17,
+    17) logits.
+
     Args:
         learners: those modules of ``model``, the whole network, that learn.
         radius: positives lie within this many pixels of the centre of the search image.
@@ -56,14 +60,6 @@ class Task(nn.Module):
                     layer.eval()
         return self
 
-    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
-        """What the frozen part makes of the images, without graph: input of the learning part."""
-        raise NotImplementedError
-
-    def learned(self, *inputs: Tensor) -> Tensor:
-        """What the learning part makes of ``inputs``: (N, 17, 17) logits."""
-        raise NotImplementedError
-
     def forward(
         self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,7 +91,6 @@ class Task(nn.Module):
 
 
 def _sums(pairs: int, **means: Tensor) -> dict[str, Tensor]:
-    """Sums over a batch, of which only means over its pairs are known."""
     sums = {"pairs": torch.tensor(float(pairs), dtype=torch.float64)}
     return sums | {name: mean.detach().double().cpu() * pairs for name, mean in means.items()}
 
@@ -126,12 +121,7 @@ class BranchTask(Task):
     name = "branch"
 
     def __init__(
-        self,
-        model: SiamFC,
-        *,
-        radius: float,
-        diversity_weight: float,
-        frozen_norms: bool = False,
+        self, model: SiamFC, *, radius: float, diversity_weight: float, frozen_norms: bool = False
     ):
         super().__init__(model, [model.branch], radius=radius, frozen_norms=frozen_norms)
         self.diversity_weight = diversity_weight
@@ -166,10 +156,7 @@ class BranchTask(Task):
 
 
 def _stem(model: SiamFC | ESiamFC, inputs: Tensor) -> Tensor:
-    """Stem features of images; of inputs with the stem's own number of channels, themselves.
-
-    Images have three channels, every stem has at least eight: see ``siamfc.channels``.
-    """
+    """Stem features of images (three channels); of such features (at least eight), themselves."""
     return inputs if inputs.shape[1] == model.stem.channels else model.stem(inputs)
 
 
@@ -248,16 +235,12 @@ class FusionTask(Task):
             (row / n).tolist() if n > 0 else None
             for row, n in zip(sums["weights"], sums["members"].tolist(), strict=True)
         ]
-        return {
-            **super().report(sums),
-            "weights": rows,
-            "mean_weights": (sums["weights"].sum(0) / sums["pairs"]).tolist(),
-        }
+        mean = (sums["weights"].sum(0) / sums["pairs"]).tolist()
+        return super().report(sums) | {"weights": rows, "mean_weights": mean}
 
     def warning(self, figures: dict[str, Any]) -> str:
         """Says so when nearly all weight goes to one branch, whatever the exemplar."""
-        mean = figures["mean_weights"]
-        most = max(mean)
+        mean, most = figures["mean_weights"], max(figures["mean_weights"])
         if len(mean) == 1 or most <= COLLAPSED:
             return ""
         return (
