@@ -12,9 +12,7 @@ def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set
     """Divide videos (names in any order, with repetitions) into training and validation.
 
     ``fraction`` is kept for validation, at least one video if above 0. No video is on both sides.
-
-    Raises:
-        StudyError: nothing would be left for training.
+    A ``StudyError`` where nothing would be left for training.
     """
     names = sorted(set(videos))
     count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
