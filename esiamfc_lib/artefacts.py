@@ -13,6 +13,7 @@ DATASET = "dataset/dataset.json"
 STORE = "dataset/store/manifest.json"
 BASELINE = "baseline/siamfc.safetensors"
 FEATURES = "embedding/features.npz"
+UMAP = "embedding/umap.npy"
 STEM = "embedding/stem.json"
 MEMBERSHIP = "clustering/membership.csv"
 CENTRES = "clustering/centres.npz"
@@ -36,6 +37,7 @@ class Artefacts:
         self.store = (run / STORE).parent  # folder of the crop store
         self.baseline = run / BASELINE
         self.features = run / FEATURES  # video features of all tracks
+        self.umap = run / UMAP  # (n, 2) places of the tracks on their map
         self.stem = (run / STEM).parent  # folder of the stem's features, where they are kept
         self.partition = (run / MEMBERSHIP).parent  # folder of membership and centres
         self.centres = run / CENTRES

@@ -22,7 +22,7 @@ from esiamfc_lib.runtime.paths import project_root, resolve
 OUTPUTS = {
     "dataset": (at.DATASET, at.STORE),
     "baseline": (at.BASELINE,),
-    "embedding": (at.FEATURES,),
+    "embedding": (at.FEATURES, at.UMAP),
     "clustering": (at.MEMBERSHIP, at.CENTRES),
     "branches": (at.BRANCH,),
     "fusion": (at.FUSION,),
@@ -34,7 +34,7 @@ INPUTS = {
     "dataset": (),
     "baseline": (at.DATASET, at.STORE),
     "embedding": (at.DATASET, at.STORE, at.BASELINE),
-    "clustering": (at.DATASET, at.STORE, at.BASELINE, at.FEATURES),
+    "clustering": (at.DATASET, at.STORE, at.BASELINE, at.FEATURES, at.UMAP),
     "branches": (at.STORE, at.BASELINE, at.MEMBERSHIP),
     "fusion": (at.STORE, at.BASELINE, at.MEMBERSHIP, at.CENTRES, at.BRANCH),
     "results": (at.DATASET, at.STORE, at.BASELINE, at.MEMBERSHIP, at.CENTRES, at.BRANCH, at.FUSION),
