@@ -10,9 +10,4 @@ from esiamfc_lib.synthetic.dataset import build
 from esiamfc_lib.synthetic.objects import FAMILIES, family_sheet
 from esiamfc_lib.synthetic.settings import BuiltIn
 
-__all__ = [
-    "FAMILIES",
-    "BuiltIn",
-    "build",
-    "family_sheet",
-]
+__all__ = ["FAMILIES", "BuiltIn", "build", "family_sheet"]

@@ -1,7 +1,4 @@
-"""Backgrounds of the built-in data: uint8 RGB pictures of any size, made from a seed.
-
-As in ``textures``, only whole-number picture operations are used.
-"""
+"""Backgrounds of the built-in data: uint8 RGB of any size, in whole numbers as in ``textures``."""
 
 from collections.abc import Callable
 
@@ -67,12 +64,9 @@ def clutter(rng, width: int, height: int) -> np.ndarray:
 
 def planks(rng, width: int, height: int) -> np.ndarray:
     """Boards with a grain along them, standing or lying."""
-    if rng.integers(2):
-        return np.ascontiguousarray(_boards(rng, height, width).transpose(1, 0, 2))
-    return _boards(rng, width, height)
-
-
-def _boards(rng, width: int, height: int) -> np.ndarray:
+    stands = rng.integers(2)
+    if stands:
+        width, height = height, width
     low, high = palette(rng, 2, (0.15, 0.6), (0.2, 0.85))
     board = int(rng.integers(14, 40))
     grain = rng.integers(0, 256, (height, width // 24 + 2), np.uint8)
@@ -81,7 +75,7 @@ def _boards(rng, width: int, height: int) -> np.ndarray:
     tint = rng.integers(0, 120, row[-1] + 1)[row][:, None]
     picture = mix(low, high, np.clip(grain.astype(int) // 3 + tint, 0, 255).astype(np.uint8))
     picture[np.arange(height) % board < 2] = low // 2
-    return picture
+    return np.ascontiguousarray(picture.transpose(1, 0, 2)) if stands else picture
 
 
 def pebbles(rng, width: int, height: int) -> np.ndarray:

@@ -1,9 +1,8 @@
 """The built-in data set: made by code from a seed, in the layouts of the real ones.
 
-``build`` writes videos in the layout of ILSVRC2015-VID and test sequences in those of OTB, VOT and
-GOT-10k, so that the readers of the real data read it. Every video is a pure function of (seed,
-split, index): the first N of 2N videos are the N videos, whatever the number of processes, and no
-split shares anything with another one.
+The readers of the real data read it. Every video is a pure function of (seed, split, index): the
+first N of 2N videos are the N videos, whatever the number of processes, and no split shares
+anything with another one.
 """
 
 import json
@@ -27,16 +26,10 @@ QUALITY = 92  # of the JPEG files
 
 
 def build(root: str | Path, data: BuiltIn, workers: int) -> Folders:
-    """Make the data set, or finish one that was interrupted; a complete one is left alone.
+    """Make the data set in the folder ``root``, or finish one that was interrupted.
 
-    Args:
-        root: folder of the data set; made if missing. While another process works there, this one
-            waits.
-        data: what to make.
-        workers: processes; no influence on the result.
-
-    Raises:
-        StudyError: a folder that cannot be written, or one that holds another data set.
+    A complete one is left alone; while another process works there, this one waits. A folder that
+    cannot be written or that holds another data set is a ``StudyError``.
     """
     folders = Folders(root)
     manifest = data.manifest()
@@ -53,16 +46,19 @@ def build(root: str | Path, data: BuiltIn, workers: int) -> Folders:
         made = spread(make, todo, min(workers, len(todo)) or 1)
         for _ in progress(made, "built-in data", total=len(todo), unit="video"):
             pass
-        _summarise(folders, jobs)
+        for split, folder in (("vot", folders.vot), ("got10k", folders.got10k / "val")):
+            names = [job.name for job in jobs if job.split == split]
+            if names:
+                write_atomically(folder / "list.txt", "\n".join(names) + "\n")
+        files = [job.row_file(folders.root) for job in jobs]
+        rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
+        table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+        write_atomically(folders.families_csv, table)
     return folders
 
 
 def _is_begun(root: Path, manifest: dict) -> bool:
-    """Whether the folder holds this data set, complete or not.
-
-    Raises:
-        StudyError: it holds another one.
-    """
+    """Whether the folder holds this data set, complete or not; another is a ``StudyError``."""
     file = root / "manifest.json"
     if not file.is_file():
         return False
@@ -108,26 +104,8 @@ def _make(job: Job, root: Path, data: BuiltIn) -> None:
     annotate(job, parts[-1], scene, truths)
     for part, folder in zip(parts, folders, strict=True):
         part.rename(folder)
-    rows = [
-        {
-            "split": job.split,
-            "video": job.name,
-            "track_id": i,
-            **scene.facts(i),
-            "attributes": " ".join(scene.attributes(track, i)),
-        }
-        for i, track in enumerate(zip(*truths, strict=True))
-    ]
+    rows = []
+    for i, track in enumerate(zip(*truths, strict=True)):
+        row = {"split": job.split, "video": job.name, "track_id": i, **scene.facts(i)}
+        rows.append(row | {"attributes": " ".join(scene.attributes(track, i))})
     write_atomically(job.row_file(root), json.dumps(rows, indent=1))
-
-
-def _summarise(folders: Folders, jobs: list[Job]) -> None:
-    """``families.csv`` and the lists of sequences."""
-    for split, folder in (("vot", folders.vot), ("got10k", folders.got10k / "val")):
-        names = [job.name for job in jobs if job.split == split]
-        if names:
-            write_atomically(folder / "list.txt", "\n".join(names) + "\n")
-    files = [job.row_file(folders.root) for job in jobs]
-    rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
-    table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-    write_atomically(folders.families_csv, table)

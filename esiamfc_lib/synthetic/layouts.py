@@ -26,14 +26,8 @@ FRAMES = {  # of a video; VID counts them from 0, the others from 1
 
 
 class Folders:
-    """Where the parts of a data set lie.
-
-    Attributes:
-        root: folder of all.
-        vid, otb, vot, got10k: roots in the layouts of the real data sets.
-        families_csv: one row a track: split, video, track_id, family, shape, texture, motion,
-            background, attributes (separated by blanks).
-    """
+    """Where the parts of a data set lie. A row of ``families_csv`` is a track: split, video,
+    track_id, family, shape, texture, motion, background, attributes (separated by blanks)."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
@@ -52,13 +46,11 @@ class Job:
     index: int
 
     @property
-    def trains(self) -> bool:
-        """Whether it is a video in the layout of VID, and no test sequence."""
+    def trains(self) -> bool:  # in the layout of VID, no test sequence
         return self.split in ("train", "val")
 
     @property
     def name(self) -> str:
-        """Name of the video or sequence."""
         return self.folders(Path())[0].name
 
     def folders(self, root: Path) -> list[Path]:
@@ -77,13 +69,44 @@ class Job:
         return self.row_file(root).is_file() and all(f.is_dir() for f in self.folders(root))
 
 
+GOT10K_META = """[METAINFO]
+url: built-in
+begin: 00:00:00
+end: 00:00:06
+anno_fps: 10Hz
+object_class: {family}
+motion_class: {motion}
+major_class: {shape}
+root_class: object
+motion_adverb: steadily
+resolution: ({scene.width}, {scene.height})
+"""
+
+
 def annotate(job: Job, folder: Path, scene: Scene, truths: list[list[Truth]]) -> None:
-    """Write the annotation of a video into its folder; ``truths`` has one list a frame."""
+    """Write the annotation of a video into its folder; ``truths`` has one list a frame.
+
+    Boxes and polygons of sequences count from 1; VOT has a tag file with 0 or 1 a frame for each
+    challenge, GOT-10k zeros where the object is absent.
+    """
     if job.trains:
         _write_vid(folder, job, scene, truths)
+        return
+    own = [truth for (truth,) in truths]
+    if job.split == "otb":
+        _lines(folder / "groundtruth_rect.txt", [to_one_based(t.box).astype(int) for t in own])
+    elif job.split == "vot":
+        _lines(folder / "groundtruth.txt", [t.polygon.ravel() + 1 for t in own], "{:.4f}")
+        for tag, mark in scene.frame_marks(own).items():
+            _lines(folder / f"{tag}.tag", mark.astype(int))
     else:
-        writer = {"otb": _write_otb, "vot": _write_vot, "got10k": _write_got10k}[job.split]
-        writer(folder, scene, [truth for (truth,) in truths])
+        boxes = [np.zeros(4) if t.box is None else to_one_based(t.box) for t in own]
+        _lines(folder / "groundtruth.txt", boxes, "{:.4f}")
+        _lines(folder / "absence.label", [int(t.box is None) for t in own])
+        _lines(folder / "cover.label", [0 if t.box is None else round(8 * t.visible) for t in own])
+        _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in own])
+        text = GOT10K_META.format(scene=scene, **scene.facts(0))
+        (folder / "meta_info.ini").write_text(text, encoding="utf-8")
 
 
 VID_FRAME = (
@@ -107,51 +130,13 @@ def _write_vid(folder: Path, job: Job, scene: Scene, truths: list[list[Truth]]) 
     size = {"width": scene.width, "height": scene.height}
     for t, seen in enumerate(truths):
         objects = ""
-        for track, truth in enumerate(seen):
+        for i, truth in enumerate(seen):
             if truth.box is not None:
-                box, family = box_to_corners(truth.box).astype(int), scene.facts(track)["family"]
-                objects += VID_OBJECT.format(
-                    track=track, name=family, box=box, occluded=truth.occluded
-                )
+                facts = {"name": scene.facts(i)["family"], "occluded": truth.occluded}
+                box = box_to_corners(truth.box).astype(int)
+                objects += VID_OBJECT.format(track=i, box=box, **facts)
         text = VID_FRAME.format(folder=name, t=t, objects=objects, **size)
         (folder / f"{t:06d}.xml").write_text(text, encoding="utf-8")
-
-
-def _write_otb(folder: Path, scene: Scene, truths: list[Truth]) -> None:
-    """``groundtruth_rect.txt``, counted from 1."""
-    _lines(folder / "groundtruth_rect.txt", [to_one_based(t.box).astype(int) for t in truths])
-
-
-def _write_vot(folder: Path, scene: Scene, truths: list[Truth]) -> None:
-    """Polygons counted from 1, and one tag file for each challenge with 0 or 1 a frame."""
-    _lines(folder / "groundtruth.txt", [t.polygon.ravel() + 1 for t in truths], "{:.4f}")
-    for tag, mark in scene.frame_marks(truths).items():
-        _lines(folder / f"{tag}.tag", mark.astype(int))
-
-
-GOT10K_META = """[METAINFO]
-url: built-in
-begin: 00:00:00
-end: 00:00:06
-anno_fps: 10Hz
-object_class: {family}
-motion_class: {motion}
-major_class: {shape}
-root_class: object
-motion_adverb: steadily
-resolution: ({scene.width}, {scene.height})
-"""
-
-
-def _write_got10k(folder: Path, scene: Scene, truths: list[Truth]) -> None:
-    """Boxes counted from 1 (zeros where the object is absent), labels and ``meta_info.ini``."""
-    boxes = [np.zeros(4) if t.box is None else to_one_based(t.box) for t in truths]
-    _lines(folder / "groundtruth.txt", boxes, "{:.4f}")
-    _lines(folder / "absence.label", [int(t.box is None) for t in truths])
-    _lines(folder / "cover.label", [0 if t.box is None else round(8 * t.visible) for t in truths])
-    _lines(folder / "cut_by_image.label", [int(t.inside < 1) for t in truths])
-    text = GOT10K_META.format(scene=scene, **scene.facts(0))
-    (folder / "meta_info.ini").write_text(text, encoding="utf-8")
 
 
 def _lines(path: Path, rows, form: str = "{}") -> None:

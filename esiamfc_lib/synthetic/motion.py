@@ -1,7 +1,9 @@
 """How the objects of the built-in data move: one function per kind of motion, and the camera.
 
 A motion is written without walls; ``fold`` reflects it back into the frame, as a ball bounces.
-Positions are pixels of the frame, angles radians, one entry per frame.
+Positions are pixels of the frame, angles radians, one entry per frame. A motion takes the
+generator, the number of frames, the speed in pixels a frame and the side of the object, and gives
+what moves: fields of ``Path``, which rest where they are not given.
 """
 
 from dataclasses import dataclass
@@ -11,15 +13,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Path:
-    """Where an object is and how it is posed in each of n frames; all arrays have length n.
-
-    Attributes:
-        x, y: centre, pixels.
-        angle: turn of the picture, radians, clockwise on the screen.
-        scale: size relative to the object's own.
-        phase: of the pose, radians.
-        mirror: +1, or -1 where the object faces left.
-    """
+    """Where an object is and how it is posed, one entry a frame: its centre in pixels, ``angle``
+    (of its turn, clockwise on the screen) and ``phase`` (of its pose) in radians, ``scale`` of its
+    own size, and ``mirror``: +1, or -1 where it faces left."""
 
     x: np.ndarray
     y: np.ndarray
@@ -42,10 +38,6 @@ def smooth(rng: np.random.Generator, n: int, period: float) -> np.ndarray:
     first, second = rng.uniform(0, 2 * np.pi, 2)
     waves = np.sin(2 * np.pi * t / slow + first) + 0.4 * np.sin(2 * np.pi * t / fast + second)
     return waves / 1.2
-
-
-# A motion takes the generator, the number of frames, the speed in pixels a frame and the side of
-# the object, and gives what moves: fields of ``Path``, which rest where they are not given.
 
 
 def glide(rng, n, speed, size):
@@ -107,26 +99,9 @@ MOTIONS = {f.__name__: f for f in (glide, drift, walk, spin, tumble, zoom)}
 AT_REST = {"angle": 0.0, "scale": 1.0, "phase": 0.0, "mirror": 1.0}
 
 
-def travel(
-    rng: np.random.Generator,
-    motion: str,
-    n: int,
-    speed: float,
-    size: float,
-    frame: tuple[int, int],
-    start: np.ndarray,
-) -> Path:
-    """A path of the named motion from ``start``, kept inside the frame.
-
-    Args:
-        rng: source of everything random.
-        motion: a name in ``MOTIONS``.
-        n: frames.
-        speed: typical pixels a frame.
-        size: side of the object, pixels; its centre stays half of that away from the border.
-        frame: width and height, pixels.
-        start: centre in the first frame.
-    """
+def travel(rng, motion: str, n: int, speed: float, size: float, frame, start) -> Path:
+    """A path of one of ``MOTIONS`` over n frames, about ``speed`` pixels a frame, from the centre
+    ``start``, which stays half the object's ``size`` inside the ``frame`` (width, height)."""
     moves = MOTIONS[motion](rng, n, speed, size)
     for axis, side, begin in zip("xy", frame, start, strict=True):
         moves[axis] = fold(moves[axis] - moves[axis][0] + begin, 0.5 * size, side - 0.5 * size)
@@ -145,11 +120,9 @@ def leave(rng: np.random.Generator, x: np.ndarray, width: int, reach: float) -> 
 
 
 def camera(rng: np.random.Generator, n: int, room: float, shake: float) -> np.ndarray:
-    """Camera path, (n, 6): pan x, y (pixels, |pan| <= room), log zoom, roll, jitter x, y.
-
-    The jitter (pixels, at most twice ``shake``) moves everything, the rest only what stands still:
-    whoever films follows the objects.
-    """
+    """Camera path, (n, 6): pan x, y (pixels, |pan| <= room), log zoom, roll, jitter x, y (pixels,
+    at most twice ``shake``). Jitter moves everything, the rest only what stands still: whoever
+    films follows the objects."""
     pan = [room * np.clip(smooth(rng, n, rng.uniform(50, 140)), -1, 1) for _ in range(2)]
     jitter = shake * rng.normal(size=(2, n)).clip(-2, 2)
     return np.stack([*pan, 0.06 * smooth(rng, n, 80), 0.03 * smooth(rng, n, 60), *jitter], 1)

@@ -2,11 +2,9 @@
 
 A **family** names a shape, a texture, a motion and a tone; a **kind** is what one object is really
 made of; an **instance** is one individual of a kind, with its own colours, texture and proportions.
-
-With ``conflict`` every family has one thing that stays, its colours or its pattern, and another one
-that changes from frame to frame; distractors have what changes in common with the target. What
-tells a target from the others of one family is then what a tracker of the other family must not
-look at.
+With ``conflict`` every family has one thing that stays, its colours or its pattern, and another
+that changes from frame to frame; distractors have what changes in common with the target, so what
+tells a target from others of one family is what a tracker of another family must not look at.
 """
 
 from dataclasses import dataclass
@@ -29,15 +27,9 @@ GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns arou
 
 @dataclass(frozen=True)
 class Kind:
-    """What an object is made of.
-
-    Attributes:
-        family: the label.
-        shape, texture, motion: names.
-        tone: ranges of saturation and value.
-        stays: what does not change where looks change: ``colours`` or ``pattern``.
-        arc: of the colour circle that the hues come from, see ``palette``.
-    """
+    """What an object with the label ``family`` is made of: ``tone`` holds its ranges of saturation
+    and value, ``arc`` says where on the colour circle its hues come from (see ``palette``), and
+    ``stays`` what does not change where looks change: ``colours`` or ``pattern``."""
 
     family: str
     shape: str
@@ -75,56 +67,44 @@ FAMILIES = (
 )
 
 
-class TurningColours:
-    """Hues that swing to and fro, at most by half of ``share`` of the colour circle each way."""
+def _turning_colours(rng: np.random.Generator, share: float):
+    """Hues of a sprite (RGB times alpha) that swing to and fro with the frame, by at most half of
+    ``share`` of the colour circle each way; in whole numbers."""
+    rate = rng.choice([-1, 1]) * 2 * np.pi / rng.uniform(20, 36)
+    phase = rng.uniform(0, 2 * np.pi)
 
-    def __init__(self, rng: np.random.Generator, share: float):
-        self._rate = rng.choice([-1, 1]) * 2 * np.pi / rng.uniform(20, 36)
-        self._phase = rng.uniform(0, 2 * np.pi)
-        self._reach = np.pi * share
-
-    def __call__(self, sprite: np.ndarray, t: int) -> np.ndarray:
-        """The sprite (H, W, 4), RGB times alpha, as it looks in frame ``t``; in whole numbers."""
-        angle = self._reach * np.sin(self._phase + self._rate * t)
+    def turned(sprite, t):
+        angle = np.pi * share * np.sin(phase + rate * t)
         turn = np.cos(angle) * np.eye(3) + (1 - np.cos(angle)) / 3 + np.sin(angle) * GREY
         whole = np.rint(256 * turn).astype(np.int32)
-        turned = (sprite[..., :3].astype(np.int32) @ whole.T) >> 8
-        return np.dstack([np.clip(turned, 0, sprite[..., 3:]).astype(np.uint8), sprite[..., 3]])
+        colours = (sprite[..., :3].astype(np.int32) @ whole.T) >> 8
+        return np.dstack([np.clip(colours, 0, sprite[..., 3:]).astype(np.uint8), sprite[..., 3]])
+
+    return turned
 
 
-class FadingPattern:
-    """Surfaces, uint8 (H, W, 3), that fade into one another in turn."""
+def _fading_pattern(rng: np.random.Generator, surfaces: list[np.ndarray]):
+    """The surface in each frame: they fade into one another in turn."""
+    every = rng.uniform(5, 9)
 
-    def __init__(self, rng: np.random.Generator, surfaces: list[np.ndarray]):
-        self._surfaces = surfaces
-        self._every = rng.uniform(5, 9)
-
-    def surface(self, t: int) -> np.ndarray:
-        """The one seen in frame ``t``."""
-        whole, part = divmod(t / self._every, 1)
-        first, second = (self._surfaces[(int(whole) + i) % len(self._surfaces)] for i in (0, 1))
+    def surface(t):
+        whole, part = divmod(t / every, 1)
+        first, second = (surfaces[(int(whole) + i) % len(surfaces)] for i in (0, 1))
         return mix(first, second, np.full(first.shape[:2], int(part * 255), np.uint8))
+
+    return surface
 
 
 class Instance:
-    """One individual of a kind; ``sprite(phase, t)`` draws it."""
+    """One individual of a kind; ``sprite(phase, t)`` draws it.
 
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        kind: Kind,
-        changes: np.random.Generator | None = None,
-        colours: np.ndarray | None = None,
-    ):
-        """Draw one.
+    ``rng`` decides how it looks, and the generator ``changes`` how that changes with time (None:
+    not at all); ``colours``, (3, 3) uint8 RGB, are those of another individual.
+    """
 
-        Args:
-            rng: decides how it looks.
-            kind: what it is made of.
-            changes: decides how its look changes with time; None: not at all.
-            colours: (3, 3) uint8 RGB, of another individual; None: its own.
-        """
-        self.kind = kind
+    def __init__(self, rng: np.random.Generator, kind: Kind, changes=None, colours=None):
+        self.kind, self.changes = kind, changes is not None
+        self.deforms = kind.shape in DEFORMING  # its outline changes from frame to frame
         own = palette(rng, 3, *kind.tone, kind.arc)
         self.colours = own if colours is None else colours
         surface = TEXTURES[kind.texture](rng, self.colours, CANVAS)
@@ -133,31 +113,21 @@ class Instance:
         self._light = (ramp[:, None] + ramp[None]) // 2
         self._surface = ((surface * uneven) >> 8).astype(np.uint8)
         self._turn = self._pattern = None
-        if changes is not None and kind.stays == "pattern":
-            self._turn = TurningColours(changes, kind.arc[1])
-        elif changes is not None:
+        if self.changes and kind.stays == "pattern":
+            self._turn = _turning_colours(changes, kind.arc[1])
+        elif self.changes:
             surfaces = [self._surface]
             while len(surfaces) < PATTERNS:
                 surface = any_texture(changes)(changes, self.colours, CANVAS)
                 surfaces.append(((surface * uneven) >> 8).astype(np.uint8))
-            self._pattern = FadingPattern(changes, surfaces)
+            self._pattern = _fading_pattern(changes, surfaces)
         self._pose = SHAPES[kind.shape](rng)
         self._rigid: np.ndarray | None = None
-
-    @property
-    def changes(self) -> bool:
-        """Whether its colours or its pattern change from frame to frame."""
-        return self._turn is not None or self._pattern is not None
-
-    @property
-    def deforms(self) -> bool:
-        """Whether its outline changes from frame to frame."""
-        return self.kind.shape in DEFORMING
 
     def sprite(self, phase: float, t: int = 0) -> np.ndarray:
         """In frame ``t``: (CANVAS, CANVAS, 4) uint8 RGBA, colours already multiplied by alpha."""
         if self._pattern is not None:
-            return self._draw(phase, self._pattern.surface(t))
+            return self._draw(phase, self._pattern(t))
         drawn = self._draw(phase, self._surface) if self._rigid is None else self._rigid
         if self.kind.shape in RIGID:
             self._rigid = drawn

@@ -1,7 +1,5 @@
-"""Painting the built-in data: posed objects are warped, blurred and laid over the frame.
-
-All of it in whole numbers, so that pixels do not depend on the processor.
-"""
+"""Painting the built-in data: posed objects are warped, blurred and laid over the frame, all in
+whole numbers, so that pixels do not depend on the processor."""
 
 from dataclasses import dataclass
 
@@ -22,16 +20,8 @@ class Actor:
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Affine warp in whole numbers: equal on every processor.
-
-    Args:
-        picture: uint8, any number of channels.
-        matrix: (2, 3) maps output pixel indices to input pixel indices.
-        width, height: of the output.
-
-    Returns:
-        Bilinear samples (positions in 1/32 pixel); zero outside the picture.
-    """
+    """Affine warp of uint8 in whole numbers, equal on every processor: bilinear samples (positions
+    in 1/32 pixel), zero outside; ``matrix`` (2, 3) maps output to input pixel indices."""
     fixed = np.rint(np.asarray(matrix) * 65536).astype(np.int32)
     x, y = np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32)[:, None]
     u, v = ((row[0] * x + row[1] * y + row[2]) >> 11 for row in fixed)
@@ -42,12 +32,9 @@ def warp(picture: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np
 
 
 def sprite_patch(actor: Actor, t: int, shift) -> tuple[np.ndarray, int, int, np.ndarray]:
-    """One actor in frame ``t``, moved by ``shift`` pixels.
-
-    Returns:
-        Patch (h, w, 4) RGBA, the frame's column and row of its left-top pixel, and the corners
-        (4, 2) of the turned rectangle around the object in pixel indices of the frame.
-    """
+    """One actor in frame ``t``, moved by ``shift`` pixels: patch (h, w, 4) RGBA, the frame's column
+    and row of its left-top pixel, and the corners (4, 2) of the turned rectangle around the object
+    in pixel indices of the frame."""
     path = actor.path
     sprite = actor.instance.sprite(float(path.phase[t]), t)
     side = actor.size * path.scale[t] / (2 * UNIT)
@@ -89,9 +76,7 @@ def overlap(frame: np.ndarray, patch: np.ndarray, x: int, y: int) -> tuple[tuple
     return np.s_[top:bottom, left:right], np.s_[top - y : bottom - y, left - x : right - x]
 
 
-def paste(
-    frame: np.ndarray, owner: np.ndarray, patch: np.ndarray, x: int, y: int, name: int
-) -> None:
+def paste(frame: np.ndarray, owner: np.ndarray, patch: np.ndarray, x, y, name: int) -> None:
     """Paint an RGBA patch whose left-top pixel lies at (x, y), and mark what it owns."""
     here, seen = overlap(frame, patch, x, y)
     part, under = patch[seen], frame[here]

@@ -1,8 +1,7 @@
 """Scenes of the built-in data: background, camera, objects, occluders and light, frame by frame.
 
-A scene is planned from a random generator alone, so it is independent of every other scene; its
-frames are rendered one by one together with the truth. Layers are painted from back to front, and
-the last one to own a pixel decides what is visible.
+A scene is planned from a random generator alone; its frames are rendered one by one together with
+the truth, from back to front: the last layer to own a pixel decides what is visible.
 """
 
 from collections.abc import Iterator
@@ -19,13 +18,8 @@ from esiamfc_lib.synthetic.settings import BuiltIn
 from esiamfc_lib.synthetic.textures import mix, noise
 
 CHANCES = {
-    "occlusion": 0.45,
-    "blur": 0.35,
-    "scale": 0.35,
-    "illumination": 0.35,
-    "out_of_view": 0.3,
-    "distractors": 0.65,
-    "fast_motion": 0.35,
+    **{"occlusion": 0.45, "blur": 0.35, "scale": 0.35, "illumination": 0.35},
+    **{"out_of_view": 0.3, "distractors": 0.65, "fast_motion": 0.35},
 }
 """Challenges that are put into a scene on purpose, and how often."""
 
@@ -34,15 +28,11 @@ CHANCES = {
 class Truth:
     """What is known about one object in one frame.
 
-    Attributes:
-        box: (4,) int, ``x, y, w, h``, 0-based: the tight extent of the object's silhouette inside
-            the frame, also where something stands in front of it (as OTB and VID annotate); None
-            where less than an eighth of the object is inside the frame.
-        polygon: (4, 2) float, corners of the turned rectangle around the object, pixel indices.
-        inside: share of the object inside the frame.
-        visible: share of the object that is seen: inside and not covered.
-        blur: length of the motion blur, pixels.
-        area: of the whole silhouette, pixels.
+    ``box`` (4,) int, ``x, y, w, h``, 0-based, is the tight extent of its silhouette inside the
+    frame, also where something stands in front of it (as OTB and VID annotate); None where less
+    than an eighth is inside. ``polygon`` (4, 2) has the corners of the turned rectangle around it,
+    pixel indices; ``inside`` and ``visible`` (inside and not covered) are shares of it; ``blur`` is
+    the length of its motion blur, ``area`` the number of pixels of its whole silhouette.
     """
 
     box: np.ndarray | None
@@ -54,39 +44,16 @@ class Truth:
 
     @property
     def occluded(self) -> bool:
-        """Whether less than half of what could be seen is seen."""
         return self.visible < 0.5 * self.inside
 
 
 class Scene:
-    """One video: plan it from a generator, then iterate ``render()``.
-
-    Attributes:
-        targets: the annotated actors.
-        challenges: names of ``CHANCES`` that were put in on purpose.
-        background: name of its background.
-    """
+    """One video, planned from ``rng`` alone: ``tracks`` targets, the first of the family with that
+    index, which ``may_vanish`` from the frame completely; then iterate ``render()``."""
 
     def __init__(
-        self,
-        rng: np.random.Generator,
-        data: BuiltIn,
-        *,
-        frames: int,
-        family: int,
-        tracks: int,
-        may_vanish: bool,
+        self, rng, data: BuiltIn, *, frames: int, family: int, tracks: int, may_vanish: bool
     ):
-        """Plan a scene.
-
-        Args:
-            rng: decides everything.
-            data: the data set that it belongs to.
-            frames: of the video.
-            family: index of the first target's family.
-            tracks: number of targets.
-            may_vanish: whether a target may leave the frame completely.
-        """
         self.frames, self.width, self.height = frames, data.width, data.height
         self.challenges = [name for name, chance in CHANCES.items() if rng.uniform() < chance]
         room = 0.18 * self.width
@@ -236,15 +203,14 @@ class Scene:
         side = np.sqrt(np.array([t.area for t in truths], float))
         moved = np.hypot(*np.diff(boxes[:, :2] + boxes[:, 2:] / 2, axis=0).T)
         actor = self.targets[target]
+        kind = actor.instance.kind
         met = {
             "occlusion": any(t.visible < 0.65 * t.inside for t in truths),
             "blur": max(t.blur for t in truths) >= 4,
             "scale": side.max() / side.min() >= 1.5,
             "illumination": np.ptp(self._gain) >= 0.4,
             "out_of_view": min(t.inside for t in truths) < 0.8,
-            "distractors": any(
-                a is not actor and a.instance.kind == actor.instance.kind for a in self._actors
-            ),
+            "distractors": any(a is not actor and a.instance.kind == kind for a in self._actors),
             "fast_motion": len(moved) > 0 and np.quantile(moved, 0.8) >= 0.15 * side.mean(),
             "deformation": actor.instance.deforms,
             "rotation": np.ptp(actor.path.angle) >= 0.5,

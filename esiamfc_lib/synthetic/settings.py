@@ -13,16 +13,10 @@ VERSION = 1  # of the pictures: raise it when a change of the code changes them
 class BuiltIn:
     """One built-in data set; ``config.DatasetParameters`` states defaults and ranges.
 
-    Attributes:
-        seed: decides everything random.
-        train_videos, val_videos, otb_sequences, vot_sequences, got10k_sequences: how many.
-        video_frames, test_frames: length of the VID videos and of the test sequences.
-        width, height: of a frame, pixels.
-        families: kinds of objects.
-        separation: how much families differ, 1 = well separated, 0 = the label says nothing.
-        hues: share of the colour circle that the objects of one family use, 1 = all of it.
-        conflict: share of objects whose look changes: the colours in every other family, the
-            pattern in the rest, see ``objects``.
+    VID videos have ``video_frames``, sequences ``test_frames`` of ``width`` × ``height`` pixels.
+    ``separation`` says how much families differ: 1 = well, 0 = the label says nothing; ``hues``
+    which share of the colour circle the objects of one family use, 1 = all of it; ``conflict`` how
+    many objects change their look: the colours in every other family, the pattern in the rest.
     """
 
     seed: int

@@ -1,9 +1,8 @@
 """Shapes of the built-in data: polygons ("parts") that pose.
 
 A shape is a list of parts in a unit square, x to the right and y down, as a function of the
-**phase** (0 to 2π: one step of a gait, one beat of a wing). A part shows the object's texture or
-one colour of its palette. Each function below draws the proportions of one individual and returns
-its pose.
+**phase** (0 to 2π: one step of a gait, one beat of a wing). Each function below draws the
+proportions of one individual and returns its pose.
 """
 
 from collections.abc import Callable
@@ -14,13 +13,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Part:
-    """One polygon of a pose.
-
-    Attributes:
-        points: (n, 2) float, unit coordinates.
-        fill: index into the palette; -1 shows the texture.
-        shade: factor on the brightness.
-    """
+    """One polygon of a pose, (n, 2) unit coordinates; ``fill`` is an index into the palette, -1
+    shows the object's texture; ``shade`` is a factor on the brightness."""
 
     points: np.ndarray
     fill: int = -1

@@ -16,18 +16,10 @@ Palette = np.ndarray  # (k, 3) uint8 RGB
 def palette(
     rng: np.random.Generator, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0), arc=(0.0, 1.0)
 ) -> Palette:
-    """Colours that differ: hues spread around the circle, light and dark ones alternating.
+    """(colours, 3) uint8 RGB that differ: hues around the circle, light and dark ones alternating.
 
-    Args:
-        rng: source of the colours.
-        colours: how many.
-        saturation: range, 0 (grey) to 1.
-        value: range of brightness, 0 to 1.
-        arc: part of the colour circle that the hues come from: where it begins and how long it
-            is, as shares of the circle.
-
-    Returns:
-        (colours, 3) uint8 RGB.
+    Saturation (0 = grey) and value (brightness) are ranges within [0, 1]; ``arc`` is the part of
+    the colour circle that hues come from: its begin and its length, as shares of the circle.
     """
     hue = rng.uniform(0, 180) + np.cumsum(rng.uniform(25, 90, colours))
     hue = 180 * arc[0] + arc[1] * (hue % 180)
@@ -44,11 +36,8 @@ def palette(
 def noise(
     rng: np.random.Generator, width: int, height: int, cell: float, octaves: int = 1
 ) -> np.ndarray:
-    """Value noise: random numbers on a grid, interpolated; each octave halves cell and strength.
-
-    Returns:
-        (height, width) uint8, mean about 128, stretched to use most of the range.
-    """
+    """Value noise, (height, width) uint8 of mean 128 or so, stretched to use most of the range:
+    random numbers on a grid, interpolated; each octave halves cell and strength."""
     total = np.zeros((height, width), np.int32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
@@ -67,10 +56,8 @@ def mix(first, second, weight: np.ndarray) -> np.ndarray:
 
 
 def _plane(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of a texture, turned by a random angle; origin at a random place near its middle.
-
-    The random origin also keeps cell borders off the pixel grid, where rounding could decide.
-    """
+    """Coordinates of a texture, turned by a random angle; origin at a random place near its middle,
+    which also keeps cell borders off the pixel grid, where rounding could decide."""
     angle = rng.uniform(0, np.pi)
     y, x = np.mgrid[0:size, 0:size] - (size / 2 + rng.uniform(-2, 2))
     return (x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle))
