@@ -8,6 +8,7 @@ READY := $(VENV)/.installed
 # Choices, given as `make study PROFILE=smoke`:
 PROFILE ?= mini
 JOBS ?= 2
+TEST_JOBS ?= 2
 ARGS ?=
 PIP_ARGS ?=
 PYTHON ?=
@@ -20,6 +21,7 @@ help: ## show this help
 	@echo
 	@echo 'PROFILE=NAME       profile of `make study`: mini (default), smoke, real, paper'
 	@echo 'JOBS=N             stages that run side by side in `make study`'
+	@echo 'TEST_JOBS=N        tests that run side by side in `make test` (2)'
 	@echo 'ARGS="..."         more arguments of `esiamfc run`, or of pytest in `make test`'
 	@echo 'PYTHON=PATH        the Python, 3.11 or newer, that the environment is made with'
 	@echo 'PIP_ARGS="..."     more arguments of pip install, for example another package index'
@@ -32,8 +34,8 @@ $(READY): pyproject.toml requirements.lock tools/install.sh
 study: $(READY) ## run the study: what changed since the last time
 	@$(PY) -m esiamfc_lib.cli run --profile $(PROFILE) -n $(JOBS) $(ARGS)
 
-test: $(READY) ## run the tests
-	@$(PY) -m pytest $(ARGS)
+test: $(READY) ## run the tests, TEST_JOBS of them side by side
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile $(ARGS)
 
 parameters: $(READY) ## print the notebooks' parameters cells and mini.yaml from config.py
 	@PYTHONPATH=. $(PY) tools/parameters.py
