@@ -14,11 +14,7 @@ from esiamfc_lib.errors import StudyError
 
 
 def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
-    """A frame as uint8 (H, W, 3) RGB; grey frames get three equal channels.
-
-    Raises:
-        StudyError: not uint8, or a shape that is no image.
-    """
+    """A frame as uint8 (H, W, 3) RGB, a grey one too; ``StudyError`` if it is no image."""
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB"))
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
@@ -31,11 +27,7 @@ def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
 
 
 def checked_box(box: np.ndarray) -> np.ndarray:
-    """The box as float64 (4,).
-
-    Raises:
-        StudyError: not four finite numbers, or no area.
-    """
+    """The box as float64 (4,); ``StudyError`` unless it is four finite numbers and has an area."""
     box = np.asarray(box, dtype=np.float64).ravel()
     if box.shape != (4,) or not np.isfinite(box).all():
         raise StudyError(f"a box is four finite numbers x, y, w, h, not {box.tolist()}")
@@ -55,15 +47,9 @@ class SequenceTracker(Tracker):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Start from the box of the first frame and follow it to the end.
 
-        Args:
-            sequence: frames and the first box.
-            on_frame: called with the frame's index and its image after each frame, for pictures.
-
-        Returns:
-            (n, 4) 0-based boxes, the first one as given; (n,) seconds a frame, without decoding.
-
-        Raises:
-            StudyError: an unreadable frame, or a first box that is none.
+        Returns (n, 4) 0-based boxes, the first one as given, and (n,) seconds a frame, without
+        decoding. ``on_frame`` gets the index and the image of each frame after it, for pictures.
+        Raises ``StudyError`` for an unreadable frame, or a first box that is none.
         """
         boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
         for i, frame in enumerate(sequence.frames):
@@ -82,22 +68,14 @@ class SequenceTracker(Tracker):
 
 @dataclass(frozen=True)
 class RecordedFrame:
-    """What a SiamFC tracker saw and answered in one frame, for pictures.
-
-    Attributes:
-        index: of the frame, from 0.
-        image: uint8 (H, W, 3) RGB.
-        response: its last response, before the cosine window.
-        region: the 0-based box of the frame that the response covers.
-        box: the tracker's box. truth: the sequence's.
-    """
+    """What a SiamFC tracker saw and answered in one frame, for pictures; boxes are 0-based."""
 
     index: int
-    image: np.ndarray
-    response: np.ndarray
-    region: np.ndarray
-    box: np.ndarray
-    truth: np.ndarray
+    image: np.ndarray  # uint8 (H, W, 3) RGB
+    response: np.ndarray  # before the cosine window
+    region: np.ndarray  # the box of the frame that the response covers
+    box: np.ndarray  # the tracker's
+    truth: np.ndarray  # the sequence's
 
 
 def record(tracker: SequenceTracker, sequence: Sequence, count: int) -> list[RecordedFrame]:

@@ -18,19 +18,9 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Engine:
-    """PyTorch in fp32 or bf16, on any device: BatchNorm folded, channels last.
+    """PyTorch in one of ``PRECISIONS``, on any device: BatchNorm folded, channels last.
 
-    Args:
-        model: the network; a copy is used.
-        device: of the network.
-        precision: a key of ``PRECISIONS``.
-
-    Attributes:
-        model: the folded network, for exemplars.
-        k: number of branches.
-
-    Raises:
-        StudyError: an unknown precision.
+    ``model`` is a folded copy of the network, for exemplars; ``k`` the number of its branches.
     """
 
     def __init__(self, model: SiamFC | ESiamFC, device: str = "cpu", precision: str = "fp32"):

@@ -19,10 +19,7 @@ from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
 
 class BranchTracker(SiamFCTracker):
-    """One base tracker: the shared stem with branch ``branch`` of the ensemble, alone.
-
-    An ``engine`` among the options is that of ``model.base_tracker(branch)``.
-    """
+    """The shared stem with one branch alone; an ``engine`` is of ``model.base_tracker(branch)``."""
 
     def __init__(self, model: ESiamFC, branch: int, name: str = "", **options):
         if not 0 <= branch < model.k:
@@ -38,20 +35,13 @@ class ESiamFCTracker(SiamFCTracker):
         fusion: how the branches' responses become one, a ``Fusion`` or its value.
         centroids: (k, d) unit cluster centres, for ``nearest_centroid``.
         embedder: the baseline whose features were clustered, for ``nearest_centroid``.
-        top: with ``cluster_weight``, only so many branches run, those of the largest weights;
-            0: all.
-        threshold: with ``cluster_weight``, only branches of at least this weight run; the one of
-            the largest weight always does.
-        parameters, name, engine: as for ``SiamFCTracker``.
+        top, threshold: with ``cluster_weight``, which branches run; see ``sparse``.
+        options: ``parameters`` and ``engine`` of ``SiamFCTracker``.
 
     Attributes:
         fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that
             do not run; NaN for ``max``.
         active: (branch, weight) of those that run.
-
-    Raises:
-        StudyError: an unknown fusion; centroids missing or of another k; ``top`` or ``threshold``
-            out of range, or with a fusion that they mean nothing to.
     """
 
     def __init__(
@@ -105,7 +95,6 @@ class ESiamFCTracker(SiamFCTracker):
         self.kernel = new if rate == 1.0 else (1 - rate) * self.kernel + rate * new
 
     def _weights(self, exemplar: Tensor, stem: Tensor) -> np.ndarray:
-        """(k,) float64 weights of the branches for this exemplar."""
         k = self.engine.k
         if self.fusion == Fusion.CLUSTER_WEIGHT:
             return self.engine.model.cluster_weights(stem)[0].double().cpu().numpy()
@@ -121,7 +110,6 @@ class ESiamFCTracker(SiamFCTracker):
 
     @property
     def _parts(self) -> list[tuple[Branch, float]]:
-        """The branches that run, with their weights."""
         return [(self.engine.model.branches[j], weight) for j, weight in self.active]
 
     @property
@@ -148,18 +136,12 @@ class ESiamFCTracker(SiamFCTracker):
 
 
 def sparse(weights: np.ndarray, top: int = 0, threshold: float = 0.0) -> np.ndarray:
-    """Weights with the negligible ones set to 0 and the rest scaled to the same sum.
+    """(k,) weights with the negligible ones set to 0 and the rest scaled to the same sum.
 
+    Only the ``top`` largest stay (0: all; of equals the first), and of those the ones that reach
+    ``threshold``; the largest always does. Where nothing is cut, ``weights`` itself is returned.
     The scaling keeps the response a mean of the branches' and moves no box: the loop compares
     responses from their floor and normalises them before the window.
-
-    Args:
-        weights: (k,).
-        top: how many stay, the largest, the first of equals; 0: all.
-        threshold: what a weight has to reach to stay; the largest always does.
-
-    Returns:
-        (k,); ``weights`` itself where nothing is cut.
     """
     order = np.argsort(-weights, kind="stable")
     keep = weights >= threshold

@@ -31,20 +31,11 @@ def track_many(
     slots: int = SLOTS,
     together: bool | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Track any number of sequences; as ``tracker.track_sequence`` for each of them.
+    """``tracker.track_sequence`` for any number of sequences; ``tracker`` itself is left alone.
 
-    Args:
-        tracker: its own state is left alone.
-        sequences: of any lengths.
-        slots: how many are under way at once. The next one starts where one has ended.
-        together: whether a step is one call of the network; None: on a GPU.
-
-    Yields:
-        (index, boxes (n, 4), seconds (n,)) of each sequence as soon as it ends. The seconds are a
-        step's, divided by the sequences that took part.
-
-    Raises:
-        StudyError: an unreadable frame, a first box that is none.
+    ``slots`` sequences are under way at once; ``together``: whether a step is one call of the
+    network (None: on a GPU). Yields (index, boxes (n, 4), seconds (n,)) of each sequence as soon as
+    it ends; the seconds are a step's, divided by the sequences that took part.
     """
     sequences = list(sequences)
     cores = len(os.sched_getaffinity(0))
@@ -93,7 +84,6 @@ class _UnderWay:
         return len(self.boxes) == len(self.sequence)
 
     def advance(self) -> None:
-        """One frame, alone."""
         image = next(self.images)
         if self.boxes:
             self.boxes.append(self.tracker.update(image))
@@ -122,15 +112,7 @@ def _advance_together(running: list[_UnderWay], pool: ThreadPoolExecutor) -> Non
 
 
 def _respond(trackers: list[SiamFCTracker], crops: list[np.ndarray]) -> np.ndarray:
-    """``SiamFCTracker.respond`` for clones of one tracker.
-
-    Args:
-        trackers: length t.
-        crops: of each, uint8 (n, S, S, 3); n and S are the same for all.
-
-    Returns:
-        float32 (t, n, R, R).
-    """
+    """``SiamFCTracker.respond`` for t clones of one tracker: crops of each → (t, n, R, R)."""
     engine, n = trackers[0].engine, len(crops[0])
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, tracker in enumerate(trackers):

@@ -1,14 +1,9 @@
-"""The trackers: one SiamFC loop for the baseline, a base tracker, and the ensemble.
+"""The SiamFC loop of Bertinetto et al. (2016), section 3.2, and of its public code.
 
-The loop is that of Bertinetto et al. (2016), section 3.2, and of its public code: the exemplar is
-cut once, in the first frame; in every frame a search region around the last position is cut at
-three scales, the response is up-sampled, weighed with a cosine window, and its peak is the new
-position. Trackers differ only in how an exemplar and search regions become responses
-(``_remember`` and ``_respond``); the ensemble's are in ``esiamfc``.
-
-Conventions: images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` (see ``geometry``);
-positions and sizes stay floating-point throughout, nothing is rounded to whole pixels; boxes may
-leave the frame and are reported as they are.
+The exemplar is cut once; in every frame a search region about the last position is cut at three
+scales, the response is up-sampled, weighed with a cosine window, and its peak is the new position.
+Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h``; positions and sizes are never rounded
+to whole pixels; boxes may leave the frame and are reported as they are.
 """
 
 import functools
@@ -31,23 +26,15 @@ SIZE_RANGE = (0.2, 5.0)  # the search region may shrink and grow this much from 
 
 
 class SiamFCTracker(SequenceTracker):
-    """The SiamFC tracker.
+    """The SiamFC tracker; without an ``engine`` for the model it runs on the CPU in fp32.
 
-    Args:
-        model: the network; a copy of it in eval mode with BatchNorm folded is used.
-        parameters: of the tracking loop.
-        name: as it appears in tables.
-        engine: of the model; without one it runs on the CPU in fp32.
+    Others differ only in how crops become responses: ``_remember``, ``fused`` and ``_floor``.
 
     Attributes:
-        engine: what computes the features.
         box: (4,) the target in the last frame.
         last_response: (272, 272) float32, the up-sampled response of the chosen scale before the
             window, at the last frame; None after ``init``.
         last_region: (4,) the box of the frame that ``last_response`` covers.
-
-    Raises:
-        StudyError: an even number of scales, or of cells to search them in.
     """
 
     def __init__(
@@ -62,23 +49,16 @@ class SiamFCTracker(SequenceTracker):
         if p.scale_num % 2 == 0:
             raise StudyError(f"scale_num is odd, so that one scale is the last one: {p.scale_num}")
         if p.local_scales and p.local_scales % 2 == 0:
-            raise StudyError(
-                f"local_scales is odd, so that the peak is its middle: {p.local_scales}"
-            )
+            raise StudyError(f"local_scales is odd, the peak its middle: {p.local_scales}")
         self.engine = engine or Engine(model)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps
         self.penalties = np.where(steps == 0, 1.0, p.scale_penalty)
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
-        """Learn the target from a frame and its box.
+        """Learn the target from a frame, RGB or grey, and its box (4,), 0-based.
 
-        Args:
-            image: uint8 RGB (H, W, 3), grey (H, W), or a PIL image.
-            box: (4,) 0-based; may lie partly or wholly outside the frame.
-
-        Raises:
-            StudyError: a box with NaN or without an area; an array that is no image.
+        The box may lie partly or wholly outside the frame; ``StudyError`` if it has NaN or no area.
         """
         image, self.box = rgb(image), checked_box(box)
         p = self.parameters
@@ -94,9 +74,7 @@ class SiamFCTracker(SequenceTracker):
         """Find the target in the next frame: its box (4,), 0-based."""
         if self.parameters.local_scales:
             return self.locate(image, self._local_responses(rgb(image)))
-        crops = self.search_crops(image)
-        responses = self.respond(crops)
-        return self.locate(image, responses)
+        return self.locate(image, self.respond(self.search_crops(image)))
 
     def search_crops(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Search regions around the last position, one for each scale: uint8 (n, S, S, 3)."""
@@ -108,15 +86,7 @@ class SiamFCTracker(SequenceTracker):
             return self._respond(self.engine.images(crops)).float().cpu().numpy()
 
     def locate(self, image: np.ndarray | Image.Image, responses: np.ndarray) -> np.ndarray:
-        """Take the target to where the responses are highest.
-
-        Args:
-            image: the frame that the search regions were cut from.
-            responses: (n, R, R), one for each scale.
-
-        Returns:
-            the box (4,), 0-based.
-        """
+        """Take the target to where the responses (n, R, R), one a scale, are highest: its box."""
         p, sides = self.parameters, self._search_sides
 
         # The scale with the highest peak, where a change of scale has to be worth it.
@@ -162,7 +132,6 @@ class SiamFCTracker(SequenceTracker):
 
     @property
     def active_branches(self) -> tuple[int, ...]:
-        """The branches that take part."""
         return (0,)
 
     def fused(self, features: list[Tensor]) -> Tensor:
@@ -214,7 +183,6 @@ class SiamFCTracker(SequenceTracker):
         return side * self.scales
 
     def _exemplar(self, image: np.ndarray) -> Tensor:
-        """(1, 3, 127, 127) around the target."""
         sides = np.array([self.exemplar_side])
         crops = self._crops(image, self.center, sides, self.parameters.exemplar_size)
         return self.engine.exemplar(crops)
@@ -228,8 +196,7 @@ class SiamFCTracker(SequenceTracker):
     def _upsampled(self, responses: np.ndarray) -> np.ndarray:
         """(n, 17, 17) → (n, 272, 272), bicubic.
 
-        Interpolation is linear in the responses, rows and columns apart: two products with one
-        matrix do in a tenth of the time what a call of OpenCV for each response does.
+        Two products with one matrix take a tenth of the time of OpenCV's call for each response.
         """
         enlarging = _bicubic(responses.shape[1], self.parameters.response_up)
         return enlarging @ responses @ enlarging.T

@@ -45,11 +45,7 @@ class TrackerSpec(Parameters):
     device: str = Field("cpu", description="auto, cpu, cuda ...")
 
     def build(self) -> SequenceTracker:
-        """The tracker itself.
-
-        Raises:
-            StudyError: a model file is missing, damaged or of another kind.
-        """
+        """The tracker; ``StudyError`` if a model file is missing, damaged or of another kind."""
         if self.kind == "identity":
             return IdentityTracker(self.name)
         if self.kind == "oracle":
@@ -119,16 +115,11 @@ def tracker_specs(
 
     Args:
         trackers: for example ``["identity", "siamfc", "branches", "cluster_weight", "oracle"]``.
-        siamfc: model file of the baseline.
-        esiamfc: model file of the ensemble.
-        centroids: for ``nearest_centroid``, as in ``TrackerSpec``.
+        siamfc, esiamfc: model files of the baseline and of the ensemble.
         prefix: of the names, to tell two ensembles apart.
-        kind_of_spec: the class of the specs, ``deploy.FastTrackerSpec`` for int8.
+        kind_of_spec: ``deploy.FastTrackerSpec`` for int8.
         options: ``tracking``, ``precision``, ``device`` of all of them; ``top`` and ``threshold``
             of ``cluster_weight``.
-
-    Raises:
-        StudyError: an unknown name; a model file that is needed and not given, or not readable.
     """
     siamfc, esiamfc, found = str(siamfc), str(esiamfc), []
     sparse = {name: options.pop(name) for name in ("top", "threshold") if name in options}
@@ -164,7 +155,7 @@ def tracker_specs(
 def variants(
     siamfc: str | Path, kind_of_spec: type[TrackerSpec] = TrackerSpec, **options
 ) -> list[TrackerSpec]:
-    """The baseline with every variant of ``VARIANTS``; arguments as for ``tracker_specs``."""
+    """The baseline, a model file, with every variant of ``VARIANTS``."""
     tracking = options.pop("tracking", TrackingParameters())
     options |= {"kind": "siamfc", "weights": str(siamfc)}
     return [

@@ -63,10 +63,8 @@ class PenaltyOnLogits(SiamFCTracker):
         return 0.0
 
 
-Variant = tuple[str, Callable[..., SiamFCTracker], dict]
-
 # Name → (what is changed, the loop, changed parameters).
-VARIANTS: dict[str, Variant] = {
+VARIANTS: dict[str, tuple[str, Callable[..., SiamFCTracker], dict]] = {
     "as built": ("the paper's parameters", SiamFCTracker, {}),
     "rounded crops": ("crop corners in whole pixels", RoundedCrops, {}),
     "area crops": ("averaging where a crop shrinks", AreaCrops, {}),
@@ -97,12 +95,8 @@ def variant_table(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """
     wide = scores.pivot(index="sequence", columns="tracker", values="success")
     gains = wide.sub(wide["as built"], axis=0)
-    means = summary.groupby("tracker", sort=False).first().loc[list(VARIANTS)]
-    table = pd.DataFrame({"variant": list(VARIANTS), "change": [v[0] for v in VARIANTS.values()]})
-    for column in ("success", "precision"):
-        table[column] = means[column].to_numpy()
-    for column in ("success", "precision"):
-        table[f"{column}_gain"] = (means[column] - means.loc["as built", column]).to_numpy()
-    table["better"] = [int((gains[name] > 0.01).sum()) for name in VARIANTS]
-    table["worse"] = [int((gains[name] < -0.01).sum()) for name in VARIANTS]
-    return table.assign(sequences=len(wide))
+    means = summary.groupby("tracker")[["success", "precision"]].first().loc[list(VARIANTS)]
+    table = means.join((means - means.loc["as built"]).add_suffix("_gain"))
+    table.insert(0, "change", [change for change, _, _ in VARIANTS.values()])
+    table["better"], table["worse"] = (gains > 0.01).sum(), (gains < -0.01).sum()
+    return table.rename_axis("variant").reset_index().assign(sequences=len(wide))

@@ -29,11 +29,7 @@ class Source:
 
 
 def open_video(name: str) -> Source:
-    """A video file, a folder of images (in the order of their names), or a camera's number.
-
-    Raises:
-        StudyError: there is no such source, or it gives no frame.
-    """
+    """A video file, a folder of images (in the order of their names), or a camera's number."""
     folder = Path(name)
     if folder.is_dir():
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGES)
@@ -53,22 +49,10 @@ def open_video(name: str) -> Source:
 def track_video(
     tracker: SequenceTracker, source: Source, box: np.ndarray, out: Path
 ) -> Iterator[np.ndarray]:
-    """Follow the object; ``out/boxes.txt`` and ``out/tracked.mp4`` grow with every frame.
+    """Follow the object from its box (4,), 0-based, in the first frame; yields each frame's box.
 
-    Both files are whole whenever the loop ends, by the last frame or by an interruption.
-
-    Args:
-        tracker: any.
-        source: of ``open_video``.
-        box: (4,) 0-based, in the first frame.
-        out: folder of the results; made if missing.
-
-    Yields:
-        (4,) the box of each frame, the given one first. ``boxes.txt`` has the same boxes, a line
-        ``x,y,w,h`` a frame.
-
-    Raises:
-        StudyError: no frame; a first box that is none; a video that cannot be written.
+    ``out/boxes.txt`` (a line ``x,y,w,h`` a frame) and ``out/tracked.mp4`` grow with every frame,
+    and are whole whenever the loop ends, by the last frame or by an interruption.
     """
     out.mkdir(parents=True, exist_ok=True)
     writer = None
@@ -83,8 +67,7 @@ def track_video(
                     box = tracker.update(image)
                 fps = 1 / (time.perf_counter() - start)
                 lines.write(",".join(f"{value:.2f}" for value in box) + "\n")
-                weights = getattr(tracker, "fusion_weights", None)
-                picture = annotated(image, box, weights, fps)
+                picture = annotated(image, box, getattr(tracker, "fusion_weights", None), fps)
                 writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
                 yield np.asarray(box, float)
         finally:
