@@ -18,41 +18,29 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from esiamfc_lib.curation.crops import Chunk, FrameFiles
 from esiamfc_lib.curation.frames import Name, chunked
+from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.vid import TRAIN_GROUP
 from esiamfc_lib.errors import StudyError
 
 MEMBER = re.compile(
-    r"(?:^|/)(Data|Annotations)/VID/(train|val)/(?:"
-    + TRAIN_GROUP
-    + r"\d+/)?([^/]+)/(\d+)\.(?:JPEG|xml)$"
+    rf"(?:^|/)(Data|Annotations)/VID/(train|val)/(?:{TRAIN_GROUP}\d+/)?([^/]+)/(\d+)\.(?:JPEG|xml)$"
 )
 
 
 class Member(NamedTuple):
-    """A file in an archive; ``read`` works until the next one is asked for.
+    """A file in an archive."""
 
-    Attributes:
-        part: ``Data`` (images) or ``Annotations``.
-        at: how many bytes of the archive have been read.
-    """
-
-    part: str
+    part: str  # Data (images) or Annotations
     name: Name
     frame: int
-    at: int
-    read: Callable[[], bytes]
+    at: int  # how many bytes of the archive have been read
+    read: Callable[[], bytes]  # works until the next member is asked for
 
 
 def members(path: Path, splits: Iterable[str]) -> Iterator[Member]:
-    """The images and annotations of an archive, in its order.
-
-    Raises:
-        StudyError: no readable archive.
-    """
+    """The images and annotations of an archive, in its order; a StudyError if unreadable."""
     with (
         readable(path),
         path.open("rb") as file,
@@ -81,14 +69,8 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class ArchiveSource:
-    """A tar archive of a VID root; videos whose images come first are read in a second pass.
-
-    Args:
-        path: the archive.
-        splits: which of ``train`` and ``val``.
-
-    Raises:
-        StudyError: no readable archive, or the images of a video are scattered over it.
+    """A tar archive of a VID root; videos whose images come first are read in a second pass. A
+    StudyError if it is not readable, or if the images of a video are scattered over it.
     """
 
     unit = "B"
@@ -160,26 +142,19 @@ class ArchiveSource:
 
 
 def unpack_validation(path: Path, folder: Path, count: int) -> bool:
-    """Write validation videos of an archive as files, because tracking needs them frame by frame.
+    """Write at most ``count`` validation videos of an archive, evenly over their names, as files
+    into a VID root ``folder``, left as it is where it is there: tracking needs them frame by
+    frame.
 
-    Args:
-        path: the archive; it is read twice, for the names and for the videos.
-        folder: the VID root to make; left as it is where it is there.
-        count: videos, at most, evenly over their names.
-
-    Returns:
-        False if the archive holds none; then there is no folder.
-
-    Raises:
-        StudyError: no readable archive, or the folder cannot be written.
+    The archive is read twice, for the names and for the videos. False if it holds none; then
+    there is no folder.
     """
     if folder.is_dir():
         return True
     names = sorted({member.name for member in members(path, ("val",))})
     if not names:
         return False
-    places = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    chosen = {names[i] for i in places}
+    chosen = {names[i] for i in evenly_spaced(len(names), count)}
     begun = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(begun, ignore_errors=True)
     for member in members(path, ("val",)):

@@ -27,18 +27,13 @@ class FrameFiles(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A few frames of one video.
-
-    Attributes:
-        last: the video ends with it.
-        at: how much of the source has been read with it, in the source's unit.
-    """
+    """A few frames of one video."""
 
     split: str
     video: str
     frames: tuple[FrameFiles, ...]
-    last: bool
-    at: int
+    last: bool  # the video ends with it
+    at: int  # how much of the source has been read with it, in the source's unit
 
 
 class Crop(NamedTuple):
@@ -84,10 +79,8 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
 
 
 def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
-    """Add one frame's crops and problems to ``result``.
-
-    Raises:
-        StudyError: a file is missing or broken, or the boxes are of a frame of another size.
+    """Add one frame's crops and problems to ``result``; a StudyError for a fault of the whole
+    frame.
     """
     xml, jpeg, fault = read_files(files)
     result.digests[files.frame] = digest_of([xml, jpeg])
@@ -144,12 +137,8 @@ def usable(frame: int, annotation: Annotation, result: Cut) -> list[Object]:
 
 
 def search_crop(image, box, border=None):
-    """The 255×255 crop about a box: its central 127 pixels are the exemplar.
-
-    Args:
-        image: uint8 (H, W, 3) RGB frame, or with four channels.
-        box: ``x, y, w, h``.
-        border: colour outside the frame, by default the frame's mean.
+    """The 255×255 crop of an RGB frame about a box: its central 127 pixels are the exemplar.
+    ``border`` is the colour outside the frame, by default the frame's mean.
     """
     side = geometry.search_side(geometry.context_side(box[2], box[3]))
     return geometry.crop(image, geometry.center(box), side, geometry.SEARCH_SIZE, border)

@@ -21,15 +21,9 @@ Name = tuple[str, str]  # split, video
 
 
 class FolderSource:
-    """A VID root on disk.
-
-    Args:
-        root: the folder with ``Data/VID`` and ``Annotations/VID``.
-        splits: which of ``train`` and ``val``.
-        part: (i, n): every n-th video from the i-th on (0-based), for machines that share the work.
-
-    Raises:
-        StudyError: no VID layout, a folder cannot be listed, or two videos share a name.
+    """A VID root on disk, or of it the ``part`` (i, n): every n-th video from the i-th on
+    (0-based), for machines that share the work. A StudyError if it is no VID root, cannot be
+    listed, or if two videos share a name.
     """
 
     unit = "frame"

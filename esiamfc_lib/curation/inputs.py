@@ -23,9 +23,6 @@ def prepare(parameters: DatasetParameters) -> Roots:
 
     The built-in data goes to ``raw/synthetic-<digest of its parameters>`` beside the profile's
     folder: profiles that agree share it, and it is never rewritten.
-
-    Raises:
-        StudyError: a root is missing or is not in the layout it should have.
     """
     roots = _synthetic(parameters) if parameters.source == "synthetic" else _given(parameters)
     text = json.dumps(roots.model_dump(), indent=2) + "\n"
@@ -36,14 +33,9 @@ def prepare(parameters: DatasetParameters) -> Roots:
 def _synthetic(p: DatasetParameters) -> Roots:
     data = BuiltIn.of(p)
     layout = build(p.run.parent / "raw" / data.folder, data, p.workers)
-    return Roots(
-        source="synthetic",
-        vid=_portable(layout.vid),
-        otb=_portable(layout.otb),
-        vot=_portable(layout.vot),
-        got10k=_portable(layout.got10k),
-        more=p.more_roots,
-    )
+    kinds = ("vid", "otb", "vot", "got10k")
+    places = {kind: _portable(getattr(layout, kind)) for kind in kinds}
+    return Roots(source="synthetic", **places, more=p.more_roots)
 
 
 def _given(p: DatasetParameters) -> Roots:
@@ -74,13 +66,8 @@ def _frames(p: DatasetParameters) -> str:
 
 
 def fill_store(p: DatasetParameters, roots: Roots) -> dict:
-    """The study's crop store: a finished one is taken over, or the videos are curated.
-
-    Returns:
-        Its manifest.
-
-    Raises:
-        StudyError: as ``adopt`` and ``curate``.
+    """The manifest of the study's crop store: a finished one is taken over, or videos are
+    curated.
     """
     place = p.artefacts.store
     if p.store:

@@ -36,29 +36,18 @@ def curate(
     families: str | Path | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict:
-    """Fill a crop store, or continue one that was interrupted.
+    """Fill a crop store, or continue one that was interrupted, and return its manifest: ``videos,
+    tracks, crops, bytes, frames, bad_frames, digest`` ...
 
-    Args:
-        vid_root: a folder in VID layout, or a tar archive of one (plain or compressed).
-        store_path: folder of the store. ``problems.csv`` in it lists what was left out.
-        splits: ``train``, ``val`` or both.
-        jpeg_quality: of the crops, 1 to 100.
-        workers: processes.
-        scheduler: address of a Dask scheduler, whose workers then do the cutting; they must see
-            ``vid_root`` under the same path.
-        max_bad_fraction: give up when more than this share of the frames is bad.
-        part: (i, n): only every n-th video from the i-th on, for machines that share the work;
-            join the stores with ``store_check.merge``.
-        force: where the store was made with other parameters or from another source, start again.
-        families: table with columns ``video, track_id, family`` of known labels (built-in data).
-        shard_bytes: size at which a new shard is begun.
+    ``vid_root`` is a folder in VID layout, or a tar archive of one. The address of a Dask
+    ``scheduler`` has its workers cut; they must see the root under the same path. With ``part``
+    (i, n) only every n-th video from the i-th on is taken, for machines that share the work and
+    join their stores with ``store_check.merge``. ``force`` starts again where parameters or
+    source differ. ``families`` is a table ``video, track_id, family`` of known labels.
 
-    Returns:
-        The manifest: ``videos, tracks, crops, bytes, frames, bad_frames, digest`` ...
-
-    Raises:
-        StudyError: no VID layout, a folder that cannot be listed, different parameters or source,
-            too many bad frames, or a full disk. What was finished by then stays in the store.
+    A StudyError for no VID layout, other parameters or source, more than the share
+    ``max_bad_fraction`` of bad frames (see ``problems.csv`` in the store), or a full disk: what
+    was finished by then stays in the store.
     """
     root, store = Path(vid_root), Path(store_path)
     if root.is_file() and part != (0, 1):
@@ -151,16 +140,9 @@ def estimate(
     sample_videos: int = 12,
     sample_frames: int = 8,
 ) -> dict:
-    """What curation will take, from a few frames of a few videos, without writing anything.
-
-    Args:
-        vid_root: a folder in VID layout.
-        splits, jpeg_quality, workers: as for ``curate``.
-        sample_videos: videos tried, evenly over the list.
-        sample_frames: frames tried of each.
-
-    Returns:
-        ``videos, frames, crops, gigabytes, hours, seconds_per_crop`` (of one process).
+    """What curation will take, from ``sample_frames`` frames of ``sample_videos`` videos, evenly
+    over a folder in VID layout, without writing anything: ``videos, frames, crops, gigabytes,
+    hours, seconds_per_crop`` (of one process).
     """
     source = FolderSource(Path(vid_root), splits)
     step = max(len(source.names) // sample_videos, 1)

@@ -15,14 +15,14 @@ from esiamfc_lib.curation.store_manifest import (
 )
 from esiamfc_lib.data.geometry import SEARCH_SIZE
 from esiamfc_lib.data.images import decode_image
-from esiamfc_lib.data.store import CropStore, open_shard, read_records
+from esiamfc_lib.data.store import CropStore, numbered_records, open_shard, read_records
 from esiamfc_lib.data.store_index import join
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
 
 
 def info(path: str | Path) -> dict:
-    """What a store holds, for reading: its manifest's counts and parameters, classes, lengths."""
+    """What a store holds: its manifest's counts and parameters, classes, lengths."""
     store = CropStore(path)
     index, tracks = store.index, store.tracks
     lengths = np.quantile(tracks["frames"], (0, 0.5, 1)) if len(store) else np.zeros(3)
@@ -44,17 +44,9 @@ def info(path: str | Path) -> dict:
 
 
 def verify(path: str | Path, decode: bool = False) -> list[str]:
-    """Compare a store with what it says about itself, to the checksum of every crop.
-
-    Args:
-        path: the store.
-        decode: decode every crop as well, instead of comparing checksums alone.
-
-    Returns:
-        One sentence for each fault; none: the store is as it was made.
-
-    Raises:
-        StudyError: no store, or its manifest or index cannot be read.
+    """Compare a store with what it says about itself, to the checksum of every crop, and
+    ``decode`` each as well: one sentence for each fault. A StudyError if manifest or index cannot
+    be read.
     """
     store = CropStore(path)
     faults = [fault for file in store.shards if (fault := _shard_fault(file))]
@@ -96,8 +88,7 @@ def _disagreements(store: CropStore) -> list[str]:
     ]
     digests = np.array(index.digests())
     for number, file in enumerate(store.shards):
-        records = read_records(file)
-        there = join(records, [number] * len(records)).digests()
+        there = join((record, number) for record in read_records(file)).digests()
         if there != digests[index.shard == number].tolist():
             faults.append(f"{file.name} and index.npz disagree about the crops")
     return faults
@@ -120,17 +111,11 @@ def _crop_fault(store: CropStore, track: int, i: int, decode: bool) -> str:
 
 
 def adopt(source: str | Path, place: str | Path) -> dict:
-    """Put a finished store where a study looks for its own, as a link; it is only ever read.
+    """Link a finished store, which is only ever read, where a study looks for its own; its
+    manifest.
 
-    Args:
-        source: a store that was curated elsewhere, merged, or made from an archive.
-        place: the study's folder for its store; a link that is there is replaced.
-
-    Returns:
-        The store's manifest.
-
-    Raises:
-        StudyError: the store is unfinished, empty or not as it was made, or ``place`` holds one.
+    A link that is there is replaced. A StudyError if the store is unfinished, empty or not as it
+    was made, or if ``place`` holds one.
     """
     source, place = Path(source).resolve(), Path(place)
     store = CropStore(source)
@@ -152,18 +137,11 @@ def adopt(source: str | Path, place: str | Path) -> dict:
 
 
 def merge(paths: list[str | Path], out: str | Path) -> dict:
-    """Join complete stores of different videos, for example the parts made by several machines.
+    """Join complete stores of different videos, for example the parts made by several machines,
+    by copying their shards; the new manifest, with the digest of a store made in one go.
 
-    Args:
-        paths: the stores; their shards are copied.
-        out: folder of the new store.
-
-    Returns:
-        The manifest of the new store. Its digest equals that of a store made in one go.
-
-    Raises:
-        StudyError: a store is unfinished, parameters differ, a video is in two of them, the new
-            folder holds a store already, or the disk is full.
+    A StudyError if a store is unfinished, parameters differ, a video is in two of them, ``out``
+    holds a store already, or the disk is full.
     """
     out = Path(out)
     stores = [CropStore(path) for path in paths]
@@ -178,9 +156,8 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
     if (out / "manifest.json").exists():
         raise StudyError(f"{out} holds a crop store already")
     files = [file for store in stores for file in store.shards]
-    found = [(record, n) for n, file in enumerate(files) for record in read_records(file)]
-    records = [record for record, _ in found]
-    index = join(records, [n for _, n in found])
+    records = numbered_records(files)
+    index = join(records)
     needed = sum(file.stat().st_size for file in files)
     look = {"desc": "merge", "unit": "B", "unit_scale": True}
     try:
@@ -194,7 +171,7 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
             }
             manifest = manifest_of(index, out, parameters, counts)
             write_file(out / "index.npz", index.to_bytes())
-            write_problems(out, records)
+            write_problems(out, [record for record, _ in records])
             write_file(out / "source.json", {"merged": manifest["source"]})
             write_file(out / "manifest.json", manifest)
     except OSError as error:

@@ -51,7 +51,6 @@ def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> di
 
 
 def lock(path: Path) -> TextIO:
-    """Hold the store for this process, see ``files.exclusive``."""
     return exclusive(path, f"another process is writing the crop store {path}")
 
 
@@ -68,11 +67,7 @@ def write_problems(store: Path, records: list[Index]) -> Path:
 
 
 def write_file(path: Path, content: bytes | dict) -> None:
-    """Write bytes, or JSON, so that a kill leaves the old file or the new one.
-
-    Raises:
-        DiskFullError: the file cannot be written.
-    """
+    """Write bytes, or JSON, so that a kill leaves the old file or the new one."""
     data = (json.dumps(content, indent=1) + "\n").encode() if isinstance(content, dict) else content
     try:
         write_atomically(path, data)

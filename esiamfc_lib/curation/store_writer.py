@@ -17,8 +17,8 @@ from esiamfc_lib.curation.store_manifest import DiskFullError, lock, manifest_of
 from esiamfc_lib.data.store import (
     FORMAT,
     crop_key,
+    numbered_records,
     read_json,
-    read_records,
     record_key,
     shard_files,
 )
@@ -36,23 +36,14 @@ NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO]
 
 
 class StoreWriter:
-    """Adds videos to a store one after the other and closes it with its index.
+    """Adds videos to a store one after the other and closes it with its index; ``records`` are of
+    the videos that are completely in it.
 
-    Args:
-        path: the store's folder, made if missing.
-        parameters: what the crops depend on; must equal those of a store to be continued.
-        signatures: what identifies the source; likewise.
-        content: gives the digest of a video's files, by ``split/video``: where only the signature
-            of a finished video has changed, for example the time of a copied file, this decides.
-        families: label of each (video, track_id) where known.
-        force: where parameters or source differ, start again instead of refusing.
-        shard_bytes: a shard takes no further video once it has grown beyond this.
-
-    Attributes:
-        records: of the videos that are completely in the store.
-
-    Raises:
-        StudyError: another process writes the store, or parameters or source differ.
+    ``parameters`` are what the crops depend on, ``signatures`` identify the source: both must
+    equal those of a store to be continued, or with ``force`` it is started again. Where only the
+    signature of a finished video has changed, for example the time of a copied file, ``content``,
+    which gives the digest of a video's files by ``split/video``, decides. ``families`` has labels
+    by (video, track_id). A shard takes no further video once it has grown beyond ``shard_bytes``.
     """
 
     def __init__(
@@ -97,11 +88,7 @@ class StoreWriter:
                     "force to start it again"
                 )
             return False
-        records = [
-            (record, shard)
-            for shard, file in enumerate(shard_files(self.path))
-            for record in read_records(file)
-        ]
+        records = numbered_records(shard_files(self.path))
         old = read_json(manifest).get("parameters", {})
         difference = [
             f"{name}: there {old.get(name)!r}, now {self._parameters.get(name)!r}"
@@ -144,7 +131,6 @@ class StoreWriter:
         return said
 
     def _start(self) -> None:
-        """An empty store."""
         files = [self.path / name for name in ("manifest.json", "index.npz", "problems.csv")]
         for file in [*files, *shard_files(self.path)]:
             file.unlink(missing_ok=True)
@@ -153,11 +139,7 @@ class StoreWriter:
         write_file(self.path / "manifest.json", facts)
 
     def add(self, cut: Cut) -> None:
-        """Take over a chunk; with a video's last chunk the video is finished.
-
-        Raises:
-            DiskFullError: no space is left.
-        """
+        """Take over a chunk; with a video's last chunk the video is finished."""
         for crop in cut.crops:
             self._crops[crop.object.track_id, crop.frame] = (crop.object, len(crop.jpeg), crop.crc)
             key = crop_key(cut.video, crop.object.track_id, crop.frame)
@@ -208,11 +190,7 @@ class StoreWriter:
         )
 
     def _commit(self) -> None:
-        """Write what is pending, all or nothing.
-
-        Raises:
-            DiskFullError: no space is left.
-        """
+        """Write what is pending, all or nothing."""
         try:
             if self._environment is None:
                 file = self.path / f"shard-{self._shard:04d}.mdb"
@@ -244,16 +222,11 @@ class StoreWriter:
             self._shard, self._shard_written = self._shard + 1, 0
 
     def complete(self, summary: dict) -> dict:
-        """Write the index and the manifest: ``summary`` and the counts, bytes and digests.
-
-        Returns:
-            The manifest.
-
-        Raises:
-            DiskFullError: no space is left.
+        """Write the index and the manifest, which is returned: ``summary``, counts, bytes and
+        digests.
         """
         self._close_shard()
-        index = join(self.records, self._shard_of)
+        index = join(zip(self.records, self._shard_of, strict=True))
         manifest = manifest_of(index, self.path, self._parameters, summary)
         write_file(self.path / "index.npz", index.to_bytes())
         write_file(self.path / "manifest.json", manifest)

@@ -1,8 +1,7 @@
 """Where each tracking benchmark keeps its files, and what they say: one class a layout.
 
-The got10k toolkit knows which sequences a benchmark has; its readers want every data set
-complete, download what is missing and fail on some layouts. Those here take any subset of the
-sequences and list what is missing.
+The readers of the got10k toolkit want every data set complete, download what is missing and fail
+on some layouts. Those here take any subset of the sequences and list what is missing.
 """
 
 import io
@@ -21,15 +20,12 @@ FAMILIES = "families.csv"  # of the built-in data, beside the folders of its lay
 class Layout:
     """What most layouts have in common: a folder a sequence, with its frames and ground truth.
 
-    Attributes:
-        truth: where files of ground truth are, from the benchmark's folder.
-        images: where frames are, from the folder of the ground truth.
-        files: name of each sequence that is there → its file of ground truth.
-        missing: sequences that are not, where the toolkit or a ``list.txt`` names them.
-        own: the sequences are one's own, only their layout is the benchmark's.
+    ``files`` has the ground truth of each sequence that is there, ``missing`` the names of others
+    that the toolkit or a ``list.txt`` names; ``own``: only the layout is the benchmark's.
     """
 
-    truth, images = "*/groundtruth.txt", "*.jpg"
+    truth = "*/groundtruth.txt"  # from the benchmark's folder
+    images = "*.jpg"  # from the folder of the ground truth
 
     def __init__(self, root: Path):
         self.root, self.missing, self.own = root, [], (root.parent / FAMILIES).is_file()
@@ -47,7 +43,7 @@ class Layout:
         self.files = {name: self.files[name] for name in names if name in self.files}
 
     def frames(self, name: str) -> list[Path]:
-        """The sequence's image files, in order."""
+        """Image files, in order."""
         return sorted(self.files[name].parent.glob(self.images))
 
     def read(self, name: str) -> tuple[list[Path], np.ndarray]:
@@ -95,8 +91,7 @@ class OTB(Layout):
 class VOT(Layout):
     """VOT 2013–2018: frames in the folder of the sequence, or in its ``color`` (from 2018 on).
 
-    The root is the folder of ``list.txt`` or a workspace of the official toolkit, which keeps its
-    sequences in ``sequences``.
+    The root has ``list.txt``, or is a workspace of the official toolkit with its ``sequences``.
     """
 
     def __init__(self, root: Path):
@@ -220,11 +215,7 @@ class NfS(Layout):
 
 
 class LaSOT(Layout):
-    """LaSOT's 280 test sequences.
-
-    Frames with the target fully hidden or out of view have no ground truth, as in the benchmark's
-    own evaluation.
-    """
+    """LaSOT's 280 test sequences; no ground truth where the target is hidden or out of view."""
 
     truth, images = "*/*/groundtruth.txt", "img/*.jpg"
 
@@ -240,7 +231,7 @@ class LaSOT(Layout):
 
     def read(self, name: str) -> tuple[list[Path], np.ndarray]:
         frames, boxes = super().read(name)
-        for absent in self.absences(name).values():
+        for absent in self.absences(name).values():  # as in the benchmark's own evaluation
             boxes[absent] = np.nan
         return frames, boxes
 

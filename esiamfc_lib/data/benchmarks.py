@@ -24,15 +24,11 @@ FAULTS = (IndexError, KeyError, OSError, ValueError)  # of a file that is not wh
 
 @dataclass(frozen=True)
 class VOTSequence(Sequence):
-    """A sequence with the rotated boxes and per-frame labels of the VOT challenges.
+    """A sequence of a VOT challenge."""
 
-    Attributes:
-        regions: (n, 4) boxes or (n, 8) corners, as in the file: pixels count from 1.
-        labels: name of a challenge → (n,) bool, the frames that show it.
-    """
-
+    # (n, 4) boxes or (n, 8) corners, as in the file: pixels count from 1
     regions: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
-    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)  # challenge → (n,) bool
 
 
 class Reader(NamedTuple):
@@ -58,7 +54,6 @@ READERS = {
     "nfs240": Reader(partial(files.NfS, 240), 100),
     "lasot": Reader(files.LaSOT, 280),
 }
-"""Every benchmark by its name."""
 
 
 def origin(benchmark: str) -> int:
@@ -79,20 +74,9 @@ def from_file(boxes: np.ndarray, benchmark: str) -> np.ndarray:
 def read_benchmark(
     benchmark: str, root: str | Path, limit: int = 0
 ) -> tuple[list[Sequence], list[str]]:
-    """Read the sequences of a benchmark that are present.
-
-    Args:
-        benchmark: a name in ``READERS``.
-        root: folder of the benchmark.
-        limit: read the first so many only; 0 = all.
-
-    Returns:
-        the sequences with 0-based boxes, and the names of the benchmark's sequences that are not
-        under ``root`` (known where the toolkit or a ``list.txt`` names them).
-
-    Raises:
-        StudyError: an unknown benchmark, no sequence under ``root``, a sequence whose files do not
-            fit together.
+    """The sequences of a benchmark in ``READERS`` that are under ``root``, the first ``limit`` of
+    them (0 = all), and the names of those that are not (known where the toolkit or a ``list.txt``
+    names them). A StudyError if there is none, or one whose files do not fit together.
     """
     layout = _layout(benchmark, root)
     if not layout.files:
@@ -103,13 +87,7 @@ def read_benchmark(
 
 
 def total(benchmark: str, present: int, missing: list[str], built_in: bool) -> int:
-    """Number of sequences that a complete run has.
-
-    Args:
-        benchmark: its name.
-        present, missing: number and names of those that ``read_benchmark`` found and missed.
-        built_in: the data is made by ``synthetic`` or the user's own, in the benchmark's layout.
-    """
+    """How many sequences a complete run has; ``built_in``: data in the benchmark's layout only."""
     known = present + len(missing)
     return known if built_in else max(known, READERS[benchmark].targets)
 
@@ -168,11 +146,8 @@ def _with_families(read: list[Sequence], root: Path) -> list[Sequence]:
 
 
 def sequence_digest(sequence: Sequence) -> str:
-    """Digest of a sequence's data: names and sizes of its frames, all ground truth.
-
-    The sizes of JPEG files stand for their pixels; reading every frame of a large benchmark would
-    take as long as tracking it.
-    """
+    """Digest of a sequence's data: names and sizes of its frames, all ground truth."""
+    # Sizes of JPEG files stand for pixels: reading every frame takes as long as tracking it.
     digest = hashlib.sha256(sequence.name.encode())
     for frame in map(Path, sequence.frames):
         try:

@@ -23,11 +23,7 @@ def middle_exemplars(store: CropStore, tracks: Iterable[int]) -> Iterator[np.nda
 
 
 def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.ndarray:
-    """(n, side, side, 3) uint8 RGB: the exemplar in the middle of each of ``tracks`` (ids).
-
-    Raises:
-        StudyError: a track that the store does not hold.
-    """
+    """(n, side, side, 3) uint8 RGB: the middle exemplar of each of ``tracks`` (their ids)."""
     pictures = middle_exemplars(store, store.rows_of(tracks))
     return np.stack(
         [cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pictures]

@@ -1,10 +1,8 @@
 """Boxes, images and crops: the one place where conventions convert.
 
-Inside this project
-    * colours are RGB, uint8, (H, W, 3);
-    * pixel ``i`` has its centre at coordinate ``i``, the left-top pixel is (0, 0);
-    * a box is ``x, y, w, h`` in float64: ``x, y`` is the left-top pixel that belongs to it and
-      ``w, h`` count pixels, so its centre is ``x + (w - 1) / 2, y + (h - 1) / 2``.
+Colours are RGB, uint8, (H, W, 3). Pixel ``i`` has its centre at coordinate ``i``, the left-top
+pixel is (0, 0). A box is ``x, y, w, h`` in float64: ``x, y`` is the left-top pixel that belongs
+to it and ``w, h`` count pixels, so its centre is ``x + (w - 1) / 2, y + (h - 1) / 2``.
 
 A crop is defined by its centre and its side (Bertinetto et al. 2016, section 2.1): a square of
 ``side`` frame pixels is resampled to ``size`` pixels in one bilinear step, without rounding the
@@ -60,17 +58,12 @@ def to_one_based(box: np.ndarray) -> np.ndarray:
 
 
 def polygon_to_box(polygon: np.ndarray) -> np.ndarray:
-    """Axis-aligned box of the same area and centre as a polygon (VOT), as (4,) ``x, y, w, h``.
+    """Axis-aligned box (4,) of the same area and centre as a VOT polygon (8,) ``x1, y1 ... x4,
+    y4``; a box is returned as it is, any other number of values is a StudyError.
 
-    The polygon's axis-aligned bounding box is shrunk about the polygon's centre by
-    ``s = sqrt(area of the rotated rectangle / area of the bounding box)``, as the VOT trackers do:
-    ``w = s * (x2 - x1) + 1``.
-
-    Args:
-        polygon: (8,) ``x1, y1 ... x4, y4``, or (4,) a box, returned as it is.
-
-    Raises:
-        StudyError: any other number of values.
+    The polygon's axis-aligned bounding box is shrunk about the polygon's centre by ``s =
+    sqrt(area of the rotated rectangle / area of the bounding box)``, as the VOT trackers do: ``w
+    = s * (x2 - x1) + 1``.
     """
     polygon = np.asarray(polygon, dtype=np.float64).ravel()
     if polygon.size == 4:
@@ -86,11 +79,7 @@ def polygon_to_box(polygon: np.ndarray) -> np.ndarray:
 
 
 def context_side(w: float, h: float, context: float = CONTEXT) -> float:
-    """Side ``s_z`` of the exemplar's square, in frame pixels: the box with its context margin.
-
-    ``s_z = sqrt((w + c)(h + c))`` with ``c = context * (w + h)``; it maps to 127 pixels.
-    Works on arrays as well.
-    """
+    """Side of the exemplar's square in frame pixels: sqrt((w + c)(h + c)), c = context (w + h)."""
     margin = context * (w + h)
     return np.sqrt((w + margin) * (h + margin))
 
@@ -113,26 +102,14 @@ def four_channels(image: np.ndarray) -> np.ndarray:
 
 
 def crop(
-    image: np.ndarray,
-    center_xy: np.ndarray,
-    side: float,
-    size: int,
-    border: tuple[float, float, float] | None = None,
+    image: np.ndarray, center_xy: np.ndarray, side: float, size: int, border: tuple | None = None
 ) -> np.ndarray:
-    """Cut a square out of a frame and resample it, in one bilinear step.
+    """Cut a square out of a uint8 frame and resample it, in one bilinear step: uint8 (size, size,
+    3).
 
-    Output pixel ``u`` looks at frame coordinate ``cx + (u - (size - 1) / 2) * side / size``.
-
-    Args:
-        image: uint8 (H, W, 3), or (H, W, 4) as ``four_channels`` makes it.
-        center_xy: the square's centre, ``x, y`` in frame coordinates.
-        side: the square's side in frame pixels.
-        size: side of the result in pixels.
-        border: colour outside the frame; None = the frame's mean colour. Give it when cutting
-            several crops from one frame.
-
-    Returns:
-        uint8 (size, size, 3).
+    Output pixel ``u`` looks at frame coordinate ``cx + (u - (size - 1) / 2) * side / size``;
+    ``side`` is in frame pixels. ``border`` is the colour outside, by default the frame's mean:
+    give it, and a frame of ``four_channels``, when cutting several crops from one frame.
     """
     border = mean_colour(image) if border is None else border
     image = four_channels(image) if image.shape[2] == 3 else image
@@ -159,10 +136,9 @@ def crop_many(image: np.ndarray, center_xy: np.ndarray, sides: np.ndarray, size:
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (..., 4), pairwise along the leading axes.
-
-    Boxes are areas ``w * h`` in continuous coordinates, as every benchmark counts them. Boxes of
-    no or negative size overlap with nothing; a NaN box gives NaN.
+    """Intersection over union of boxes (..., 4), pairwise along the leading axes: areas ``w * h``
+    in continuous coordinates, as every benchmark counts them. Boxes of no or negative size
+    overlap with nothing; a NaN box gives NaN.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     low = np.maximum(a[..., :2], b[..., :2])

@@ -10,11 +10,7 @@ from esiamfc_lib.errors import StudyError
 
 
 def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:
-    """Decode JPEG or PNG bytes to uint8 (H, W, 3) RGB; grey images get three equal channels.
-
-    Raises:
-        StudyError: the bytes are empty, truncated or not an image.
-    """
+    """JPEG or PNG bytes as uint8 (H, W, 3) RGB, grey ones too; a StudyError if they are damaged."""
     buffer = np.frombuffer(data, dtype=np.uint8)
     # A camera's Exif data can turn the image, which is left to OpenCV.
     if buffer[:2].tobytes() == b"\xff\xd8" and b"Exif" not in buffer[:4096].tobytes():
@@ -33,10 +29,8 @@ def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> 
 def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") -> None:
     """Decode into uint8 ``out`` (H, W, 3), contiguous, without a copy where it is a JPEG.
 
-    For crops of the store: an orientation in the file's Exif data is not looked for.
-
-    Raises:
-        StudyError: as ``decode_image``, or an image of another size.
+    For crops of the store: Exif data that turn an image are not looked for. Errors as in
+    ``decode_image``, and for an image of another size.
     """
     try:
         image = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
@@ -52,20 +46,12 @@ def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") 
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as uint8 (H, W, 3) RGB.
-
-    Raises:
-        StudyError: the file is missing, unreadable, truncated or not an image.
-    """
+    """An image file as uint8 (H, W, 3) RGB; a StudyError if it is missing or damaged."""
     return decode_image(read_bytes(path), str(path))
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The file's content.
-
-    Raises:
-        StudyError: the file is missing or cannot be read.
-    """
+    """The file's content; a StudyError if it is missing or cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -73,11 +59,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of an image file, in pixels.
-
-    Raises:
-        StudyError: as ``read_image``.
-    """
+    """Width and height of an image file, in pixels; errors as in ``read_image``."""
     height, width = read_image(path).shape[:2]
     return width, height
 

@@ -13,10 +13,7 @@ from esiamfc_lib.runtime.validation import Parameters
 
 
 class Roots(Parameters):
-    """Folders of the data sets; an empty string means: not there.
-
-    Relative paths count from the project's folder.
-    """
+    """Folders of the data sets, from the project's folder if relative; empty: not there."""
 
     source: str = Field("synthetic", description="synthetic or vid")
     vid: str = Field("", description="holds Data/VID and Annotations/VID")
@@ -26,11 +23,7 @@ class Roots(Parameters):
     more: dict[str, str] = Field({}, description="further benchmarks by name")
 
     def path(self, kind: str) -> Path:
-        """Absolute folder of ``kind`` (``vid``, ``otb``, ``vot``, ``got10k``).
-
-        Raises:
-            StudyError: the profile names no such folder, or it does not exist.
-        """
+        """Absolute folder of ``vid``, ``otb``, ``vot`` or ``got10k``; a StudyError if none."""
         given = getattr(self, kind)
         if not given:
             hint = ", with the validation videos as files" if kind == "vid" else ""
@@ -41,11 +34,7 @@ class Roots(Parameters):
         return folder
 
     def benchmark(self, name: str) -> Path:
-        """Absolute folder of a benchmark: ``otb2015``, ``vot2018``, ``got10k-val``, ``uav123`` ...
-
-        Raises:
-            StudyError: the profile names no such folder, or it does not exist.
-        """
+        """Absolute folder of ``otb2015``, ``uav123`` or another one; a StudyError if none."""
         layout = next((kind for kind in ("otb", "vot", "got10k") if name.startswith(kind)), "")
         if layout:
             return self.path(layout)

@@ -1,6 +1,6 @@
 """A tracking sequence: what a tracker is run on and scored against."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,21 +9,16 @@ import numpy as np
 class Sequence:
     """Frames of one video and the target's box in each of them.
 
-    Attributes:
-        name: unique within its benchmark.
-        frames: absolute paths of the image files, in order; length n.
-        boxes: (n, 4) float64, ``x, y, w, h`` in pixels, 0-based: ``x, y`` is the index of the
-            left-top pixel, so a box that covers the whole of a W×H image is ``0, 0, W, H``.
-            Rows of NaN mark frames without ground truth.
-        attributes: names of the challenges the sequence shows (``occlusion``, ``scale`` ...).
-        family: label of the object's family where it is known (built-in data), else "".
+    ``boxes`` are (n, 4) float64, ``x, y, w, h`` in pixels, 0-based: ``x, y`` is the index of the
+    left-top pixel, so a box that covers the whole of a W×H image is ``0, 0, W, H``. Rows of NaN
+    mark frames without ground truth.
     """
 
-    name: str
-    frames: tuple[str, ...]
+    name: str  # unique within the benchmark
+    frames: tuple[str, ...]  # absolute paths of the image files, in order
     boxes: np.ndarray
-    attributes: tuple[str, ...] = field(default=())
-    family: str = ""
+    attributes: tuple[str, ...] = ()  # challenges that it shows: occlusion, scale ...
+    family: str = ""  # of the object, where it is known (built-in data)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -8,14 +8,15 @@ A store is a folder::
     source.json         what was read: one signature a video
     problems.csv        frames and boxes that were left out, with the reason
 
-Nothing in it depends on where it lies: a copy on another machine is the same store. It is read
-with any number of processes at once, forked or not; a store must not be read while it is written.
+Nothing in it depends on where it lies. It is read with any number of processes at once, forked or
+not; a store must not be read while it is written.
 """
 
 import json
 import weakref
 from collections.abc import Iterable
 from functools import cached_property, partial
+from itertools import takewhile
 from pathlib import Path
 
 import lmdb
@@ -50,9 +51,8 @@ def shard_files(path: Path) -> list[Path]:
 
 
 def open_shard(file: Path) -> lmdb.Environment:
-    """A shard for reading, shared with whoever in this process has it open.
-
-    Read-only and without a lock file, so that read-only media work. The mapping survives a fork.
+    """A shard for reading, shared with whoever in this process has it open; read-only and without
+    a lock file, so that read-only media work. The mapping survives a fork.
     """
     key = str(file.resolve())
     environment = _environments.get(key)
@@ -71,20 +71,18 @@ def read_records(file: Path) -> list[Index]:
     """The records of a shard's finished videos."""
     with open_shard(file).begin(buffers=True) as transaction:
         cursor = transaction.cursor()
-        found = cursor.set_range(b"#")
-        records = []
-        while found and bytes(cursor.key()[:1]) == b"#":
-            records.append(Index.from_bytes(bytes(cursor.value()), f"{file}: a record"))
-            found = cursor.next()
-    return records
+        cursor.set_range(b"#")
+        found = takewhile(lambda entry: entry[0][:1] == b"#", cursor)
+        return [Index.from_bytes(bytes(value), f"{file}: a record") for _, value in found]
+
+
+def numbered_records(shards: list[Path]) -> list[tuple[Index, int]]:
+    """The records of all shards, each with the number of its shard."""
+    return [(record, n) for n, file in enumerate(shards) for record in read_records(file)]
 
 
 def read_json(path: Path) -> dict:
-    """A JSON file's content.
-
-    Raises:
-        StudyError: unreadable or no JSON.
-    """
+    """A JSON file's content; a StudyError if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -97,16 +95,7 @@ def store_digest(index: Index) -> str:
 
 
 class CropStore:
-    """A crop store, for reading.
-
-    An unfinished store opens as well, with the videos that are finished.
-
-    Args:
-        path: the store's folder.
-
-    Raises:
-        StudyError: no store there, or it is damaged or of another format.
-    """
+    """A crop store, for reading, finished or not; a StudyError if it is none, or damaged."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -123,27 +112,22 @@ class CropStore:
             needed |= {"tracks", "digest", "shards"}
         if lacking := sorted(needed - set(self.manifest)):
             raise StudyError(f"{manifest} lacks {', '.join(lacking)}")
-        files = shard_files(self.path)
         if self.complete:
-            files = [self.path / shard["file"] for shard in self.manifest["shards"]]
-            index = self.path / "index.npz"
-            self.index = Index.from_bytes(index, str(index))
+            self.shards = [self.path / shard["file"] for shard in self.manifest["shards"]]
+            self.index = Index.from_bytes(self.path / "index.npz", str(self.path / "index.npz"))
         else:
-            records = [(record, n) for n, file in enumerate(files) for record in read_records(file)]
-            self.index = join([r for r, _ in records], [n for _, n in records])
-        self.shards: list[Path] = files
+            self.shards = shard_files(self.path)
+            self.index = join(numbered_records(self.shards))
 
     def __getstate__(self) -> dict:
         # Environments stay behind: a spawned worker opens its own.
         return {name: value for name, value in self.__dict__.items() if name != "_open"}
 
     def __len__(self) -> int:
-        """Number of crops."""
         return len(self.index.frame)
 
     @property
     def complete(self) -> bool:
-        """Whether curation came to its end."""
         return bool(self.manifest["complete"])
 
     @cached_property
@@ -157,11 +141,9 @@ class CropStore:
 
     @cached_property
     def tracks(self) -> pd.DataFrame:
-        """One row a track, in the order of track indices.
-
-        Columns: ``track`` ("video/track_id", unique), ``video``, ``track_id``, ``name`` (class),
-        ``split``, ``frames`` (number of crops), ``family`` ("" where unknown), ``width``,
-        ``height`` (of the video's frames).
+        """One row a track, in the order of track indices: ``track`` ("video/track_id", unique),
+        ``video``, ``track_id``, ``name`` (class), ``split``, ``frames`` (number of crops),
+        ``family`` ("" where unknown), ``width`` and ``height`` of the video's frames.
         """
         index, of = self.index, self.index.track_video
         video = pd.Series(index.video[of], dtype=object)
@@ -185,11 +167,7 @@ class CropStore:
         return pd.DataFrame(self.index.problem, columns=["video", "frame", "track_id", "reason"])
 
     def rows_of(self, track_ids: Iterable[str]) -> np.ndarray:
-        """(n,) indices of tracks by their ids, "video/track_id", in the order given.
-
-        Raises:
-            StudyError: names the first track that the store does not hold.
-        """
+        """(n,) indices of tracks by ids, "video/track_id"; a StudyError names an unknown one."""
         track_ids = list(track_ids)
         rows = pd.Index(self.tracks["track"]).get_indexer(track_ids)
         if (rows < 0).any():

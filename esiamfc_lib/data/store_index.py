@@ -1,71 +1,46 @@
 """The crop store's table of contents: which crops there are, of which track, in which shard.
 
-Kept as plain arrays (``.npz`` without pickle): a million crops load in a fraction of a second. A
-video's own part of the index is its **record**, which lies in the shard beside its crops and is
-written in the same transaction: a video is finished exactly when its record is there.
+Plain arrays (``.npz`` without pickle): a million crops load in a fraction of a second. A video's
+own part of the index is its **record**, which lies in the shard beside its crops and is written
+in the same transaction: a video is finished exactly when its record is there.
 """
 
 import io
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
 
-TYPES = {
-    "video": ("U",), "split": ("U",), "shard": (np.int32,), "size": (np.int32, 2),
-    "n_frames": (np.int32,), "content": ("U",), "track_video": (np.int32,),
-    "track_id": (np.int32,), "track_name": ("U",), "track_family": ("U",),
-    "offset": (np.int64,), "frame": (np.int32,), "box": (np.float32, 4), "occluded": (bool,),
-    "generated": (bool,), "n_bytes": (np.int32,), "crc": (np.uint32,), "problem": ("U", 4),
-}  # fmt: skip
-"""Type of each column of an index and, where a row has several values, their number."""
-
 
 @dataclass(frozen=True)
 class Index:
-    """Arrays over V videos, T tracks and N crops, sorted by (split, video), track, frame.
+    """Arrays over V videos, T tracks and N crops, sorted by (split, video), track, frame."""
 
-    Attributes:
-        video, split: (V,) names.
-        shard: (V,) number of the shard that holds the video's crops.
-        size: (V, 2) width and height of the frames.
-        n_frames: (V,) frames looked at, with objects or without.
-        content: (V,) digest of the source files.
-        track_video: (T,) row of the track's video.
-        track_id: (T,) unique within the video.
-        track_name: (T,) class.
-        track_family: (T,) family label, "" where unknown.
-        offset: (T + 1,) crops of track t are rows ``offset[t]:offset[t + 1]``.
-        frame: (N,) frame numbers.
-        box: (N, 4) float32 ``x, y, w, h`` in the original frame.
-        occluded, generated: (N,) flags of the annotation.
-        n_bytes, crc: (N,) length and CRC-32 of the crop's JPEG.
-        problem: (P, 4) text rows ``video, frame, track_id, reason`` of what was left out.
-    """
-
-    video: np.ndarray
-    split: np.ndarray
-    shard: np.ndarray
-    size: np.ndarray
-    n_frames: np.ndarray
-    content: np.ndarray
-    track_video: np.ndarray
-    track_id: np.ndarray
-    track_name: np.ndarray
-    track_family: np.ndarray
-    offset: np.ndarray
-    frame: np.ndarray
-    box: np.ndarray
-    occluded: np.ndarray
-    generated: np.ndarray
-    n_bytes: np.ndarray
-    crc: np.ndarray
-    problem: np.ndarray
+    video: Annotated[np.ndarray, "U"]  # (V,) names
+    split: Annotated[np.ndarray, "U"]
+    shard: Annotated[np.ndarray, np.int32]  # (V,) number of the shard that holds the crops
+    size: Annotated[np.ndarray, np.int32, 2]  # (V, 2) width and height of the frames
+    n_frames: Annotated[np.ndarray, np.int32]  # (V,) looked at, with objects or without
+    content: Annotated[np.ndarray, "U"]  # (V,) digest of the source files
+    track_video: Annotated[np.ndarray, np.int32]  # (T,) row of the track's video
+    track_id: Annotated[np.ndarray, np.int32]  # (T,) unique within the video
+    track_name: Annotated[np.ndarray, "U"]  # (T,) class
+    track_family: Annotated[np.ndarray, "U"]  # (T,) label, "" where unknown
+    offset: Annotated[np.ndarray, np.int64]  # (T + 1,) track t: rows offset[t]:offset[t + 1]
+    frame: Annotated[np.ndarray, np.int32]  # (N,) numbers
+    box: Annotated[np.ndarray, np.float32, 4]  # (N, 4) x, y, w, h in the original frame
+    occluded: Annotated[np.ndarray, bool]  # (N,) flags of the annotation
+    generated: Annotated[np.ndarray, bool]
+    n_bytes: Annotated[np.ndarray, np.int32]  # (N,) length of the crop's JPEG
+    crc: Annotated[np.ndarray, np.uint32]  # (N,) its CRC-32
+    problem: Annotated[np.ndarray, "U", 4]  # (P, 4) video, frame, track_id, reason: left out
 
     @classmethod
     def of(cls, **columns) -> "Index":
@@ -91,15 +66,10 @@ class Index:
 
     @classmethod
     def from_bytes(cls, data: bytes | Path, name: str = "index") -> "Index":
-        """The inverse of ``to_bytes``; a path reads the file.
-
-        Raises:
-            StudyError: damaged, or not an index.
-        """
+        """The inverse of ``to_bytes``, a StudyError for damaged bytes; a path reads the file."""
         try:
-            with np.load(
-                data if isinstance(data, Path) else io.BytesIO(data), allow_pickle=False
-            ) as arrays:
+            file = data if isinstance(data, Path) else io.BytesIO(data)
+            with np.load(file, allow_pickle=False) as arrays:
                 return cls(**{name: arrays[name] for name in TYPES})
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise StudyError(f"{name} is damaged: {error}") from error
@@ -127,23 +97,21 @@ class Index:
         return digests
 
 
+# Of each column: the type and, where a row has several values, their number.
+TYPES = {name: hint.__metadata__ for name, hint in Index.__annotations__.items()}
+
+
 def text_bytes(texts: np.ndarray) -> bytes:
     """Text independent of how wide NumPy made the array."""
     return "\0".join(texts.tolist()).encode("utf-8", "surrogateescape")
 
 
-def join(parts: list[Index], shards: list[int]) -> Index:
-    """One index of the records of single videos, in (split, video) order.
-
-    Args:
-        parts: the records.
-        shards: number of the shard that each lies in.
-
-    Raises:
-        StudyError: a video is in two parts.
+def join(records: Iterable[tuple[Index, int]]) -> Index:
+    """One index of the records of single videos, each with the number of its shard, in (split,
+    video) order; a StudyError if a video is there twice.
     """
-    pairs = sorted(zip(parts, shards, strict=True), key=lambda pair: pair[0].key)
-    singles = [part for part, _ in pairs]
+    pairs = sorted(records, key=lambda pair: pair[0].key)
+    singles = [record for record, _ in pairs]
     names = Counter(str(single.video[0]) for single in singles)
     if twice := [name for name, count in names.items() if count > 1]:
         raise StudyError(f"the video {twice[0]} is there twice")

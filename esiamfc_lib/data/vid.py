@@ -1,7 +1,7 @@
 """Reader of ILSVRC2015-VID in its published layout.
 
-``<root>/Data/VID/train/ILSVRC2015_VID_train_0000/<video>/000000.JPEG`` and
-``<root>/Data/VID/val/<video>/000000.JPEG``, each frame with its
+Frames are ``<root>/Data/VID/train/ILSVRC2015_VID_train_0000/<video>/000000.JPEG`` and
+``<root>/Data/VID/val/<video>/000000.JPEG``, each with its
 ``<root>/Annotations/VID/.../000000.xml``. A frame's file lists any number of objects; the objects
 of one ``trackid`` in a video are a **track**, which may have gaps.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from esiamfc_lib.data.geometry import corners_to_box
 from esiamfc_lib.data.images import read_bytes
-from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.data.sequence import Sequence, evenly_spaced
 from esiamfc_lib.errors import StudyError
 
 TRAIN_GROUP = "ILSVRC2015_VID_train_"
@@ -55,23 +55,14 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Track:
-    """One object in one video.
-
-    Attributes:
-        video: name of the video.
-        track_id: its ``trackid``, unique within the video only.
-        name: class (a WordNet id in the real set).
-        frames: (n,) int frame numbers, ascending; gaps are possible.
-        boxes: (n, 4) ``x, y, w, h``.
-        occluded, generated: (n,) bool flags of the annotation.
-    """
+    """One object in one video."""
 
     video: str
-    track_id: int
-    name: str
-    frames: np.ndarray
-    boxes: np.ndarray
-    occluded: np.ndarray
+    track_id: int  # unique within the video only
+    name: str  # class, a WordNet id in the real set
+    frames: np.ndarray  # (n,) numbers, ascending; gaps are possible
+    boxes: np.ndarray  # (n, 4) x, y, w, h
+    occluded: np.ndarray  # (n,) flags of the annotation
     generated: np.ndarray
 
     def __len__(self) -> int:
@@ -79,11 +70,7 @@ class Track:
 
 
 def parse_annotation(data: bytes) -> Annotation:
-    """Read one XML file.
-
-    Raises:
-        StudyError: empty, not XML, or a field missing or not a number.
-    """
+    """Read one XML file; a StudyError if it is empty, no XML, or lacks a number."""
     if not data.strip():
         raise StudyError("annotation: the XML file is empty")
     try:
@@ -124,7 +111,7 @@ def box_fault(box: tuple[float, float, float, float], width: int, height: int) -
 
 
 def _names(folder: Path, directories: bool) -> list[str]:
-    """Sorted names of the sub-folders (or of the files) in a folder."""
+    """Sorted names of a folder's sub-folders (or files)."""
     try:
         with os.scandir(folder) as entries:
             return sorted(e.name for e in entries if e.is_dir() == directories)
@@ -133,14 +120,8 @@ def _names(folder: Path, directories: bool) -> list[str]:
 
 
 class VID:
-    """One split of the data set, listed on construction and read video by video.
-
-    Args:
-        root: the folder with ``Data/VID`` and ``Annotations/VID``.
-        split: ``train`` or ``val``.
-
-    Raises:
-        StudyError: a part of the layout is missing or a folder cannot be listed.
+    """One split, ``train`` or ``val``, of the data set under ``root``: listed on construction,
+    read video by video. A StudyError if a part of the layout is missing or cannot be listed.
     """
 
     def __init__(self, root: str | Path, split: str = "train"):
@@ -162,10 +143,8 @@ class VID:
         places: dict[str, Path] = {}
         for base in (self._data, self._annotations):
             for name in _names(base, directories=True):
-                inside = _names(base / name, True) if name.startswith(TRAIN_GROUP) else []
-                for place in [Path(name, video) for video in inside] or [Path(name)]:
-                    if name.startswith(TRAIN_GROUP) and not inside:
-                        continue
+                inside = _names(base / name, True) if name.startswith(TRAIN_GROUP) else [""]
+                for place in [Path(name, video) for video in inside]:
                     if places.setdefault(place.name, place) != place:
                         raise StudyError(
                             f"{base}: the video {place.name} is there twice, as "
@@ -174,11 +153,9 @@ class VID:
         return places
 
     def frame_path(self, video: str, frame: int) -> Path:
-        """The frame's image file."""
         return self._data / self._place(video) / f"{frame:06d}.JPEG"
 
     def annotation_path(self, video: str, frame: int) -> Path:
-        """The frame's XML file."""
         return self._annotations / self._place(video) / f"{frame:06d}.xml"
 
     def _place(self, video: str) -> Path:
@@ -196,9 +173,8 @@ class VID:
         return numbers[0], numbers[1]
 
     def tracks(self, video: str) -> tuple[Track, ...]:
-        """All tracks of a video, by ``track_id``, from its XML files alone (no image is opened).
-
-        Files and boxes that cannot be used are left out; curation lists them.
+        """The tracks of a video, by ``track_id``, from its XML files alone; curation lists their
+        faults.
         """
         found: list[tuple[int, Object]] = []
         for frame in sorted(self.frames(video)[1]):
@@ -240,37 +216,26 @@ def gather_tracks(video: str, found: list[tuple[int, Object]]) -> tuple[Track, .
 def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) -> list[Sequence]:
     """The tracks of the ``val`` split as sequences to track, for choosing an epoch.
 
-    Each is the longest run of consecutive frames of its track, at least two frames long.
-
-    Args:
-        limit: number of sequences, 0 = every track. With fewer sequences than videos, videos are
-            taken evenly over the list, each with its longest track, and only those are read.
-        max_frames: frames of each sequence, at most; 0 = all.
+    Each is the longest run of consecutive frames of its track, 2 to ``max_frames`` (0 = all) of
+    them. With a ``limit`` (0 = every track) below the number of videos, videos are taken evenly
+    over the list, each with its longest track, and only those are read.
     """
     vid = VID(root, "val")
-    chosen = vid.videos
-    if 0 < limit < len(chosen):
-        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, limit).round().astype(int)]
     runs = []
-    for name in chosen:
-        of_video = [(track, _longest_run(track.frames)) for track in vid.tracks(name)]
-        of_video.sort(key=lambda pair: (-(pair[1].stop - pair[1].start), pair[0].track_id))
-        runs += [(rank, track, run) for rank, (track, run) in enumerate(of_video)]
-    runs = [run for run in runs if run[2].stop - run[2].start >= 2]
+    for place in evenly_spaced(len(vid.videos), limit or len(vid.videos)):
+        of_video = [(track, _longest_run(track.frames)) for track in vid.tracks(vid.videos[place])]
+        of_video.sort(key=lambda pair: -len(pair[1]))  # of equals the one with the lower id first
+        runs += [(rank, *pair) for rank, pair in enumerate(of_video) if len(pair[1]) >= 2]
     runs.sort(key=lambda run: run[0])  # every video's longest track before any second one
     sequences = []
     for _, track, run in runs[: limit or None]:
-        run = slice(run.start, min(run.stop, run.start + max_frames) if max_frames else run.stop)
-        paths = (vid.frame_path(track.video, frame).absolute() for frame in track.frames[run])
-        sequences.append(
-            Sequence(f"{track.video}/{track.track_id}", tuple(map(str, paths)), track.boxes[run])
-        )
+        run = run[: max_frames or None]
+        paths = tuple(str(vid.frame_path(track.video, n).absolute()) for n in track.frames[run])
+        sequences.append(Sequence(f"{track.video}/{track.track_id}", paths, track.boxes[run]))
     return sequences
 
 
-def _longest_run(frames: np.ndarray) -> slice:
-    """Where the longest (then first) stretch of consecutive frame numbers stands."""
+def _longest_run(frames: np.ndarray) -> np.ndarray:
+    """Places of the longest (then first) stretch of consecutive frame numbers."""
     edges = np.flatnonzero(np.diff(frames) != 1) + 1
-    starts, stops = np.r_[0, edges], np.r_[edges, len(frames)]
-    best = int(np.argmax(stops - starts))
-    return slice(int(starts[best]), int(stops[best]))
+    return max(np.split(np.arange(len(frames)), edges), key=len)

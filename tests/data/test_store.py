@@ -160,10 +160,10 @@ def test_index_has_no_pickle_and_opens_fast(tmp_path):
 def test_join_of_parts_in_any_order(made):
     store = CropStore(made / "store")
     records = [record for shard in reversed(store.shards) for record in read_records(shard)]
-    again, index = join(records, [2, 1, 0]), store.index
+    again, index = join(zip(records, [2, 1, 0], strict=True)), store.index
     assert again.digests() == index.digests() and np.array_equal(again.offset, index.offset)
     with pytest.raises(StudyError, match="train_0 is there twice"):
-        join(records + records, [0] * 6)
+        join((record, 0) for record in records + records)
 
 
 def test_verify(copy):
