@@ -99,7 +99,7 @@ def test_profiles_are_valid_and_every_key_has_a_comment(name, root, monkeypatch)
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
     profile = load_profile(name)
     assert profile.run == project_root() / "data" / name
-    assert profile.reports == project_root() / "reports" / name
+    assert profile.stages["dataset"].reports == project_root() / "reports" / name
     lines = (root / "notebooks" / "profiles" / f"{name}.yaml").read_text().splitlines()
     for before, line in pairwise(lines):
         if line.strip() and not line.lstrip().startswith("#"):

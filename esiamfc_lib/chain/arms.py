@@ -106,9 +106,8 @@ def _checked(name: Any, values: Any, where: str) -> Changes:
         raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(CHANGEABLE)}")
     changes = Changes.validated(values, where=f"{where}: arms.{name}")
     for stage in CHANGEABLE:
-        for key in ("run_dir", "report_dir", "seed", "cluster_id"):
-            if key in getattr(changes, stage):
-                raise StudyError(f"{where}: arms.{name}.{stage} cannot set {key}")
+        for key in getattr(changes, stage).keys() & {"run_dir", "report_dir", "seed", "cluster_id"}:
+            raise StudyError(f"{where}: arms.{name}.{stage} cannot set {key}")
     return changes
 
 

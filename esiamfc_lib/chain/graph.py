@@ -96,14 +96,10 @@ class Stage:
         files = {name: maker.parameters.run / _within(maker, name) for name, maker in made}
         if any(name.startswith(f"{at.ARMS}/") for name in self.inputs):
             files[at.MANIFEST] = self.parameters.run / at.MANIFEST
-        for parameter in ("weights", "initial"):
-            weights = getattr(self.parameters, parameter, "")
-            if weights and weights not in files:
-                files[weights] = resolve(weights)
+        given = [getattr(self.parameters, name, "") for name in ("weights", "initial")]
         if store := getattr(self.parameters, "store", ""):
-            manifest = f"{store}/manifest.json"  # with digests of all that the store holds
-            files[manifest] = resolve(manifest)
-        return files
+            given.append(f"{store}/manifest.json")  # with digests of all that the store holds
+        return {name: resolve(name) for name in given if name} | files
 
     def links(self) -> list[tuple[Path, Path]]:
         """(place in the working folder, folder of the shared stage), for ``arms.link``."""
@@ -148,7 +144,7 @@ class _Builder:
         self.parameters = {"": profile.stages, **profile.arms}
         self.stages: dict[str, Stage] = {}
         self._made: dict[str, Stage] = {}  # what a stage does, wherever it writes -> the stage
-        self._under_way: list[str] = []
+        self._under_way: set[str] = set()
 
     def stage(self, arm: str, kind: str, cluster: int = 0) -> Stage:
         """The stage of an arm (of the study itself for ``""``)."""
@@ -160,7 +156,7 @@ class _Builder:
                 f"{self.profile.name}: the start of {own} leads back to itself: set "
                 "branches.initial of one of the arms to ''"
             )
-        self._under_way.append(own)
+        self._under_way.add(own)
         parameters, inputs = self.parameters[arm][kind], self._inputs(arm, kind)
         outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
         if kind == "embedding" and parameters.keep_stem:
@@ -174,7 +170,7 @@ class _Builder:
                 file = f"{maker.parameters.run_dir}/{maker.outputs[0]}"
                 parameters = parameters.model_copy(update={"initial": file})
                 inputs[file] = maker
-        self._under_way.pop()
+        self._under_way.remove(own)
         found = Stage(own, parameters, inputs, outputs)
         values = parameters.model_dump(exclude={"run_dir", "report_dir"})
         same = self._made.setdefault(json.dumps([kind, values, found.needs]), found)
@@ -213,14 +209,12 @@ def find_stages(stages: dict[str, Stage], wanted: str) -> list[str]:
     return found
 
 
-def ancestry(stages: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
+def ancestry(stages: dict[str, Stage], names: Iterable[str]) -> list[str]:
     """The stages named and all that they need, directly or not, in the order of ``stages``."""
-    wanted, waiting = set(), list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in wanted:
-            wanted.add(name)
-            waiting += stages[name].needs
+    wanted = set(names)
+    for name in reversed(stages):  # makers stand before those who need them
+        if name in wanted:
+            wanted.update(stages[name].needs)
     return [name for name in stages if name in wanted]
 
 

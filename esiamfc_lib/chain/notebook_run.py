@@ -84,9 +84,8 @@ def run_notebook(
     except PapermillExecutionError as error:
         raise NotebookFailed(_sentence(error.ename, error.evalue, started)) from None
     except DeadKernelError:
-        raise NotebookFailed(
-            f"the kernel died in code cell {started} (killed, or out of memory; see {log})"
-        ) from None
+        died = f"the kernel died in code cell {started} (killed, or out of memory; see {log})"
+        raise NotebookFailed(died) from None
     except RuntimeError as error:
         raise NotebookFailed(f"the kernel did not start ({error}; see {log})") from None
     finally:

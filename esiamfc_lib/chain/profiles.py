@@ -6,13 +6,13 @@ Everything a profile can get wrong is found here, before any stage starts.
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from esiamfc_lib.chain.arms import read_arms
+from esiamfc_lib.chain.arms import Arm, read_arms
 from esiamfc_lib.config import STAGES, DatasetParameters, StageParameters, TrackingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import project_root, resolve
@@ -28,33 +28,21 @@ ROOTS = {"otb": "otb_root", "vot": "vot_root", "got10k": "got10k_root"}
 
 @dataclass(frozen=True)
 class Profile:
-    """The validated parameters of a whole study.
-
-    Attributes:
-        name: of the profile, for messages.
-        stages: stage name -> its parameters, in the order of the study.
-        arms: name of a control arm -> its parameters of all stages, see ``arms``.
-    """
+    """The validated parameters of a whole study, by stage in its order, and of its arms."""
 
     name: str
     stages: dict[str, StageParameters]
-    arms: dict[str, dict[str, StageParameters]] = field(default_factory=dict)
+    arms: dict[str, Arm]
 
     @property
     def run(self) -> Path:
         """The working folder, absolute."""
         return self.stages["dataset"].run
 
-    @property
-    def reports(self) -> Path:
-        """The report folder, absolute."""
-        return self.stages["dataset"].reports
-
 
 def _file_of(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        file = Path(name).expanduser()
-        if not file.is_file():
+        if not (file := Path(name).expanduser()).is_file():
             raise StudyError(f"no profile file {file}")
         return file
     folder = project_root() / "notebooks" / "profiles"
@@ -91,17 +79,14 @@ def load_profile(name: str, changes: Iterable[str] = ()) -> Profile:
     sections, stages = {}, {}
     for model in STAGES:
         section = dict(values.get(model.stage) or {})
-        for key in section:
-            if key in COMMON or key == "cluster_id":
-                where = "once, at the top level" if key in COMMON else "by the chain, per cluster"
-                raise StudyError(f"{file}: {model.stage}.{key} is set {where}")
+        for key in section.keys() & {*COMMON, "cluster_id"}:
+            where = "once, at the top level" if key in COMMON else "by the chain, per cluster"
+            raise StudyError(f"{file}: {model.stage}.{key} is set {where}")
         sections[model.stage] = common | section
         stages[model.stage] = model.validated(common | section, where=f"{file.name}: {model.stage}")
     if stages["clustering"].n_clusters < 2:
-        raise StudyError(
-            f"{file.name}: clustering.n_clusters = 1: an ensemble has 2 branches or more; one "
-            "cluster that holds every track is for a control arm"
-        )
+        few = "clustering.n_clusters = 1: an ensemble has 2 branches or more, only an arm has one"
+        raise StudyError(f"{file.name}: {few}")
     return Profile(file.stem, stages, read_arms(values.get("arms") or {}, sections, file.name))
 
 
@@ -163,17 +148,12 @@ def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[
         if not (store / "manifest.json").is_file():
             yield f"dataset.store: {store} has no manifest.json"
         if store.resolve().is_relative_to((data.run / data.stage).resolve()):
-            yield (
-                f"dataset.store: {store} is in the folder of this profile's own stage, which is "
-                "emptied when its parameters change: move the store out of it"
-            )
+            own = "the folder of this stage, which is emptied when its parameters change"
+            yield f"dataset.store: {store} is in {own}: move it out of there"
     given = [root for root in ("vid_root", *ROOTS.values()) if getattr(data, root)]
     if data.source == "synthetic":
         if given:
-            yield (
-                f"dataset.{given[0]} is set, but dataset.source is 'synthetic', which makes its "
-                "own data: set dataset.source to 'vid'"
-            )
+            yield f"dataset.{given[0]}: dataset.source is 'synthetic', which makes its own data"
         return
     if not data.vid_root and not data.store:
         yield "dataset.source is 'vid' but dataset.vid_root is empty"
@@ -189,10 +169,7 @@ def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[
         split = "val" if data.store else "train"  # beside a store only validation needs frames
         for part in (f"Data/VID/{split}", f"Annotations/VID/{split}"):
             if not any((vid / part).glob("*")):
-                yield (
-                    f"dataset.vid_root: {vid} has no {part} or it is empty, so it is not in the "
-                    "layout of ILSVRC2015-VID"
-                )
+                yield f"dataset.vid_root: {vid} has no {part} or it is empty: no layout of VID"
     for benchmark in benchmarks:
         for start, root in ROOTS.items():
             if benchmark.startswith(start) and not getattr(data, root):

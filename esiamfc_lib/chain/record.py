@@ -58,14 +58,15 @@ def report_files(reports: Path) -> dict[str, int]:
     }
 
 
-def environment(project: Path) -> dict[str, Any]:
-    """What a run was made with: versions, commit of ``project``, processor and GPUs."""
+def environment() -> dict[str, Any]:
+    """What a run was made with: versions, the project's commit, processor and GPUs."""
+    project = str(project_root())
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": versions(),
-        "commit": _output("git", "-C", str(project), "rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_output("git", "-C", str(project), "status", "--porcelain")),
+        "commit": _output("git", "-C", project, "rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_output("git", "-C", project, "status", "--porcelain")),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines(),

@@ -25,7 +25,7 @@ from esiamfc_lib.chain.kernels import Kernels, end_leftover, ending
 from esiamfc_lib.chain.profiles import Profile, check_profile
 from esiamfc_lib.chain.record import Record, environment, read_record, report_files
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import exclusive
+from esiamfc_lib.runtime.files import exclusive, write_atomically
 from esiamfc_lib.runtime.paths import project_root
 
 KERNEL_ENVIRONMENT = {
@@ -49,11 +49,9 @@ class Chain:
 
     def __post_init__(self):
         self.stages = graph(self.profile)
-        if self.only:
-            self.selected = find_stages(self.stages, self.only)
-        else:
-            last = find_stages(self.stages, self.until) if self.until else self.stages
-            self.selected = ancestry(self.stages, last)
+        wanted = self.only or self.until
+        named = find_stages(self.stages, wanted) if wanted else list(self.stages)
+        self.selected = named if self.only else ancestry(self.stages, named)
         self.forced = {name for wanted in self.force for name in find_stages(self.stages, wanted)}
         self.ran: list[str] = []
         self.failures: list[str] = []
@@ -72,16 +70,13 @@ class Chain:
             try:
                 why += reasons(stage)
             except StudyError as error:
-                if not awaited:
-                    why.append(f"cannot run: {error}")
-            if why:
-                lines.append((name, f"run: {'; '.join(why)}"))
-            elif awaited:
-                lines.append((name, f"run if the outputs of {', '.join(awaited)} change"))
-            else:
-                lines.append((name, "up to date"))
+                why += [] if awaited else [f"cannot run: {error}"]
             if why or awaited:
                 running.add(name)
+            later = (
+                f"run if the outputs of {', '.join(awaited)} change" if awaited else "up to date"
+            )
+            lines.append((name, f"run: {'; '.join(why)}" if why else later))
         return lines
 
     def run(self) -> int:
@@ -95,18 +90,16 @@ class Chain:
         with exclusive(run, held), self.display, ending(self.kernels):
             write_manifest(run, self.profile.stages, self.profile.arms)
             self._walk()
-        for failure in self.failures:
-            self.stream.write(f"{failure}\n")
-        took = duration(time.monotonic() - begin)
+        took, count = duration(time.monotonic() - begin), len(self.selected)
+        said = f"{len(self.ran)} of {count} stage runs done in {took}"
+        if not self.ran:
+            said = f"nothing to do, all {count} stage runs are up to date ({took})"
+        said += f"; reports in {self.profile.stages['dataset'].reports}"
         if self.failures:
-            self.stream.write(f"{self.profile.name}: stopped after {took}\n")
-            return 1
-        if self.ran:
-            done = f"{len(self.ran)} of {len(self.selected)} stage runs done in {took}"
-        else:
-            done = f"nothing to do, all {len(self.selected)} stage runs are up to date ({took})"
-        self.stream.write(f"{self.profile.name}: {done}; reports in {self.profile.reports}\n")
-        return 0
+            said = f"stopped after {took}"
+        for line in (*self.failures, f"{self.profile.name}: {said}"):
+            self.stream.write(f"{line}\n")
+        return 1 if self.failures else 0
 
     def _walk(self) -> None:
         """Run every stage that is not up to date after those that it needs, ``jobs`` at a time.
@@ -141,15 +134,15 @@ class Chain:
             self.display.say(f"{name}: {'; '.join(why)}")
             took = self._run_stage(stage)
         except StudyError as error:
-            executed = f" (see {stage.executed})" if stage.executed.is_file() else ""
-            self.failures.append(f"stage {name} failed: {error}{executed}")
-            return False
+            fault = f"{error} (see {stage.executed})" if stage.executed.is_file() else str(error)
         except OSError as error:  # a full disk, a folder that is not writable
-            self.failures.append(f"stage {name} failed: {error.filename}: {error.strerror}")
-            return False
-        self.display.say(f"{name}: done in {duration(took)}")
-        self.ran.append(name)
-        return True
+            fault = f"{error.filename}: {error.strerror}"
+        else:
+            self.display.say(f"{name}: done in {duration(took)}")
+            self.ran.append(name)
+            return True
+        self.failures.append(f"stage {name} failed: {fault}")
+        return False
 
     def _run_stage(self, stage: Stage) -> float:
         """One notebook from fingerprint to record; the record that says ``done`` comes last."""
@@ -174,8 +167,7 @@ class Chain:
         run, parameters = stage.parameters.run, stage.parameters
         begin, reports = time.monotonic(), report_files(parameters.reports)
         progress = self.profile.run / ".progress" / f"{stage.name.replace('/', '-')}.jsonl"
-        progress.parent.mkdir(exist_ok=True)
-        progress.write_bytes(b"")
+        write_atomically(progress, b"")
         self.display.start(stage.name, progress, cells=len(code_cells(stage.notebook)) + 2)
         try:
             run_notebook(
@@ -199,7 +191,7 @@ class Chain:
         record.outputs = {name: file_digest(run / name) for name in stage.outputs}
         record.reports = [name for name, when in written if reports.get(name) != when]
         record.seconds = round(time.monotonic() - begin, 3)
-        record.environment = environment(project_root())
+        record.environment = environment()
         record.write(stage.folder)
         return record.seconds
 
@@ -212,14 +204,12 @@ class Chain:
         k = max(stages["clustering"].n_clusters for stages in every)
         tracks = json.loads(file.read_text(encoding="utf-8"))["tracks"]
         if k > tracks:
-            raise StudyError(
-                f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"
-            )
+            fault = f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"
+            raise StudyError(fault)
 
     def _environment(self, progress_file: Path) -> dict[str, str]:
         """Variables of the kernel."""
         own = {"ESIAMFC_PROGRESS": str(progress_file), "ESIAMFC_ROOT": str(project_root())}
-        variables = own | KERNEL_ENVIRONMENT
         if self.jobs > 1:
-            variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
-        return variables
+            own["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
+        return KERNEL_ENVIRONMENT | own

@@ -59,9 +59,11 @@ def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point
             raise StudyError(f"--sweep {axis}: {key} cannot be swept")
         values[key] = found
     base, made = load_profile(name, changes), []
+    names = [key.rpartition(".")[2] for key in values]
+    labels = {k: n if names.count(n) == 1 else k for k, n in zip(values, names, strict=True)}
     for combination in itertools.product(*values.values()):
         own = dict(zip(values, combination, strict=True))
-        text = ",".join(f"{_short(key, values)}={value}" for key, value in own.items())
+        text = ",".join(f"{labels[key]}={value}" for key, value in own.items())
         if any(character in text for character in "/\\ "):
             raise StudyError(f"--sweep: {text!r} cannot be the name of a folder")
         run = f"{base.stages['dataset'].run_dir}/{text}"
@@ -69,12 +71,6 @@ def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point
         swept = [f"{key}={json.dumps(value)}" for key, value in own.items()]
         made.append(Point(text, own, load_profile(name, [*changes, *swept, *place])))
     return made
-
-
-def _short(key: str, keys: Iterable[str]) -> str:
-    """A parameter's name without its stage, unless another stage's has the same."""
-    name = key.rpartition(".")[2]
-    return name if sum(other.rpartition(".")[2] == name for other in keys) == 1 else key
 
 
 def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
@@ -87,15 +83,34 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
     write_atomically(out / SWEEP, json.dumps(listed, indent=1) + "\n")
     chains = [Chain(point.profile, stream, **options) for point in swept]
-    shared = _shared(chains)
+    makers: dict[str, Path] = {}
     done = True
     for point, chain in zip(swept, chains, strict=True):
         stream.write(f"{point.name}\n")
-        links = shared[point.name]
-        link([(chain.stages[kind].folder, owner) for kind, owner in links.items()], own=[])
-        chain.selected = [name for name in chain.selected if name not in links]
+        shared = _shared(chain, makers)
+        link([(chain.stages[kind].folder, made) for kind, made in shared.items()], own=[])
+        chain.selected = [name for name in chain.selected if name not in shared]
         done &= chain.run() == 0
     return done
+
+
+def _shared(chain: Chain, makers: dict[str, Path]) -> dict[str, Path]:
+    """Stages that an earlier point makes -> the folder where it makes them.
+
+    ``makers`` are those folders by what a stage does; the chain's own join them.
+    """
+    shared, content = {}, []
+    for kind in SHARED:  # each reads what those before it write
+        stage = chain.stages[kind]
+        content.append(stage.parameters.model_dump(exclude={"run_dir", "report_dir"}))
+        maker = makers.setdefault(json.dumps(content), stage.folder)
+        if maker != stage.folder:
+            shared[kind] = maker
+        elif maker.is_symlink():  # shared in an earlier sweep, whose maker comes later now
+            made = maker.resolve()
+            maker.unlink()
+            made.rename(maker)
+    return shared
 
 
 def report(name: str, changes: Iterable[str]) -> Path:
@@ -106,29 +121,7 @@ def report(name: str, changes: Iterable[str]) -> Path:
     from esiamfc_lib.chain.notebook_run import run_notebook
 
     base = load_profile(name, changes).stages["dataset"]
-    parameters = SweepParameters(run_dir=base.run_dir, report_dir=base.report_dir, seed=base.seed)
-    executed = base.run / "notebooks" / f"{parameters.notebook}.ipynb"
-    source = project_root() / "notebooks" / executed.name
-    run_notebook(source, executed, parameters.model_dump(), outputs=[parameters.metrics])
-    return base.reports
-
-
-def _shared(chains: list[Chain]) -> dict[str, dict[str, Path]]:
-    """Point -> stages that an earlier point makes -> the folder where it makes them."""
-    makers: dict[str, Path] = {}
-    shared: dict[str, dict[str, Path]] = {}
-    for chain in chains:
-        own = shared[chain.profile.run.name] = {}
-        content: dict[str, list[Any]] = {}
-        for kind in SHARED:
-            stage = chain.stages[kind]
-            parameters = stage.parameters.model_dump(exclude={"run_dir", "report_dir"})
-            content[kind] = [kind, parameters, *(content[need] for need in stage.needs)]
-            maker = makers.setdefault(json.dumps(content[kind]), stage.folder)
-            if maker != stage.folder:
-                own[kind] = maker
-            elif maker.is_symlink():  # shared in an earlier sweep, whose maker comes later now
-                made = maker.resolve()
-                maker.unlink()
-                made.rename(maker)
-    return shared
+    own = SweepParameters(run_dir=base.run_dir, report_dir=base.report_dir, seed=base.seed)
+    place = Path("notebooks", f"{own.notebook}.ipynb")
+    run_notebook(project_root() / place, own.run / place, own.model_dump(), outputs=[own.metrics])
+    return own.reports

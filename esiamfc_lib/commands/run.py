@@ -14,45 +14,26 @@ from esiamfc_lib.errors import StudyError
 
 def arguments(parser: ArgumentParser) -> None:
     """Add the options of ``esiamfc run``."""
-    parser.add_argument(
-        "--profile", default="mini", metavar="NAME", help="name or YAML file (default: mini)"
-    )
+    add, again = parser.add_argument, {"action": "append", "default": []}
+    add("--profile", default="mini", metavar="NAME", help="name or YAML file (default: mini)")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--only", default="", metavar="STAGE", help="this stage alone")
     part.add_argument("--until", default="", metavar="STAGE", help="nothing after this stage")
-    parser.add_argument(
-        "--force",
-        action="append",
-        default=[],
-        metavar="STAGE",
-        help="empty this stage's folder and run it even if nothing changed; can be repeated",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="STAGE.KEY=VALUE",
-        help="change a parameter of the profile, the value in YAML; can be repeated",
-    )
-    parser.add_argument(
-        "--sweep",
-        action="append",
-        default=[],
-        metavar="STAGE.KEY=V1,V2,...",
-        help="run the study for each of these values; can be repeated for all combinations",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only tell what would run and why")
-    parser.add_argument(
-        "-n", "--jobs", type=int, default=1, help="stages to run side by side (default: 1)"
-    )
+    emptied = "empty this stage's folder and run it even if nothing changed; can be repeated"
+    add("--force", **again, metavar="STAGE", help=emptied)
+    changed = "change a parameter of the profile, the value in YAML; can be repeated"
+    add("--set", **again, metavar="STAGE.KEY=VALUE", help=changed)
+    swept = "run the study for each of these values; can be repeated for all combinations"
+    add("--sweep", **again, metavar="STAGE.KEY=V1,V2,...", help=swept)
+    add("--dry-run", action="store_true", help="only tell what would run and why")
+    add("-n", "--jobs", type=int, default=1, help="stages to run side by side (default: 1)")
 
 
 def main(args: Namespace) -> int:
     """Run or, with ``--dry-run``, explain."""
     if args.jobs < 1:
         raise StudyError(f"-n {args.jobs}: at least one job is needed")
-    options = {"only": args.only, "until": args.until, "force": tuple(args.force)}
-    options["jobs"] = args.jobs
+    options = {name: getattr(args, name) for name in ("only", "until", "force", "jobs")}
     if args.sweep:
         return _sweep(args, options)
     return _run(load_profile(args.profile, args.set), args.dry_run, options)

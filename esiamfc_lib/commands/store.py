@@ -14,84 +14,51 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     build = actions.add_parser("build", help="curate a VID root or a tar archive into a store")
     build.add_argument("vid_root", type=Path, help="holds Data/VID and Annotations/VID; or a tar")
-    build.add_argument("store", type=Path, help="folder of the store")
-    build.add_argument(
-        "--force", action="store_true", help="start again where parameters or source differ"
-    )
+    build.add_argument("store_path", metavar="store", type=Path, help="folder of the store")
+    again = "start again where parameters or source differ"
+    build.add_argument("--force", action="store_true", help=again)
     build.add_argument("--scheduler", default="", help="address of a Dask scheduler")
-    build.add_argument(
-        "--part",
-        default="1/1",
-        metavar="I/N",
-        help="every N-th video from the I-th on, for machines sharing the work",
-    )
-    build.add_argument(
-        "--max-bad-fraction",
-        type=float,
-        default=0.05,
-        help="fail above this share of bad frames (default %(default)s)",
-    )
+    shared = "every N-th video from the I-th on, for machines sharing the work"
+    build.add_argument("--part", type=part_of, default="1/1", metavar="I/N", help=shared)
+    bad = "fail above this share of bad frames (default %(default)s)"
+    build.add_argument("--max-bad-fraction", type=float, default=0.05, help=bad)
     estimate = actions.add_parser("estimate", help="time and space that build will take")
     estimate.add_argument("vid_root", type=Path, help="holds Data/VID and Annotations/VID")
+    percent = {"type": int, "choices": range(1, 101), "metavar": "1..100"}
     for action in (build, estimate):
         action.add_argument("--splits", nargs="+", default=["train"], choices=["train", "val"])
-        action.add_argument(
-            "--jpeg-quality",
-            type=int,
-            default=95,
-            choices=range(1, 101),
-            metavar="1..100",
-            help="of the crops (default %(default)s)",
-        )
+        crops = "of the crops (default %(default)s)"
+        action.add_argument("--jpeg-quality", **percent, default=95, help=crops)
         action.add_argument("--workers", type=int, default=2, help="processes (default 2)")
 
     check = actions.add_parser("verify", help="compare every crop with the index")
-    check.add_argument("store", type=Path)
+    check.add_argument("path", metavar="store", type=Path)
     check.add_argument("--decode", action="store_true", help="decode every crop as well")
     show = actions.add_parser("info", help="what a store holds")
-    show.add_argument("store", type=Path)
+    show.add_argument("path", metavar="store", type=Path)
     merge = actions.add_parser("merge", help="join stores of different videos")
     merge.add_argument("out", type=Path, help="folder of the new store")
-    merge.add_argument("stores", type=Path, nargs="+")
+    merge.add_argument("paths", metavar="store", type=Path, nargs="+")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command; 1 where ``verify`` finds faults.
-
-    Raises:
-        StudyError: as those of ``pipeline`` and ``store_check``.
-    """
+    """Run the command; 1 where ``verify`` finds faults."""
     from esiamfc_lib.curation import pipeline, store_check
 
-    if args.action == "verify":
-        faults = store_check.verify(args.store, args.decode)
-        said = "\n".join(faults) or f"{args.store}: every crop is as it was made"
+    values = dict(vars(args))  # named as the functions' parameters
+    action = values.pop("action")
+    if action == "verify":
+        faults = store_check.verify(**values)
+        said = "\n".join(faults) or f"{args.path}: every crop is as it was made"
         sys.stdout.write(said + "\n")
         return 1 if faults else 0
-    if args.action == "info":
-        result = store_check.info(args.store)
-    elif args.action == "merge":
-        result = store_check.merge(args.stores, args.out)
-    elif args.action == "estimate":
-        result = pipeline.estimate(
-            args.vid_root,
-            splits=tuple(args.splits),
-            jpeg_quality=args.jpeg_quality,
-            workers=args.workers,
-        )
-    else:
-        result = pipeline.curate(
-            args.vid_root,
-            args.store,
-            splits=tuple(args.splits),
-            jpeg_quality=args.jpeg_quality,
-            workers=args.workers,
-            scheduler=args.scheduler,
-            force=args.force,
-            max_bad_fraction=args.max_bad_fraction,
-            part=part_of(args.part),
-        )
-    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    calls = {
+        "build": pipeline.curate,
+        "estimate": pipeline.estimate,
+        "info": store_check.info,
+        "merge": store_check.merge,
+    }
+    sys.stdout.write(json.dumps(calls[action](**values), indent=1) + "\n")
     return 0
 
 
