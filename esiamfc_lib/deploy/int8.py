@@ -18,13 +18,9 @@ from esiamfc_lib.tracking.engine import Engine
 
 
 class Int8Conv:
-    """A convolution of uint8 and its ReLU, unless it is the last one.
+    """The convolution ``like`` of uint8 in steps of ``step``, and its ReLU.
 
-    Args:
-        layer: weights and steps.
-        like: the convolution it stands for.
-        step: of the input.
-        output: type of the last one's output.
+    The last one has none; the type of its output is ``output``.
     """
 
     def __init__(self, layer: Int8Layer, like: nn.Conv2d, step: float, output: torch.dtype):
@@ -52,11 +48,7 @@ class Int8Conv:
 
 
 class Int8Engine(Engine):
-    """The engine.
-
-    Raises:
-        StudyError: PyTorch was built without oneDNN; the int8 form has other branches.
-    """
+    """The engine; ``StudyError`` where PyTorch was built without oneDNN."""
 
     def __init__(self, model: SiamFC | ESiamFC, int8: Quantised):
         if not torch.backends.mkldnn.is_available():

@@ -1,16 +1,9 @@
-"""Trackers as ONNX: one graph for the first frame, one for every later one.
+"""SiamFC and ESiamFC as ONNX; images are float32 RGB, 0 to 255.
 
-The two graphs have the same inputs and outputs for SiamFC and for ESiamFC with any k:
-
-- ``exemplar.onnx``: ``image`` (1, 3, 127, 127) → ``kernel`` (1, k·C, 6, 6), ``bias`` (1,),
-  ``weights`` (1, k);
-- ``search.onnx``: ``images`` (N, 3, S, S), ``kernel``, ``bias`` → ``response`` (N, 1, R, R), 17×17
-  for S = 255.
-
-Images are float32 RGB, 0 to 255. The fused response is a sum over branches of weight · (scale ·
-correlation + bias), so it is one correlation with the branches' kernels side by side, each times
-its weight and scale: what the exemplar decides is worked out once, and the search graph is the
-convolutions and one correlation. BatchNorm is folded.
+``exemplar.onnx``: ``image`` (1, 3, 127, 127) → ``kernel`` (1, k·C, 6, 6), ``bias`` (1,),
+``weights`` (1, k). ``search.onnx``: ``images`` (N, 3, S, S), ``kernel``, ``bias`` → ``response``
+(N, 1, R, R), R = 17 for S = 255. The fused response, a sum of weight · (scale · correlation +
+bias), is one correlation with the branches' kernels side by side, each times its weight and scale.
 """
 
 from dataclasses import dataclass
@@ -82,22 +75,15 @@ class OnnxGraph:
             for values in (inputs, outputs)
         ]
         graph = helper.make_graph(self.nodes, name, *described, self.constants)
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="esiamfc",
-        )
+        about = {"ir_version": IR_VERSION, "producer_name": "esiamfc"}
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, **about)
         onnx.checker.check_model(model, full_check=True)
         return model.SerializeToString(deterministic=True)
 
 
 def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> Exported:
-    """Write ``exemplar.onnx`` and ``search.onnx`` and compare them with the network.
-
-    Raises:
-        StudyError: the response of the graphs differs by more than 1e-4 of its range.
-    """
+    """Write both graphs; ``StudyError`` if their response is off by more than 1e-4 of its range."""
     model = folded(model).cpu().float()
     files = Path(folder) / "exemplar.onnx", Path(folder) / "search.onnx"
     for path, data in zip(files, (_exemplar(model), _search(model)), strict=True):
@@ -140,8 +126,7 @@ def _exemplar(model: SiamFC | ESiamFC) -> bytes:
         logits = graph.add("MatMul", graph.add("Flatten", pooled), graph.constant(matrix))
         weights = graph.add("Softmax", logits, output="weights", axis=1)
     else:
-        one = graph.constant(np.ones((1, 1), np.float32))
-        weights = graph.add("Identity", one, output="weights")
+        weights = graph.add("Identity", graph.constant(np.ones((1, 1), "f4")), output="weights")
 
     def reshaped(value: str, *shape: int, output: str = "") -> str:
         return graph.add("Reshape", value, graph.constant(np.array(shape)), output=output)

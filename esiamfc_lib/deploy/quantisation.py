@@ -31,8 +31,7 @@ from esiamfc_lib.runtime import files
 if TYPE_CHECKING:
     from esiamfc_lib.data.store import CropStore
 
-STEPS = 255
-BINS = 4096
+STEPS, BINS = 255, 4096
 HEADER = "esiamfc-int8"
 FORMAT = 1
 FIELDS = ("weight", "scale", "bias", "step")
@@ -40,37 +39,23 @@ FIELDS = ("weight", "scale", "bias", "step")
 
 @dataclass(frozen=True)
 class Int8Layer:
-    """A convolution with folded BatchNorm.
+    """A convolution with folded BatchNorm; ``weight`` times ``scale`` is the real one."""
 
-    Attributes:
-        weight: int8 (O, I, h, w); times ``scale`` (O,) it is the real one.
-        bias: float32 (O,).
-        step: of the uint8 output, after the ReLU; 0 for the last layer, which has neither.
-    """
-
-    weight: Tensor
-    scale: Tensor
-    bias: Tensor
-    step: float
+    weight: Tensor  # int8 (O, I, h, w)
+    scale: Tensor  # (O,)
+    bias: Tensor  # float32 (O,)
+    step: float  # of the uint8 output, after the ReLU; 0 for the last layer, which has neither
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """An int8 network.
+    """An int8 network."""
 
-    Attributes:
-        weights: ``checkpoints.digest`` of the network's tensors.
-        crops: digest of the crops.
-        count: number of crops.
-        stem: conv1 and conv2.
-        branches: conv3 to conv5 of every branch; a SiamFC has one.
-    """
-
-    weights: str
-    crops: str
-    count: int
-    stem: tuple[Int8Layer, ...]
-    branches: tuple[tuple[Int8Layer, ...], ...]
+    weights: str  # checkpoints.digest of the network's tensors
+    crops: str  # digest of the crops
+    count: int  # of the crops
+    stem: tuple[Int8Layer, ...]  # conv1 and conv2
+    branches: tuple[tuple[Int8Layer, ...], ...]  # conv3 to conv5 of each; a SiamFC has one
 
     @property
     def digest(self) -> str:
@@ -78,24 +63,18 @@ class Quantised:
         return checkpoints.digest(self._tensors())
 
     def of_branch(self, j: int) -> "Quantised":
-        """That of one base tracker."""
         return Quantised(self.weights, self.crops, self.count, self.stem, (self.branches[j],))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
         header = {"format": FORMAT, "weights": self.weights, "crops": self.crops}
         header |= {"count": self.count, "branches": len(self.branches), "digest": self.digest}
-        text = json.dumps(header, sort_keys=True)
-        data = safetensors_bytes(self._tensors(), metadata={HEADER: text})
+        data = safetensors_bytes(self._tensors(), {HEADER: json.dumps(header, sort_keys=True)})
         files.write_atomically(path, data)
 
     @classmethod
     def load(cls, path: str | Path, model: SiamFC | ESiamFC) -> "Quantised":
-        """Read the int8 form of a network.
-
-        Raises:
-            StudyError: no such file, damaged, or of other weights.
-        """
+        """Read a network's int8 form; ``StudyError`` if it is damaged or of other weights."""
         if not Path(path).is_file():
             raise StudyError(f"int8 needs the file {path}: 'esiamfc quantise' writes it")
         try:
@@ -137,11 +116,7 @@ def beside(weights: str | Path) -> Path:
 
 
 def training_crops(store: "CropStore", count: int = 24) -> np.ndarray:
-    """Crops of the training split, evenly spaced over its tracks: uint8 (n, 255, 255, 3) RGB.
-
-    Raises:
-        StudyError: the store has no training split.
-    """
+    """Crops of the training split, evenly spaced over its tracks: uint8 (n, 255, 255, 3) RGB."""
     tracks = np.flatnonzero((store.tracks["split"] == "train").to_numpy())
     if not len(tracks):
         raise StudyError(f"{store.path} has no training videos to calibrate on")
@@ -154,15 +129,8 @@ def training_crops(store: "CropStore", count: int = 24) -> np.ndarray:
 def quantise(model: SiamFC | ESiamFC, crops: np.ndarray) -> Iterator[Quantised | str]:
     """Layer by layer, each on the outputs of the int8 layers before it.
 
-    Args:
-        model: the network as it is trained.
-        crops: uint8 (n, 255, 255, 3) RGB of the training data; two dozen are enough.
-
-    Yields:
-        the name of each part as it is begun, and last the network.
-
-    Raises:
-        StudyError: no such crops, or an output that is not finite.
+    ``crops`` are uint8 (n, 255, 255, 3) RGB of the training data; two dozen are enough. Yields the
+    name of each part as it is begun, and last the network.
     """
     if crops.ndim != 4 or not len(crops) or crops.dtype != np.uint8:
         raise StudyError(f"int8 needs uint8 crops (n, H, W, 3), not {crops.dtype} {crops.shape}")

@@ -17,15 +17,12 @@ BLOCK = 64  # columns whose errors reach the later ones in one product
 
 
 def second_moments(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """Mean products of a convolution's inputs with each other: (groups, K, K).
+    """Mean products of a convolution's inputs (n, C, H, W) with each other: (groups, K, K).
 
-    Args:
-        layer: convolution without padding; K is its inputs per output.
-        inputs: (n, C, H, W), as the layer will see them.
+    The layer has no padding; K is the number of its inputs per output.
     """
     inner = layer.weight[0].numel()
-    total = torch.zeros(layer.groups, inner, inner)
-    count = 0
+    total, count = torch.zeros(layer.groups, inner, inner), 0
     for one in inputs:  # one by one: the patches are K times as large as the input
         patches = F.unfold(one[None], layer.kernel_size, stride=layer.stride)[0]
         patches = patches.reshape(layer.groups, inner, -1)
@@ -41,15 +38,11 @@ def channel_scales(weight: Tensor) -> Tensor:
 
 
 def rounded(weight: Tensor, scale: Tensor, moments: Tensor) -> Tensor:
-    """int8 (O, I, h, w) with the output of ``weight`` as near as can be.
+    """int8 (O, I, h, w) with an output as near as can be to that of the float ``weight``.
 
-    Args:
-        weight: float (O, I, h, w).
-        scale: (O,) from ``channel_scales``.
-        moments: (groups, K, K) from ``second_moments``.
+    ``scale`` and ``moments`` are of ``channel_scales`` and ``second_moments``.
     """
-    rows = weight.flatten(1).chunk(len(moments))
-    scales = scale.chunk(len(moments))
+    rows, scales = weight.flatten(1).chunk(len(moments)), scale.chunk(len(moments))
     parts = [_rounded(*part) for part in zip(rows, scales, moments, strict=True)]
     return torch.cat(parts).reshape(weight.shape).to(torch.int8)
 

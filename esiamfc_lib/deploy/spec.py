@@ -26,11 +26,6 @@ class FastTrackerSpec(TrackerSpec):
     int8: str = Field("", description="the network's int8 form; empty: beside the weights")
 
     def runs_on(self) -> tuple[str, str, str]:
-        """As ``TrackerSpec.runs_on``.
-
-        Raises:
-            StudyError: int8 on another device than the CPU.
-        """
         device, precision, reason = super().runs_on()
         on_cpu = torch.device(device).type == "cpu"
         if precision == "int8" and not on_cpu:
@@ -41,11 +36,6 @@ class FastTrackerSpec(TrackerSpec):
         return device, precision, reason
 
     def engine(self, model: SiamFC | ESiamFC) -> Engine:
-        """As ``TrackerSpec.engine``.
-
-        Raises:
-            StudyError: there is no int8 form, or it is of other weights.
-        """
         if self.runs_on()[1] != "int8":
             return super().engine(model)
         int8 = Quantised.load(self._int8_file(), model)
@@ -54,7 +44,6 @@ class FastTrackerSpec(TrackerSpec):
         return Int8Engine(model, int8)
 
     def facts(self) -> dict:
-        """As ``TrackerSpec.facts``."""
         facts = super().facts()
         if facts.get("precision") == "int8":
             facts["int8"] = files.file_digest(self._int8_file())

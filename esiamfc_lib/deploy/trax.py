@@ -30,14 +30,9 @@ HELLO = ("trax.version=3", "trax.image=path;", "trax.region=polygon;rectangle;",
 def serve(tracker: SequenceTracker, requests: TextIO, replies: TextIO) -> None:
     """Answer requests until ``quit`` or the end of the input.
 
-    Args:
-        tracker: any.
-        requests: lines ``@@TRAX:initialize "file:///frame" "region"``, ``@@TRAX:frame "file…"``;
-            other lines do not belong to the protocol and are passed over.
-        replies: gets ``@@TRAX:state "x,y,w,h"``, in the 1-based coordinates of VOT.
-
-    Raises:
-        StudyError: an unknown request, an unreadable frame or region.
+    To the lines ``@@TRAX:initialize "file:///frame" "region"`` and ``@@TRAX:frame "file…"`` the
+    answer is ``@@TRAX:state "x,y,w,h"``, in the 1-based coordinates of VOT. Lines outside of the
+    protocol are passed over; an unknown request is a ``StudyError``.
     """
     _reply(replies, "hello", *HELLO)
     for kind, arguments in _requests(requests):
