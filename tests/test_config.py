@@ -193,7 +193,10 @@ def test_a_finished_store_needs_no_training_frames(profile, vid, tmp_path):
     (store / "manifest.json").touch()
     with pytest.raises(StudyError, match="has no Data/VID/val or it is empty"):
         check_profile(load_profile(profile(""), changes))
-    check_profile(load_profile(profile(""), [*changes, "dataset.vid_root=''"]))
+    alone = [*changes, "dataset.vid_root=''"]
+    with pytest.raises(StudyError, match=r"dataset\.vid_root must name the validation frames"):
+        check_profile(load_profile(profile(""), alone))
+    check_profile(load_profile(profile(""), [*alone, "baseline.validation_sequences=0"]))
     run = f"run_dir={tmp_path / 'run'}"
     own = tmp_path / "run/dataset/store"
     own.mkdir(parents=True)

@@ -123,7 +123,12 @@ def _faults(profile: Profile) -> Iterator[str]:
     for unknown in [name for name in benchmarks if name not in READERS]:
         yield f"results.benchmarks has {unknown!r}: choose from {', '.join(READERS)}"
     yield from _faults_of_data(profile.stages["dataset"], benchmarks)
-    baseline = profile.stages["baseline"]
+    data, baseline = profile.stages["dataset"], profile.stages["baseline"]
+    if data.store and data.source == "vid" and not data.vid_root and baseline.validation_sequences:
+        yield (
+            "dataset.store holds crops only: dataset.vid_root must name the validation frames, of "
+            f"which notebook 02 tracks {baseline.validation_sequences} sequences"
+        )
     if baseline.weights and not resolve(baseline.weights).is_file():
         yield f"baseline.weights: no file {resolve(baseline.weights)}"
     if not baseline.weights and baseline.epochs == 0:

@@ -69,20 +69,14 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class ArchiveSource:
-    """A tar archive of a VID root; videos whose images come first are read in a second pass. A
-    StudyError if it is not readable, or if the images of a video are scattered over it.
-    """
+    """A tar archive of a VID root; videos whose images come first are read in a second pass."""
 
     unit = "B"
     frames = math.inf  # not known before the end
     content = None  # an archive of another size is another source
 
     def __init__(self, path: Path, splits: tuple[str, ...]):
-        self._path, self._splits = path, splits
-        try:
-            self.total = path.stat().st_size
-        except OSError as error:
-            raise StudyError(f"cannot read {path}: {error.strerror}") from error
+        self._path, self._splits, self.total = path, splits, path.stat().st_size
         # Hashing 86 GB would take as long as curating them.
         self.signatures = {"archive": f"{path.name}, {self.total} bytes"}
 
@@ -142,12 +136,9 @@ class ArchiveSource:
 
 
 def unpack_validation(path: Path, folder: Path, count: int) -> bool:
-    """Write at most ``count`` validation videos of an archive, evenly over their names, as files
-    into a VID root ``folder``, left as it is where it is there: tracking needs them frame by
-    frame.
-
-    The archive is read twice, for the names and for the videos. False if it holds none; then
-    there is no folder.
+    """Write ``count`` validation videos of an archive, evenly over their names, as a VID root,
+    since tracking needs them frame by frame; False if it holds none. A ``folder`` that is there
+    stays. The archive is read twice, for the names and for the videos.
     """
     if folder.is_dir():
         return True

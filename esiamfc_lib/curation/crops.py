@@ -13,9 +13,11 @@ import cv2
 
 from esiamfc_lib.data import geometry
 from esiamfc_lib.data.images import decode_image, encode_jpeg
-from esiamfc_lib.data.vid import Annotation, Object, Problem, box_fault, parse_annotation
+from esiamfc_lib.data.vid import Annotation, Object, box_fault, parse_annotation
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
+
+Problem = tuple[int, int, str]  # frame, track_id (-1: the whole frame), reason
 
 
 class FrameFiles(NamedTuple):
@@ -47,7 +49,7 @@ class Crop(NamedTuple):
 
 @dataclass
 class Cut:
-    """What became of a chunk; ``digests`` holds one digest a frame, of its two files."""
+    """What became of a chunk."""
 
     split: str
     video: str
@@ -55,12 +57,8 @@ class Cut:
     at: int
     crops: list[Crop] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    digests: dict[int, str] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)  # of a frame's two files
     size: tuple[int, int] | None = None
-
-    def problem(self, frame: int, track_id: int, reason: str) -> None:
-        """Note what could not be used; ``track_id`` -1: the whole frame."""
-        self.problems.append(Problem(self.split, self.video, frame, track_id, reason))
 
 
 def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
@@ -73,7 +71,7 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
         try:
             cut_frame(files, result, jpeg_quality)
         except StudyError as error:
-            result.problem(files.frame, -1, str(error))
+            result.problems.append((files.frame, -1, str(error)))
     cv2.setNumThreads(threads)
     return result
 
@@ -130,7 +128,7 @@ def usable(frame: int, annotation: Annotation, result: Cut) -> list[Object]:
         if item.track_id in chosen:
             fault = "track appears twice in the frame"
         if fault:
-            result.problem(frame, item.track_id, fault)
+            result.problems.append((frame, item.track_id, fault))
         else:
             chosen[item.track_id] = item
     return list(chosen.values())

@@ -21,9 +21,9 @@ Name = tuple[str, str]  # split, video
 
 
 class FolderSource:
-    """A VID root on disk, or of it the ``part`` (i, n): every n-th video from the i-th on
-    (0-based), for machines that share the work. A StudyError if it is no VID root, cannot be
-    listed, or if two videos share a name.
+    """A VID root on disk; ``part`` (i, n) is every n-th video from the i-th on (0-based), for
+    machines that share the work. A StudyError if a folder cannot be listed, or two videos share a
+    name.
     """
 
     unit = "frame"
@@ -52,13 +52,11 @@ class FolderSource:
                 continue
             try:
                 with os.scandir(path.parent) as entries:
-                    for entry in entries:
-                        if entry.name.endswith(path.suffix):
-                            stat = entry.stat()
-                            lines.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}")
-                            stems.add(entry.name.removesuffix(path.suffix))
+                    found = [(e.name, e.stat()) for e in entries if e.name.endswith(path.suffix)]
             except OSError as error:
                 raise StudyError(f"cannot list {path.parent}: {error.strerror}") from error
+            lines += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found]
+            stems |= {name.removesuffix(path.suffix) for name, _ in found}
         return len(stems), digest_of(line.encode() for line in sorted(lines))
 
     def content(self, key: str) -> str:

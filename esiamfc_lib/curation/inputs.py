@@ -41,11 +41,9 @@ def _synthetic(p: DatasetParameters) -> Roots:
 def _given(p: DatasetParameters) -> Roots:
     if not p.vid_root and not p.store:
         raise StudyError("dataset.source is 'vid' but dataset.vid_root is empty")
-    roots = Roots(
-        source="vid", vid=_frames(p), otb=p.otb_root, vot=p.vot_root, got10k=p.got10k_root,
-        more=p.more_roots,
-    )  # fmt: skip
-    for kind in ("vid", "otb", "vot", "got10k"):
+    given = {"otb": p.otb_root, "vot": p.vot_root, "got10k": p.got10k_root}
+    roots = Roots(source="vid", vid=_frames(p), **given, more=p.more_roots)
+    for kind in ("vid", *given):
         if getattr(roots, kind):
             roots.path(kind)
     for name in roots.more:

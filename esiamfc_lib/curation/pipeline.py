@@ -23,31 +23,23 @@ from esiamfc_lib.runtime.parallel import spread
 
 
 def curate(
-    vid_root: str | Path,
+    vid_root: str | Path,  # a folder in VID layout, or a tar archive of one
     store_path: str | Path,
     *,
     splits: tuple[str, ...] = ("train",),
     jpeg_quality: int = 95,
-    workers: int = 1,
-    scheduler: str = "",
-    max_bad_fraction: float = 0.05,
-    part: tuple[int, int] = (0, 1),
-    force: bool = False,
-    families: str | Path | None = None,
+    workers: int = 1,  # processes
+    scheduler: str = "",  # address of Dask's, whose workers see the root under the same path
+    max_bad_fraction: float = 0.05,  # give up above this share of bad frames
+    part: tuple[int, int] = (0, 1),  # (i, n): every n-th video from the i-th on, see ``merge``
+    force: bool = False,  # start again where parameters or source differ
+    families: str | Path | None = None,  # table of known labels: video, track_id, family
     shard_bytes: int = SHARD_BYTES,
 ) -> dict:
-    """Fill a crop store, or continue one that was interrupted, and return its manifest: ``videos,
-    tracks, crops, bytes, frames, bad_frames, digest`` ...
+    """Fill a crop store, or continue one that was interrupted, and return its manifest.
 
-    ``vid_root`` is a folder in VID layout, or a tar archive of one. The address of a Dask
-    ``scheduler`` has its workers cut; they must see the root under the same path. With ``part``
-    (i, n) only every n-th video from the i-th on is taken, for machines that share the work and
-    join their stores with ``store_check.merge``. ``force`` starts again where parameters or
-    source differ. ``families`` is a table ``video, track_id, family`` of known labels.
-
-    A StudyError for no VID layout, other parameters or source, more than the share
-    ``max_bad_fraction`` of bad frames (see ``problems.csv`` in the store), or a full disk: what
-    was finished by then stays in the store.
+    A StudyError for other parameters or another source, too many bad frames (``problems.csv`` in
+    the store lists them) or a full disk: what was finished by then stays in the store.
     """
     root, store = Path(vid_root), Path(store_path)
     if root.is_file() and part != (0, 1):
@@ -137,13 +129,17 @@ def estimate(
     splits: tuple[str, ...] = ("train",),
     jpeg_quality: int = 95,
     workers: int = 1,
-    sample_videos: int = 12,
-    sample_frames: int = 8,
+    sample_videos: int = 12,  # evenly over the list
+    sample_frames: int = 8,  # of each
 ) -> dict:
-    """What curation will take, from ``sample_frames`` frames of ``sample_videos`` videos, evenly
-    over a folder in VID layout, without writing anything: ``videos, frames, crops, gigabytes,
-    hours, seconds_per_crop`` (of one process).
+    """What curation of a folder in VID layout will take, from a few frames of a few videos,
+    without writing anything; ``seconds_per_crop`` are of one process.
     """
+    if Path(vid_root).is_file():
+        raise StudyError(
+            f"{vid_root} is an archive, whose videos are counted only by reading it to its end: "
+            "the estimate needs a folder in VID layout"
+        )
     source = FolderSource(Path(vid_root), splits)
     step = max(len(source.names) // sample_videos, 1)
     skip = set(source.names) - set(source.names[::step][:sample_videos])

@@ -6,13 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from esiamfc_lib.curation.store_manifest import (
-    DiskFullError,
-    lock,
-    manifest_of,
-    write_file,
-    write_problems,
-)
+from esiamfc_lib.curation import store_manifest
 from esiamfc_lib.data.geometry import SEARCH_SIZE
 from esiamfc_lib.data.images import decode_image
 from esiamfc_lib.data.store import CropStore, numbered_records, open_shard, read_records
@@ -44,9 +38,8 @@ def info(path: str | Path) -> dict:
 
 
 def verify(path: str | Path, decode: bool = False) -> list[str]:
-    """Compare a store with what it says about itself, to the checksum of every crop, and
-    ``decode`` each as well: one sentence for each fault. A StudyError if manifest or index cannot
-    be read.
+    """One sentence for each difference of a store from what it says about itself, to the checksum
+    of every crop; ``decode`` decodes each as well. A StudyError if it cannot be read.
     """
     store = CropStore(path)
     faults = [fault for file in store.shards if (fault := _shard_fault(file))]
@@ -80,7 +73,7 @@ def _shard_fault(file: Path) -> str:
 def _disagreements(store: CropStore) -> list[str]:
     """Where the manifest, the index and the shards of a finished store differ."""
     index, manifest = store.index, store.manifest
-    expected = manifest_of(index, store.path, manifest["parameters"], {})
+    expected = store_manifest.manifest_of(index, store.path, manifest["parameters"], {})
     faults = [
         f"manifest.json and index.npz disagree about {name}"
         for name in ("crops", "tracks", "videos", "bytes", "digest", "source", "shards")
@@ -111,11 +104,9 @@ def _crop_fault(store: CropStore, track: int, i: int, decode: bool) -> str:
 
 
 def adopt(source: str | Path, place: str | Path) -> dict:
-    """Link a finished store, which is only ever read, where a study looks for its own; its
-    manifest.
-
-    A link that is there is replaced. A StudyError if the store is unfinished, empty or not as it
-    was made, or if ``place`` holds one.
+    """Link a finished store, which is only ever read, where a study looks for its own (a link
+    that is there is replaced), and return its manifest. A StudyError if it is unfinished, empty
+    or not as it was made, or if ``place`` holds one.
     """
     source, place = Path(source).resolve(), Path(place)
     store = CropStore(source)
@@ -137,11 +128,9 @@ def adopt(source: str | Path, place: str | Path) -> dict:
 
 
 def merge(paths: list[str | Path], out: str | Path) -> dict:
-    """Join complete stores of different videos, for example the parts made by several machines,
-    by copying their shards; the new manifest, with the digest of a store made in one go.
-
-    A StudyError if a store is unfinished, parameters differ, a video is in two of them, ``out``
-    holds a store already, or the disk is full.
+    """Join complete stores of different videos, for example parts that several machines made, by
+    copying their shards, and return the manifest, whose digest is that of a store made in one go.
+    A StudyError if they do not fit together or the disk is full.
     """
     out = Path(out)
     stores = [CropStore(path) for path in paths]
@@ -161,7 +150,7 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
     needed = sum(file.stat().st_size for file in files)
     look = {"desc": "merge", "unit": "B", "unit_scale": True}
     try:
-        with lock(out), Progress(total=needed, **look) as bar:
+        with store_manifest.lock(out), Progress(total=needed, **look) as bar:
             for number, file in enumerate(files):
                 shutil.copyfile(file, out / f"shard-{number:04d}.mdb")
                 bar.update(file.stat().st_size)
@@ -169,13 +158,13 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
                 name: sum(store.manifest[name] for store in stores)
                 for name in ("frames", "bad_frames", "problems")
             }
-            manifest = manifest_of(index, out, parameters, counts)
-            write_file(out / "index.npz", index.to_bytes())
-            write_problems(out, [record for record, _ in records])
-            write_file(out / "source.json", {"merged": manifest["source"]})
-            write_file(out / "manifest.json", manifest)
+            manifest = store_manifest.manifest_of(index, out, parameters, counts)
+            store_manifest.write_file(out / "index.npz", index.to_bytes())
+            store_manifest.write_problems(out, [record for record, _ in records])
+            store_manifest.write_file(out / "source.json", {"merged": manifest["source"]})
+            store_manifest.write_file(out / "manifest.json", manifest)
     except OSError as error:
-        raise DiskFullError(
+        raise store_manifest.DiskFullError(
             f"cannot write {out}: {error.strerror} (the merged store takes {needed / 1e9:.3g} GB)"
         ) from error
     return manifest

@@ -12,18 +12,11 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from esiamfc_lib.curation.crops import Cut
+from esiamfc_lib.curation.crops import Cut, Problem
 from esiamfc_lib.curation.store_manifest import DiskFullError, lock, manifest_of, write_file
-from esiamfc_lib.data.store import (
-    FORMAT,
-    crop_key,
-    numbered_records,
-    read_json,
-    record_key,
-    shard_files,
-)
+from esiamfc_lib.data import store
 from esiamfc_lib.data.store_index import Index, join
-from esiamfc_lib.data.vid import Object, Problem, gather_tracks
+from esiamfc_lib.data.vid import Object, gather_tracks
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.files import digest_of
@@ -39,20 +32,18 @@ class StoreWriter:
     """Adds videos to a store one after the other and closes it with its index; ``records`` are of
     the videos that are completely in it.
 
-    ``parameters`` are what the crops depend on, ``signatures`` identify the source: both must
-    equal those of a store to be continued, or with ``force`` it is started again. Where only the
-    signature of a finished video has changed, for example the time of a copied file, ``content``,
-    which gives the digest of a video's files by ``split/video``, decides. ``families`` has labels
-    by (video, track_id). A shard takes no further video once it has grown beyond ``shard_bytes``.
+    Parameters or signatures other than those of the store that is there are refused, or with
+    ``force`` begin it again. Where only a finished video's signature has changed (the time of a
+    copied file), ``content`` decides. A shard takes no further video beyond ``shard_bytes``.
     """
 
     def __init__(
         self,
         path: Path,
-        parameters: dict,
-        signatures: dict[str, str],
-        content: Callable[[str], str] | None = None,
-        families: dict[tuple[str, int], str] | None = None,
+        parameters: dict,  # what the crops depend on
+        signatures: dict[str, str],  # what identifies the source
+        content: Callable[[str], str] | None = None,  # digest of a video's files
+        families: dict[tuple[str, int], str] | None = None,  # label by (video, track_id)
         force: bool = False,
         shard_bytes: int = SHARD_BYTES,
     ):
@@ -82,21 +73,21 @@ class StoreWriter:
         """Take up what is there; False: nothing is, or it is to be replaced."""
         manifest, source = self.path / "manifest.json", self.path / "source.json"
         if not (manifest.is_file() and source.is_file()):
-            if shard_files(self.path) and not force:
+            if store.shard_files(self.path) and not force:
                 raise StudyError(
                     f"{self.path} has shards but lacks manifest.json or source.json: "
                     "force to start it again"
                 )
             return False
-        records = numbered_records(shard_files(self.path))
-        old = read_json(manifest).get("parameters", {})
+        records = store.numbered_records(store.shard_files(self.path))
+        old = store.read_json(manifest).get("parameters", {})
         difference = [
             f"{name}: there {old.get(name)!r}, now {self._parameters.get(name)!r}"
             for name in sorted({*old, *self._parameters})
             if old.get(name) != self._parameters.get(name)
         ]
         contents = {"/".join(record.key): record.content[0] for record, _ in records}
-        difference += self._source_differences(read_json(source), contents)
+        difference += self._source_differences(store.read_json(source), contents)
         if difference and not force:
             raise StudyError(
                 f"{self.path} was made differently ({'; '.join(difference)}): choose "
@@ -119,12 +110,9 @@ class StoreWriter:
                 for name in progress(changed, "comparing", unit="video")
                 if name in contents and contents[name] != self._content(name)
             ]
+        new_ones, gone = sorted(set(new) - set(old)), sorted(set(old) - set(new))
         said = []
-        for word, names in (
-            ("new", sorted(set(new) - set(old))),
-            ("gone", sorted(set(old) - set(new))),
-            ("changed", changed),
-        ):
+        for word, names in (("new", new_ones), ("gone", gone), ("changed", changed)):
             if names:
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 said.append(f"{word} in the source: {', '.join(names[:3])}{more}")
@@ -132,24 +120,24 @@ class StoreWriter:
 
     def _start(self) -> None:
         files = [self.path / name for name in ("manifest.json", "index.npz", "problems.csv")]
-        for file in [*files, *shard_files(self.path)]:
+        for file in [*files, *store.shard_files(self.path)]:
             file.unlink(missing_ok=True)
         write_file(self.path / "source.json", self._signatures)
-        facts = {"format": FORMAT, "complete": False, "parameters": self._parameters}
+        facts = {"format": store.FORMAT, "complete": False, "parameters": self._parameters}
         write_file(self.path / "manifest.json", facts)
 
     def add(self, cut: Cut) -> None:
         """Take over a chunk; with a video's last chunk the video is finished."""
         for crop in cut.crops:
             self._crops[crop.object.track_id, crop.frame] = (crop.object, len(crop.jpeg), crop.crc)
-            key = crop_key(cut.video, crop.object.track_id, crop.frame)
+            key = store.crop_key(cut.video, crop.object.track_id, crop.frame)
             self._pending.append((key, crop.jpeg))
         self._digests |= cut.digests
         self._problems += cut.problems
         self._size = self._size or cut.size
         if cut.last:
             record = self._record(cut.split, cut.video)
-            self._pending.append((record_key(cut.split, cut.video), record.to_bytes()))
+            self._pending.append((store.record_key(cut.split, cut.video), record.to_bytes()))
         if cut.last or sum(len(value) for _, value in self._pending) > COMMIT_BYTES:
             self._commit()
         if cut.last:
@@ -163,8 +151,8 @@ class StoreWriter:
         order = [(track.track_id, int(frame)) for track in tracks for frame in track.frames]
         objects = [crops[key] for key in order]
         problems = [
-            (p.video, str(p.frame), str(p.track_id), p.reason)
-            for p in sorted(self._problems, key=lambda p: (p.frame, p.track_id))
+            (video, str(frame), str(track_id), reason)
+            for frame, track_id, reason in sorted(self._problems, key=lambda problem: problem[:2])
         ]
         if not tracks:
             problems.append((video, "-1", "-1", "video without tracks"))
@@ -222,9 +210,7 @@ class StoreWriter:
             self._shard, self._shard_written = self._shard + 1, 0
 
     def complete(self, summary: dict) -> dict:
-        """Write the index and the manifest, which is returned: ``summary``, counts, bytes and
-        digests.
-        """
+        """Write index and manifest, which is returned: ``summary``, counts, bytes and digests."""
         self._close_shard()
         index = join(zip(self.records, self._shard_of, strict=True))
         manifest = manifest_of(index, self.path, self._parameters, summary)
@@ -238,6 +224,5 @@ class StoreWriter:
             self._environment = None
 
     def close(self) -> None:
-        """Let go of the shard and the lock."""
         self._close_shard()
         self._lock.close()

@@ -89,16 +89,14 @@ class OTB(Layout):
 
 
 class VOT(Layout):
-    """VOT 2013–2018: frames in the folder of the sequence, or in its ``color`` (from 2018 on).
-
-    The root has ``list.txt``, or is a workspace of the official toolkit with its ``sequences``.
-    """
+    """VOT 2013–2018; the root has ``list.txt``, or ``sequences`` as in the toolkit's workspaces."""
 
     def __init__(self, root: Path):
         workspace = not (root / "list.txt").is_file() and (root / "sequences/list.txt").is_file()
         super().__init__(root / "sequences" if workspace else root)
 
     def frames(self, name: str) -> list[Path]:
+        # from 2018 on in a folder of their own
         return sorted(self.files[name].parent.glob("color/*.jpg")) or super().frames(name)
 
     def labels(self, name: str, n: int) -> dict[str, np.ndarray]:

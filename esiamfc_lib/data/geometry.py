@@ -84,11 +84,9 @@ def context_side(w: float, h: float, context: float = CONTEXT) -> float:
     return np.sqrt((w + margin) * (h + margin))
 
 
-def search_side(
-    s_z: float, exemplar_size: int = EXEMPLAR_SIZE, search_size: int = SEARCH_SIZE
-) -> float:
-    """Side ``s_x`` of the search square, in frame pixels: it maps to ``search_size`` pixels."""
-    return s_z * search_size / exemplar_size
+def search_side(side: float, exemplar: int = EXEMPLAR_SIZE, search: int = SEARCH_SIZE) -> float:
+    """Side of the search square, in frame pixels, about an exemplar's square of ``side``."""
+    return side * search / exemplar
 
 
 def mean_colour(image: np.ndarray) -> tuple[float, float, float]:
@@ -118,14 +116,8 @@ def crop(
     # Rounded, as the mean of a frame is no whole number and OpenCV would cut it off.
     border = tuple(float(round(value)) for value in border)
     to_frame = np.array([[step, 0.0, offset[0]], [0.0, step, offset[1]]])
-    square = cv2.warpAffine(
-        image,
-        to_frame,
-        (size, size),
-        borderValue=border,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-    )
+    how = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_CONSTANT}
+    square = cv2.warpAffine(image, to_frame, (size, size), **how, borderValue=border)
     return cv2.cvtColor(square, cv2.COLOR_RGBA2RGB)
 
 
@@ -136,9 +128,8 @@ def crop_many(image: np.ndarray, center_xy: np.ndarray, sides: np.ndarray, size:
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (..., 4), pairwise along the leading axes: areas ``w * h``
-    in continuous coordinates, as every benchmark counts them. Boxes of no or negative size
-    overlap with nothing; a NaN box gives NaN.
+    """Intersection over union of boxes (..., 4) as areas ``w * h``, pairwise along the leading
+    axes. Boxes of no or negative size overlap with nothing; a NaN box gives NaN.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     low = np.maximum(a[..., :2], b[..., :2])

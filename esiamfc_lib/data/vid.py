@@ -10,6 +10,7 @@ import os
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,19 +23,7 @@ TRAIN_GROUP = "ILSVRC2015_VID_train_"
 SPLITS = ("train", "val")
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with one frame or one of its boxes; -1 where it concerns more than one."""
-
-    split: str
-    video: str
-    frame: int
-    track_id: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Object:
+class Object(NamedTuple):
     """One ``<object>`` of a frame; ``box`` is ``x, y, w, h``."""
 
     track_id: int
@@ -44,8 +33,7 @@ class Object:
     generated: bool
 
 
-@dataclass(frozen=True)
-class Annotation:
+class Annotation(NamedTuple):
     """One XML file: the frame's size and its objects."""
 
     width: int

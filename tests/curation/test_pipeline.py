@@ -358,6 +358,9 @@ def test_estimate(tmp_path):
     assert (guess["videos"], guess["frames"], guess["crops"]) == (4, 24, real["crops"])
     assert guess["gigabytes"] == pytest.approx(real["bytes"] / 1e9, rel=0.1)
     assert guess["hours"] > 0
+    (tmp_path / "vid.tar").touch()
+    with pytest.raises(StudyError, match=r"is an archive.*needs a folder"):
+        estimate(tmp_path / "vid.tar")
 
 
 def test_real_videos_go_through(shared, tmp_path):
