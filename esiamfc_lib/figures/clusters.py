@@ -69,11 +69,7 @@ def histories(whole: pd.DataFrame) -> Figure:
 
 @style()
 def controls(single: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """Control term and size of every cluster against the iteration.
-
-    Args:
-        single: second table of ``Comparison.histories``. methods: those to show, a column each.
-    """
+    """Second table of ``Comparison.histories``: control and size of every cluster by iteration."""
     size = (3.6 * len(methods) + 0.4, 4.4)
     figure, axes = panels(2, len(methods), size, sharex="col", sharey="row")
     for (top, bottom), method in zip(axes.T, methods, strict=True):
@@ -124,18 +120,14 @@ def sensitivity(table: pd.DataFrame) -> Figure:
     look = {"annot": True, "annot_kws": {"size": 8}, "square": True, "linewidths": 1}
     figure, axes = panels(2, len(methods), (3.6 * len(methods) + 0.6, 5.6))
     for row, (column, name, palette, digits) in zip(axes, rows, strict=True):
-        means = {
-            method: own.pivot_table(index="kp", columns="ki", values=column)
-            for method, own in table.groupby("method")
-        }
-        low = min(mean.min(axis=None) for mean in means.values())
-        high = max(mean.max(axis=None) for mean in means.values())
+        means = table.groupby(["method", "kp", "ki"])[column].mean()
+        low, high = means.min(), means.max()
         high = min(high, 10) if column == "spread" else high  # beyond 10 all is lost alike
         scale = {"vmin": low, "vmax": high, "cmap": palette, "fmt": digits}
         bar = {"label": name, "shrink": 0.8}
         for axis, method in zip(row, methods, strict=True):
             last = method == methods[-1]
-            sns.heatmap(means[method], ax=axis, cbar=last, cbar_kws=bar, **scale, **look)
+            sns.heatmap(means[method].unstack(), ax=axis, cbar=last, cbar_kws=bar, **scale, **look)
             axis.set_title(method if column == "spread" else "")
             axis.invert_yaxis()
             axis.tick_params(rotation=0)
@@ -144,12 +136,7 @@ def sensitivity(table: pd.DataFrame) -> Figure:
 
 @style()
 def stability(runs: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """Loss, size spread and agreement of every method over its runs.
-
-    Args:
-        runs: table of ``Comparison.runs``.
-        pairs: of ``pairwise_agreement``, with a column ``method``.
-    """
+    """``Comparison.runs``, and ``pairwise_agreement`` with a column ``method``, of every method."""
     methods = list(runs["method"].unique())
     names = {"jaccard": "Jaccard", "fowlkes_mallows": "Fowlkes–Mallows", "rand": "Rand"}
     scores = pairs.rename(columns=names).melt("method", names.values(), "score", "agreement")

@@ -16,9 +16,7 @@ from esiamfc_lib.figures.style import panels, style
 def dataset_statistics(tracks: pd.DataFrame, boxes: np.ndarray) -> Figure:
     """Counts by class, track lengths and box sizes of a crop store.
 
-    Args:
-        tracks: one row a track with the columns ``name`` (class) and ``frames`` (count).
-        boxes: (n, 4) ``x, y, w, h`` in pixels of the original frames.
+    ``tracks`` has the columns ``name`` (class) and ``frames`` (count); boxes are (n, 4).
     """
     figure, ((left, middle, right),) = panels(1, 3, (10, 3))
     counts = tracks["name"].value_counts().head(20).sort_values()
@@ -34,12 +32,7 @@ def dataset_statistics(tracks: pd.DataFrame, boxes: np.ndarray) -> Figure:
 
 @style(grid=False)
 def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
-    """One frame with the squares that are cut from it, and the two crops.
-
-    Args:
-        image: uint8 (H, W, 3) RGB.
-        box: ``x, y, w, h`` of the target, 0-based pixels.
-    """
+    """One frame (RGB) with the squares that are cut about a 0-based box, and the two crops."""
     middle = geometry.center(box)
     exemplar = geometry.context_side(box[2], box[3])
     search = geometry.search_side(exemplar)
@@ -70,20 +63,13 @@ def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
 
 @style(grid=False)
 def video_sheet(videos: VID, count: int, frames: int) -> Figure:
-    """Frames spread over a few videos, with the annotated boxes.
-
-    Args:
-        videos: reader of a VID-layout folder.
-        count: videos, spread evenly over the list; one row each.
-        frames: frames of each, spread evenly over its length.
-    """
+    """``count`` videos spread over the list, a row of ``frames`` each, with the annotated boxes."""
     names = [videos.videos[i] for i in evenly_spaced(len(videos.videos), count)]
     figure, axes = panels(len(names), frames, (1.7 * frames, 1.35 * len(names)))
     for axis in axes.flat:
         axis.axis("off")
     for row, name in zip(axes, names, strict=True):
-        tracks = videos.tracks(name)
-        known = videos.frames(name)[0]
+        tracks, known = videos.tracks(name), videos.frames(name)[0]
         shown = [known[i] for i in evenly_spaced(len(known), frames)]
         for axis, frame in zip(row, shown, strict=False):
             axis.imshow(images.read_image(videos.frame_path(name, frame)))

@@ -38,12 +38,9 @@ TOOLTIP = """<div style="max-width: 240px; overflow-wrap: anywhere">
 def screening(
     agreement: np.ndarray, kept: np.ndarray, exemplars: np.ndarray, heading: str = ""
 ) -> Figure:
-    """One track's frames with their agreement; those that screening drops are framed in red.
+    """One track's frames; those that screening does not keep, (m,) bool, are framed in red.
 
-    Args:
-        agreement: (m,) mean cosine with the track's other frames. kept: (m,) bool.
-        exemplars: (m, s, s, 3) uint8 RGB.
-        heading: above all.
+    Above each is its ``agreement``, (m,) mean cosines with the track's other frames.
     """
     figure, axes = pictures(exemplars, 10, (0.95, 1.15))
     frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
@@ -74,14 +71,10 @@ def map_with_thumbnails(
     limit: int = 120,
     label: str = "cluster",
 ) -> Figure:
-    """A map with the exemplars on it, framed in the colour of their group.
+    """Exemplars (n, s, s, 3) RGB on a map (n, 2), framed in the colour of their group.
 
-    Args:
-        coordinates: (n, 2). images: (n, s, s, 3) uint8 RGB. groups: n clusters or family names.
-        heading: above the map.
-        axis_names: with them ticks are drawn; a UMAP has none, as its axes mean nothing.
-        limit: exemplars drawn, spread over the map; the others are points.
-        label: what a group is, for the legend.
+    ``limit`` of them are drawn, spread over the map; the others are points. Without ``axis_names``,
+    as for a UMAP, whose axes mean nothing, there are no ticks. The legend calls a group ``label``.
     """
     colour_of = {}
     figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
@@ -113,24 +106,19 @@ def spread_out(coordinates: np.ndarray, count: int) -> list[int]:
         return []
     unit = (coordinates - coordinates.mean(axis=0)) / np.maximum(coordinates.std(axis=0), 1e-12)
     chosen = [int((unit**2).sum(axis=1).argmin())]
-    distance = ((unit - unit[chosen[0]]) ** 2).sum(axis=1)
+    distance = np.inf
     while len(chosen) < min(count, len(unit)):
-        chosen.append(int(distance.argmax()))
         distance = np.minimum(distance, ((unit - unit[chosen[-1]]) ** 2).sum(axis=1))
         distance[chosen] = -1
+        chosen.append(int(distance.argmax()))
     return chosen
 
 
 @style(grid=False)
 def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
-    """Every cluster's most central and most doubtful tracks.
+    """Every cluster's ``count`` most central and most doubtful tracks, by a ``Partition.table``.
 
     A track is the more doubtful, the less its own centre is nearer than the next one.
-
-    Args:
-        images: (n, s, s, 3) uint8 RGB, in the order of ``table``.
-        table: of a ``Partition``.
-        count: tracks of each kind.
     """
     k = int(table["cluster"].max()) + 1
     figure = plt.figure(figsize=(2.0 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
@@ -167,17 +155,8 @@ def map_page(
 ) -> str:
     """An interactive map: the text of one HTML file that needs no network.
 
-    Hovering shows a track's exemplar, id, group and name; the wheel zooms, dragging moves, and a
-    click on a group in the legend hides or shows it. Equal arguments give equal bytes.
-
-    Args:
-        coordinates: (n, 2). images: (n, s, s, 3) uint8 RGB exemplars.
-        tracks: n ids. groups: n clusters or family names, for colours and legend.
-        names: n class or family names; None: not shown.
-        label: what a group is, for the legend.
-
-    Raises:
-        StudyError: arguments of different lengths, or coordinates that are not finite.
+    Hovering shows a track's exemplar (uint8 RGB), id, group and name; the wheel zooms, dragging
+    moves, and a click on a group in the legend hides or shows it. Equal arguments give equal bytes.
     """
     from bokeh.embed import json_item
     from bokeh.models import Legend

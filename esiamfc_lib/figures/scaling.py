@@ -9,12 +9,9 @@ from esiamfc_lib.figures.style import panels, style
 
 @style()
 def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure:
-    """Gain against the number of training tracks, one line a tracker.
+    """Gain against the number of training tracks, one line a tracker, with 95 % intervals.
 
-    Args:
-        table: rows of ``analysis.gains``; bars are 95 % intervals.
-        panel: the swept parameter that has a panel for each value; empty: one panel.
-        title: above all.
+    Rows of ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel.
     """
     groups = list(table.groupby(panel)) if panel else [("", table)]
     trackers = list(dict.fromkeys(table["tracker"]))

@@ -1,7 +1,4 @@
-"""Figures of the benchmarks: scores and pictures.
-
-A tracker has one colour and one line style in all figures that are given the same set of names.
-"""
+"""Figures of the benchmarks; a tracker looks the same in all that are given the same names."""
 
 import math
 from collections.abc import Iterable
@@ -17,20 +14,14 @@ from esiamfc_lib.data.sequence import Sequence, evenly_spaced
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
 from esiamfc_lib.evaluation.scores import Curves, by_attribute
-from esiamfc_lib.figures.style import (
-    PALETTE,
-    TRUTH,
-    draw_box,
-    frame_row,
-    legend_beside,
-    panels,
-    style,
-)
+from esiamfc_lib.figures.style import PALETTE, TRUTH, draw_box, frame_row, panels, style
 
 LINES = ("-", "--", ":", "-.")
 MARKS = "osD^vPX*<>"
 SENSITIVITY = 30  # frames of the VOT robustness
 STRIP = 6  # frames of a strip
+# Inside the panel, a legend hides curves as soon as there are many.
+BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
 
 
 def looks(trackers: Iterable[str]) -> dict[str, dict]:
@@ -44,12 +35,7 @@ def looks(trackers: Iterable[str]) -> dict[str, dict]:
 
 @style()
 def success_precision(curves: dict[str, Curves], title: str, total: int) -> Figure:
-    """Success and precision plots of one pass, legends sorted by score.
-
-    Args:
-        curves: of ``evaluation.curves``. title: above both, for example the benchmark.
-        total: sequences of the complete benchmark; the title says how many of them were scored.
-    """
+    """Success and precision plots, best first; the title says how many of ``total`` were scored."""
     figure, ((success, precision),) = panels(1, 2, (9, 3.6))
     areas = {name: float(curve.success.mean()) for name, curve in curves.items()}
     at = metrics.PRECISION_PIXELS
@@ -67,7 +53,7 @@ def success_precision(curves: dict[str, Curves], title: str, total: int) -> Figu
             label = f"{scores[tracker]:.3f}  {tracker}"
             axis.plot(thresholds, getattr(curves[tracker], name), label=label, **look[tracker])
         axis.set(ylabel="share of frames", ylim=(0, 1.02), xlim=(0, thresholds[-1]))
-        legend_beside(axis, handlelength=2.2)
+        axis.legend(**BESIDE, handlelength=2.2)
     figure.suptitle(_heading(title, next(iter(curves.values())).sequences, total))
     return figure
 
@@ -91,17 +77,13 @@ def accuracy_robustness(summary: pd.DataFrame) -> Figure:
     note = f", {unplaced} never long enough on the target" if unplaced else ""
     first = summary.iloc[0]
     axis.set_title(_heading(f"VOT A-R{note}", first.sequences, first.of))
-    legend_beside(axis)
+    axis.legend(**BESIDE)
     return figure
 
 
 @style()
 def attribute_bars(scores: pd.DataFrame, column: str = "success") -> Figure:
-    """Mean score of each tracker on the sequences that show an attribute, and on all.
-
-    Args:
-        scores: of ``scores.score_table``. column: ``success``, ``precision``, ``accuracy`` ...
-    """
+    """Mean of a column of ``score_table`` over the sequences with each attribute, and over all."""
     table = by_attribute(scores, column)
     look = looks(scores["tracker"].unique())
     counts = table.drop_duplicates("attribute").sort_values("sequences", ascending=False)
@@ -115,7 +97,7 @@ def attribute_bars(scores: pd.DataFrame, column: str = "success") -> Figure:
     labels = [f"{name.replace('_', ' ')}\n({number[name]})" for name in names]
     axis.set_xticks(range(len(names)), labels)
     axis.set(xlabel="attribute (sequences that show it)", ylabel=f"mean {column}")
-    legend_beside(axis, title="")
+    axis.legend(**BESIDE, title="")
     axis.set_ylim(0, None)
     return figure
 
@@ -142,13 +124,7 @@ def sequence_heatmap(scores: pd.DataFrame, column: str = "success") -> Figure:
 
 @style(grid=False)
 def frame_strip(sequence: Sequence, boxes: dict[str, np.ndarray], title: str = "") -> Figure:
-    """Frames of a sequence with the boxes of the ground truth (white) and of trackers.
-
-    Args:
-        sequence: frames and ground truth; six of them are shown, from first to last.
-        boxes: tracker → (n, 4) 0-based boxes.
-        title: above the strip; the name of the sequence by default.
-    """
+    """Six frames with the boxes of the ground truth (white) and of trackers, (n, 4) 0-based."""
     chosen = evenly_spaced(len(sequence), STRIP)
     look = looks(boxes)
     shown = [images.read_image(sequence.frames[i]) for i in chosen]

@@ -15,13 +15,10 @@ NUMBERS = {"annot": True, "annot_kws": {"fontsize": 7}}  # in the cells of a hea
 def branch_responses(
     search: np.ndarray, responses: np.ndarray, weights: np.ndarray, fused: np.ndarray
 ) -> Figure:
-    """Search regions, and beside each the responses of all branches and of the ensemble.
+    """Search regions (n, S, S, 3), beside each the responses (n, k, r, r) and the fused (n, r, r).
 
     All responses of a row share one colour scale, so that a branch that is sure of itself looks so.
-
-    Args:
-        search: uint8 (n, S, S, 3) RGB. responses: (n, k, r, r) logits.
-        weights: (n, k), written above each branch. fused: (n, r, r).
+    The weights (n, k) are written above the branches.
     """
     n, k = weights.shape
     figure, axes = panels(n, k + 2, (1.35 * (k + 2), 1.5 * n))
@@ -46,12 +43,7 @@ def branch_responses(
 
 @style(grid=False)
 def kinds(matrix: pd.DataFrame, own: pd.DataFrame, title: str) -> Figure:
-    """Scores of branches by kind of object, and the interaction that is left of them.
-
-    Args:
-        matrix: of ``analysis.kind_matrix``. title: above both.
-        own: of ``analysis.own_kind``: the kind of each branch is framed.
-    """
+    """``analysis.kind_matrix``, and its interaction; the ``own_kind`` of each branch is framed."""
     rest = matrix.sub(matrix.mean(axis=1), axis=0) - matrix.mean() + matrix.to_numpy().mean()
     reach = max(rest.abs().to_numpy().max(), 1e-9)
     size = (2.6 + 1.3 * matrix.shape[1], 1.2 + 0.36 * len(matrix))
@@ -84,12 +76,7 @@ def correlations(matrix: np.ndarray) -> Figure:
 
 @style()
 def distance_relation(table: pd.DataFrame, found: dict[str, float], gain: str) -> Figure:
-    """Gain against disagreement, a point a sequence.
-
-    Args:
-        table, found: of ``analysis.relation``.
-        gain: what the vertical axis shows, for example ``ESiamFC − SiamFC``.
-    """
+    """Gain (named for example ``ESiamFC − SiamFC``) against disagreement: ``analysis.relation``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
     axis.axhline(0, color="0.5", linewidth=0.8)
     axis.scatter(table["disagreement"], table["gain"], s=18)
@@ -107,10 +94,7 @@ def distance_relation(table: pd.DataFrame, found: dict[str, float], gain: str) -
 
 @style()
 def forest(table: pd.DataFrame) -> Figure:
-    """Differences of ``arm_comparison.arm_differences``, one line a comparison.
-
-    Thick lines are the 95 % intervals, thin ones those that hold for all comparisons together.
-    """
+    """``arm_differences``: thick lines are 95 % intervals, thin ones hold for all rows together."""
     names = [f"{row.tracker} − {row.minus}" for row in table.itertuples(index=False)]
     places = np.arange(len(table))[::-1]
     size = (7.0, 0.9 + 0.3 * max(len(table), 1))

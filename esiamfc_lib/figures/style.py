@@ -9,7 +9,6 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.patches import Rectangle
 
 STYLE = {
@@ -28,9 +27,8 @@ TRUTH = "white"  # colour of the ground truth in pictures
 def _load_backend() -> None:
     """Load pyplot's backend before a context of parameters is entered.
 
-    Jupyter's inline backend turns interactive mode on when it is loaded. By default that is when
-    the first figure is made; the end of the context around it would turn the mode off again, and
-    the notebook would show no figure after the first.
+    Jupyter's inline backend turns interactive mode on when it is loaded, by default for the first
+    figure; the end of the context around that would turn it off, and no later figure would show.
     """
     plt.switch_backend(plt.get_backend())
 
@@ -57,11 +55,7 @@ def panels(rows: int, columns: int, size: tuple[float, float], **options) -> tup
 def pictures(
     images: Sequence[np.ndarray], columns: int, size: tuple[float, float]
 ) -> tuple[Figure, list[Axes]]:
-    """Pictures row by row in cells of ``size`` inches, and the axes of each.
-
-    Args:
-        images: uint8 (H, W, 3) RGB, or float (H, W) shown in a colour map.
-    """
+    """Pictures, RGB or grey, row by row in cells of ``size`` inches, and the axes of each."""
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
     figure, axes = panels(rows, columns, (columns * size[0], rows * size[1]))
@@ -95,8 +89,3 @@ def draw_box(axis: Axes, box: np.ndarray, **look) -> None:
     if np.isfinite(box).all():
         x, y, w, h = box
         axis.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, **look))
-
-
-def legend_beside(axis: Axes, **options) -> Legend:
-    """A legend on the right of the panel: inside, it hides curves as soon as there are many."""
-    return axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), **options)

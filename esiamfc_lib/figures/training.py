@@ -14,12 +14,9 @@ from esiamfc_lib.figures.style import TRUTH, draw_box, frame_row, panels, style
 
 @style(grid=False)
 def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarray) -> Figure:
-    """Exemplars above their search regions, with the positive cells of the label outlined.
+    """Exemplars above their search regions, (n, S, S, 3) RGB, with the positive cells of the label.
 
-    Args:
-        exemplars: uint8 (n, 127, 127, 3) RGB. searches: uint8 (n, S, S, 3) RGB.
-        labels: (r, r), 1 inside the positive radius; the cell (i, j) of the response belongs to
-            the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``.
+    Row i of the labels (r, r) belongs to the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``.
     """
     count, side, cells = len(exemplars), searches.shape[1], labels.shape[0]
     corner = (side - 1) / 2 - 8 * (cells - 1) / 2
@@ -42,12 +39,9 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
 def learning_curves(
     history: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
 ) -> Figure:
-    """Training and validation loss by epoch; the tracking score beside them where there is one.
+    """``training.history_table``: losses by epoch; beside them the tracking score, if there is one.
 
-    Args:
-        history: of ``training.history_table``.
-        still: score of a tracker that never moves, to compare the tracking score with.
-        baseline_loss: validation loss before the training.
+    ``still``: the score of a tracker that never moves; ``baseline_loss``: before the training.
     """
     scored = bool(history["auc"].notna().any())
     figure, axes = panels(1, 1 + scored, (4.5 * (1 + scored), 3))
@@ -76,13 +70,7 @@ def learning_curves(
 
 @style(grid=False)
 def response_strip(recorded: Sequence[Any], title: str) -> Figure:
-    """Responses over the frames they look at, with the tracker's box and the ground truth (white).
-
-    A response covers part of its search region, in the frame's own pixels.
-
-    Args:
-        recorded: of ``tracking.record``. title: above the strip.
-    """
+    """``tracking.record``: responses over the frames, the tracker's box, and the truth (white)."""
     figure, axes = frame_row([seen.image for seen in recorded], below=0.45)
     height, width = recorded[0].image.shape[:2]
     for axis, seen in zip(axes, recorded, strict=True):
@@ -100,12 +88,7 @@ def response_strip(recorded: Sequence[Any], title: str) -> Figure:
 
 @style(grid=False)
 def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
-    """Mean weight of each branch for each group of tracks, and the spread of the entropy.
-
-    Args:
-        table: one row a track: ``group`` (cluster or family) and the columns ``branch 0`` ...
-        group: name of the grouping column.
-    """
+    """Mean of the columns ``branch 0`` ... by ``group``, and the entropy of every track's."""
     branches = [column for column in table if column.startswith("branch ")]
     weights = table[branches].to_numpy(float)
     entropy = -(weights * np.log(np.clip(weights, 1e-12, None))).sum(1) / np.log(len(branches))
