@@ -14,45 +14,30 @@ from esiamfc_lib.runtime import files
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """One source, one or two results."""
     parser.add_argument("source", type=Path, help="file of the network")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write our model file")
-    parser.add_argument(
-        "--onnx",
-        type=Path,
-        metavar="FOLDER",
-        help="write exemplar.onnx and search.onnx, compared with the network",
-    )
+    onnx = "write exemplar.onnx and search.onnx, compared with the network"
+    parser.add_argument("--onnx", type=Path, metavar="FOLDER", help=onnx)
 
 
 def main(args: Namespace) -> int:
-    """Convert, and say what was read and written."""
     if args.out is None and args.onnx is None:
         raise StudyError("nothing to write: give --out FILE.safetensors or --onnx FOLDER")
     if args.out is not None and args.out.suffix != ".safetensors":
         raise StudyError(f"--out {args.out}: a model file ends in .safetensors")
     model, about = published.load_any(args.source)
-    lines = [
-        f"{args.source}: {type(model).__name__}, width {model.width:g}, "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    ]
+    kind, count = type(model).__name__, sum(p.numel() for p in model.parameters())
+    lines = [f"{args.source}: {kind}, width {model.width:g}, {count:,} parameters"]
     if args.out is not None:
-        kept = {name: about[name] for name in ("training", "result") if name in about}
-        digest = checkpoints.save(
-            args.out,
-            model,
-            source=args.source.name,
-            source_digest=files.file_digest(args.source),
-            **kept,
-        )
-        lines.append(f"{args.out}: digest {digest}")
+        info = {"source": args.source.name, "source_digest": files.file_digest(args.source)}
+        info |= {name: about[name] for name in ("training", "result") if name in about}
+        lines.append(f"{args.out}: digest {checkpoints.save(args.out, model, **info)}")
     if args.onnx is not None:
         try:
             from esiamfc_lib.deploy.onnx_export import to_onnx
         except ModuleNotFoundError as error:
-            raise StudyError(
-                f"--onnx needs the package {error.name}: pip install 'esiamfc[onnx]'"
-            ) from None
+            needed = f"--onnx needs the package {error.name}: pip install 'esiamfc[onnx]'"
+            raise StudyError(needed) from None
         done = to_onnx(model, args.onnx)
         lines.append(f"{done.exemplar}, {done.search}: equal to {done.error:.1e} of the range")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -13,26 +13,22 @@ from esiamfc_lib.runtime.bars import progress
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the options of ``esiamfc quantise``."""
     parser.add_argument("weights", type=Path, help="a SiamFC or an ESiamFC, any known format")
-    parser.add_argument(
-        "--store", required=True, type=Path, metavar="DIR", help="crop store of the training"
-    )
+    store = "crop store of the training"
+    parser.add_argument("--store", required=True, type=Path, metavar="DIR", help=store)
     parser.add_argument("--crops", type=int, default=24, metavar="N", help="default: 24")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: beside the weights, *.int8.safetensors"
-    )
+    beside = "default: beside the weights, *.int8.safetensors"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=beside)
 
 
 def main(args: Namespace) -> int:
-    """Quantise and say what was written."""
     if args.crops < 1:
         raise StudyError(f"--crops {args.crops}: at least one is needed")
     model, _ = published.load_any(args.weights)
     crops = quantisation.training_crops(CropStore(args.store), args.crops)
-    parts = 1 + len(branches_of(model))
     steps = quantisation.quantise(model, crops)
-    *_, result = progress(steps, "int8", total=parts + 1, unit="part")
+    total = 2 + len(branches_of(model))  # the stem, the branches, the whole
+    *_, result = progress(steps, "int8", total=total, unit="part")
     path = args.out or quantisation.beside(args.weights)
     result.save(path)
     sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}\n")

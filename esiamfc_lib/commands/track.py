@@ -11,17 +11,11 @@ from esiamfc_lib.tracking import video
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the options of ``esiamfc track``."""
     parser.add_argument("source", metavar="VIDEO|FOLDER|CAMERA", help="CAMERA is a number")
-    parser.add_argument(
-        "--box",
-        required=True,
-        metavar="X,Y,W,H",
-        help="the object in the first frame; pixels, the left-top one is 0,0",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("tracked"), metavar="DIR", help="default: tracked"
-    )
+    where = "the object in the first frame; pixels, the left-top one is 0,0"
+    parser.add_argument("--box", required=True, metavar="X,Y,W,H", help=where)
+    default = {"default": Path("tracked"), "help": "default: tracked"}
+    parser.add_argument("--out", type=Path, metavar="DIR", **default)
     tracker_arguments(parser)
 
 

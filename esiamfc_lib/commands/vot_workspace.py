@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
-from esiamfc_lib.data import benchmarks, images
+from esiamfc_lib.data import images
+from esiamfc_lib.data.benchmarks import VOTSequence, read_benchmark
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
@@ -26,24 +27,18 @@ STACKS = {
     "vot2022/shorttermbox": "vot2018",
 }  # fmt: skip
 """Stack of the toolkit → layout of its sequences; the last one is the anchor-based protocol."""
-PATHS = ("weights", "baseline", "centroids")  # of a spec
+PATHS = {"weights", "baseline", "centroids"}  # of a spec
 ANCHOR_DISTANCE = 50  # frames
 START_SECONDS = 180  # a busy machine takes long to import the libraries
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the options of ``esiamfc vot-workspace``."""
     parser.add_argument("workspace", type=Path, metavar="DIR", help="made; must not exist yet")
-    parser.add_argument(
-        "--root", required=True, type=Path, metavar="DIR", help="VOT sequences with a list.txt"
-    )
-    parser.add_argument(
-        "--stack",
-        default="vot2018/shortterm",
-        choices=STACKS,
-        metavar="NAME",
-        help=f"of the toolkit: {', '.join(STACKS)} (default: vot2018/shortterm)",
-    )
+    root = "VOT sequences with a list.txt"
+    parser.add_argument("--root", required=True, type=Path, metavar="DIR", help=root)
+    stack = {"default": "vot2018/shortterm", "choices": STACKS, "metavar": "NAME"}
+    known = f"of the toolkit: {', '.join(STACKS)} (default: vot2018/shortterm)"
+    parser.add_argument("--stack", **stack, help=known)
     parser.add_argument("--identity", action="store_true", help="add the tracker that never moves")
     tracker_arguments(parser)
 
@@ -57,7 +52,7 @@ def main(args: Namespace) -> int:
         raise StudyError("the oracle needs the ground truth; the toolkit does not give it")
     if args.workspace.exists():
         raise StudyError(f"{args.workspace} is already there")
-    sequences, missing = benchmarks.read_benchmark(STACKS[args.stack], args.root)
+    sequences, missing = read_benchmark(STACKS[args.stack], args.root)
     names = write(args.workspace.resolve(), args.stack, sequences, trackers)
     sys.stdout.write(
         f"{len(sequences)} sequences ({len(missing)} listed ones are missing), trackers: "
@@ -69,26 +64,20 @@ def main(args: Namespace) -> int:
 
 
 def write(
-    workspace: Path,
-    stack: str,
-    sequences: list[benchmarks.VOTSequence],
-    trackers: list[TrackerSpec],
+    workspace: Path, stack: str, sequences: list[VOTSequence], trackers: list[TrackerSpec]
 ) -> list[str]:
     """The workspace's files: ``config.yaml``, ``trackers.ini``, and links to the sequences.
 
-    Returns:
-        the trackers' names in the toolkit, which allows letters, digits and ``_`` only.
+    Returns the trackers' names in the toolkit, which allows letters, digits and ``_`` only.
     """
     (workspace / "results").mkdir(parents=True)
     config = {"registry": ["./trackers.ini"], "stack": stack, "sequences": "sequences"}
     write_atomically(workspace / "config.yaml", yaml.safe_dump(config))
-
-    registry = configparser.ConfigParser(interpolation=None)
-    names = []
+    registry, names = configparser.ConfigParser(interpolation=None), []
     for spec in trackers:
         name = re.sub(r"\W", "_", spec.name)
         file = workspace / "specs" / f"{name}.json"
-        given = {field: getattr(spec, field) for field in PATHS}
+        given = spec.model_dump(include=PATHS)
         paths = {field: str(Path(path).resolve()) for field, path in given.items() if path}
         write_atomically(file, spec.model_copy(update=paths).model_dump_json(indent=1) + "\n")
         registry[name] = {
@@ -100,7 +89,6 @@ def write(
         names.append(name)
     with (workspace / "trackers.ini").open("w", encoding="utf-8") as file:
         registry.write(file)
-
     for sequence in sequences:
         _link(workspace / "sequences" / sequence.name, sequence)
     listed = "".join(f"{sequence.name}\n" for sequence in sequences)
@@ -109,16 +97,15 @@ def write(
 
 
 def anchors(length: int) -> list[int]:
-    """Starts of the anchor-based protocol, for sequences of years that had none.
+    """Starts of the anchor-based protocol (Kristan et al., VOT2020), every 50 frames.
 
-    Every 50 frames (Kristan et al., VOT2020): 1 where a run starts forwards, -1 where backwards,
-    whichever way is longer; 0 elsewhere.
+    1 where a run starts forwards, -1 where backwards, whichever way is longer; 0 elsewhere.
     """
     starts = range(0, length, ANCHOR_DISTANCE)
     return [(1 if 2 * i < length else -1) if i in starts else 0 for i in range(length)]
 
 
-def _link(folder: Path, sequence: benchmarks.VOTSequence) -> None:
+def _link(folder: Path, sequence: VOTSequence) -> None:
     """The toolkit's own layout, whichever year's layout the frames are in."""
     folder.mkdir(parents=True)
     frames = Path(sequence.frames[0]).parent
@@ -128,12 +115,10 @@ def _link(folder: Path, sequence: benchmarks.VOTSequence) -> None:
     for file in [home / "groundtruth.txt", *found]:
         (folder / file.name).symlink_to(file)
     if not (folder / "anchor.value").exists():
-        write_atomically(
-            folder / "anchor.value", "".join(f"{value}\n" for value in anchors(len(sequence)))
-        )
+        starts = "".join(f"{value}\n" for value in anchors(len(sequence)))
+        write_atomically(folder / "anchor.value", starts)
     width, height = images.read_size(sequence.frames[0])
     facts = {"channels.color": "color/%08d.jpg", "format": "default", "fps": 30, "width": width,
              "height": height, "length": len(sequence)}  # fmt: skip
-    write_atomically(
-        folder / "sequence", "".join(f"{name}={value}\n" for name, value in facts.items())
-    )
+    lines = "".join(f"{name}={value}\n" for name, value in facts.items())
+    write_atomically(folder / "sequence", lines)
