@@ -35,27 +35,9 @@ from esiamfc_lib.analysis.sweeps import (
 )
 
 __all__ = [
-    "against_controls",
-    "arm_differences",
-    "arm_means",
-    "branch_losses",
-    "compare_arms",
-    "composition",
-    "disagreement",
-    "diversity",
-    "gain_sentences",
-    "gains",
-    "hierarchical_differences",
-    "kind_matrix",
-    "nearest_clusters",
-    "oracle_differences",
-    "own_kind",
-    "paired_differences",
-    "published_table",
-    "read_points",
-    "relation",
-    "response_maps",
-    "routing",
-    "selected_tracking",
-    "sentence",
-]
+    "against_controls", "arm_differences", "arm_means", "branch_losses", "compare_arms",
+    "composition", "disagreement", "diversity", "gain_sentences", "gains",
+    "hierarchical_differences", "kind_matrix", "nearest_clusters", "oracle_differences",
+    "own_kind", "paired_differences", "published_table", "read_points", "relation",
+    "response_maps", "routing", "selected_tracking", "sentence",
+]  # fmt: skip

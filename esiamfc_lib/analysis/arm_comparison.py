@@ -1,8 +1,8 @@
 """What the ensemble is compared with, and by how much it is better: the table of all arms.
 
-Every arm of a profile (see ``arms``) leaves a tracker: an ensemble, or where it has one cluster a
-single SiamFC. All of them run on the same segments of the same sequences (``segments``), in one
-number format and with one thread each, so that a difference comes from the networks alone.
+Every arm of a profile (see ``arms``) leaves a tracker: an ensemble, or with one cluster a single
+SiamFC. All run on the same segments of the same sequences (``segments``), in one number format
+and with one thread each, so that a difference comes from the networks alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,37 +18,30 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
-ENSEMBLE = Fusion.CLUSTER_WEIGHT.title
-"""Name of the tracker that all others are compared with."""
-
+ENSEMBLE = Fusion.CLUSTER_WEIGHT.title  # the tracker that all others are compared with
+# What runs of the study's own ensemble, in the order of the tables.
 FUSIONS = (Fusion.CLUSTER_WEIGHT, Fusion.UNIFORM, Fusion.NEAREST_CENTROID, "oracle")
-"""What runs of the study's own ensemble, in the order of the tables."""
-
+# Membership of an arm whose branches differ by their seed alone: its oracle stands beside ours.
 CHECKPOINTS = "all"
-"""Membership of an arm whose branches differ by their seed alone: its oracle stands beside ours."""
 
 
 def trackers(
     run: Path, held_out: bool = False, arms: Iterable[str] | None = None, **options
 ) -> list[TrackerSpec]:
-    """The trackers of the study and of its arms.
+    """The trackers of the study in folder ``run`` and of its arms.
 
-    An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its SiamFC:
-    ``equal_budget SiamFC``. On test sets all fusions of the study run, and all arms but those with
-    ``test: false``. These are candidates: they run on held-out videos, beside the ensemble alone.
+    An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its
+    SiamFC: ``equal_budget SiamFC``. On test sets all fusions of the study run, and all arms but
+    those with ``test: false``. These are candidates: they run on held-out videos (``held_out``),
+    beside the ensemble alone. ``arms`` asks for a closer look at some, with their repetitions,
+    and the ensemble; None: all. ``options`` are ``tracking``, ``precision`` and ``device`` of all
+    trackers.
 
     The oracle, the best branch by ground truth, also runs in arms whose branches all learned from
-    all tracks: there the best of k branches is the best of k seeds. As the study's own oracle runs
-    once, so does the arm's, whatever its repetitions.
+    all tracks: there the best of k branches is the best of k seeds. As the study's own oracle
+    runs once, so does the arm's, whatever its repetitions.
 
-    Args:
-        run: the profile's working folder.
-        held_out: what is to be chosen on held-out videos, not what is tested.
-        arms: a closer look at these, their repetitions, and the ensemble; None: all.
-        options: ``tracking``, ``precision``, ``device`` of all trackers.
-
-    Raises:
-        StudyError: a model file is missing or damaged; no such arm.
+    StudyError: a model file is missing or damaged; no such arm.
     """
     study = Artefacts(run)
     manifest = study.arms()
@@ -87,20 +80,12 @@ def compare_arms(
     workers: int = 1,
     **options,
 ) -> pd.DataFrame:
-    """Multi-start scores of all trackers of all arms, with the seeds of what was repeated.
+    """Multi-start scores of all trackers of all arms, ``labelled`` with the seeds of what was
+    repeated.
 
-    Args:
-        run: the profile's working folder.
-        benchmark, sequences, out, workers: as for ``segments.evaluate_segments``; ``vid-val``
-            stands for the held-out videos.
-        plan: of the segments, see ``segments.segments``.
-        arms, options: as for ``trackers``.
-
-    Returns:
-        As ``labelled``.
-
-    Raises:
-        StudyError: as ``trackers`` and ``segments.evaluate_segments``.
+    ``run, arms, options`` are as for ``trackers``, ``plan`` as for ``segments.segments``, the
+    others as for ``segments.evaluate_segments`` (``vid-val`` stands for the held-out videos), and
+    so are the errors.
     """
     chosen = trackers(run, benchmark == segments.VALIDATION, arms, **options)
     scores = segments.evaluate_segments(chosen, sequences, benchmark, out, workers, **plan)
@@ -108,58 +93,39 @@ def compare_arms(
 
 
 def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Scores in which repetitions have one name and a column ``seed`` tells them apart.
+    """Scores in which repetitions have one name and a column ``seed`` tells them apart; the
+    trackers are named by ``trackers``, ``facts`` come from ``Artefacts.arms``.
 
     Seeds that only one side of a comparison has would count twice for nothing: a seed is left out
-    unless every arm that was repeated has it.
-
-    Args:
-        scores: of ``evaluate_segments``; names as given by ``trackers``.
-        facts: of ``Artefacts.arms``.
-
-    Raises:
-        StudyError: the repeated arms have no seed in common.
+    unless every arm that was repeated has it; a StudyError if they have none in common.
     """
     names, seeds = {}, {}
     own = facts.get(MAIN, {}).get("seed", 0)
-    for tracker in dict.fromkeys(scores["tracker"]):
-        arm, _, title = tracker.partition(" ")
-        arm = arm if arm in facts and title else MAIN
-        repeats = facts.get(arm, {}).get("repeats", "")
-        names[tracker] = tracker
-        if repeats:
+    for tracker in scores["tracker"].unique():
+        name, _, title = tracker.partition(" ")
+        arm = facts.get(name if name in facts and title else MAIN, {})
+        names[tracker], seeds[tracker] = tracker, arm.get("seed", own)
+        if repeats := arm.get("repeats", ""):
             names[tracker] = title if repeats == MAIN else f"{repeats} {title}"
-        seeds[tracker] = facts.get(arm, {}).get("seed", own)
     repeated = {name for tracker, name in names.items() if tracker != name}
     sets = [{seeds[t] for t, name in names.items() if name == one} for one in sorted(repeated)]
     common = set.intersection(*sets) if sets else {own}
     if not common:
         raise StudyError("the repeated arms have no seed in common: give them the same seeds")
-    result = scores.assign(
-        tracker=scores["tracker"].map(names), seed=scores["tracker"].map(seeds).astype(float)
-    )
-    single = ~result["tracker"].isin(repeated)
-    result.loc[single, "seed"] = float("nan")
-    return result[single | result["seed"].isin(common)].reset_index(drop=True)
+    tracker, seed = scores["tracker"].map(names), scores["tracker"].map(seeds).astype(float)
+    several = tracker.isin(repeated)
+    result = scores.assign(tracker=tracker, seed=seed.where(several))
+    return result[~several | seed.isin(common)].reset_index(drop=True)
 
 
 def arm_differences(
     scores: pd.DataFrame, ensemble: str = ENSEMBLE, leave_out: Iterable[str] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """The ensemble minus each control.
+    """The tracker ``ensemble`` minus each control whose name holds no word of ``leave_out``.
 
-    Args:
-        scores: of ``compare_arms``.
-        ensemble: name of the tracker that the controls are taken from.
-        leave_out: words; trackers whose names hold one are not compared.
-        seed: of the bootstrap.
-
-    Returns:
-        As ``intervals.hierarchical_differences``, but with the signs of ``ensemble − minus``; the
-        intervals ``low_all, high_all`` hold for all controls together.
-
-    Raises:
-        StudyError: the ensemble was not run; a run is missing.
+    The columns are those of ``intervals.hierarchical_differences`` with the signs of ``ensemble −
+    minus``; the intervals ``low_all, high_all`` hold for all controls together. A StudyError if
+    the ensemble was not run or a run is missing.
     """
     kept = scores[~scores["tracker"].map(lambda name: any(word in name for word in leave_out))]
     table = intervals.hierarchical_differences(kept, ensemble, seed=seed)
@@ -189,27 +155,18 @@ def _turned(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
-    """One row a tracker: mean success and precision over sequences, and what it learned from.
-
-    Args:
-        scores: of ``compare_arms``.
-        facts: of ``Artefacts.arms``.
-
-    Returns:
-        ``benchmark, tracker, success, precision, seeds, clusters, method, membership, start,
-        pairs`` (that its branches learned from, those of their start included; 0 for the baseline).
+    """One row a tracker of ``compare_arms``: ``benchmark, tracker, success, precision`` (means
+    over sequences), ``seeds``, and of its arm (``facts`` of ``Artefacts.arms``) ``clusters,
+    method, membership, start, pairs`` (that its branches learned from, those of their start
+    included; 0 for the baseline).
     """
     per_sequence = scores.groupby(["benchmark", "tracker", "sequence"], sort=False)
     columns = ["success", "precision"]
     table = per_sequence[columns].mean().groupby(level=[0, 1], sort=False).mean().reset_index()
     seeds = scores.groupby(["benchmark", "tracker"], sort=False)["seed"].nunique().clip(lower=1)
     table["seeds"] = seeds.to_numpy()
-    arm_of = table["tracker"].map(lambda name: name.partition(" ")[0])
-    rows = [
-        {} if name == "SiamFC" else facts.get(arm, facts.get(MAIN, {}))
-        for name, arm in zip(table["tracker"], arm_of, strict=True)
-    ]
+    arms = {**facts, "SiamFC": {}}  # the baseline is of no arm
+    rows = [arms.get(name.partition(" ")[0], facts.get(MAIN, {})) for name in table["tracker"]]
     for column in ("clusters", "method", "membership", "start"):
         table[column] = [row.get(column, "") for row in rows]
-    table["pairs"] = [row.get("pairs", 0) for row in rows]
-    return table
+    return table.assign(pairs=[row.get("pairs", 0) for row in rows])

@@ -1,11 +1,9 @@
 """How sure a difference between two trackers is.
 
-Scores of trackers on a dozen sequences differ by luck; what can be said is an interval. Trackers
-run on the same sequences, so their differences are taken pair by pair, and the sequences are drawn
-anew with replacement (bootstrap) to see how far the mean moves.
-
-``paired_differences`` is for one run a sequence; ``hierarchical_differences`` for many: several
-starts of each sequence, several seeds of the training.
+Scores on a dozen sequences differ by luck; what can be said is an interval. Trackers run on the
+same sequences, so their differences are taken pair by pair, and the sequences are drawn anew with
+replacement (bootstrap): ``paired_differences`` with one run a sequence,
+``hierarchical_differences`` with several starts of each and several seeds of the training.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,9 +28,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95 % percentile interval of a statistic of samples (n,) whose units are drawn together.
 
-    Args:
-        statistic: as ``scipy.stats.bootstrap`` takes it; a draw of which it is not finite does not
-            count. One unit leaves nothing to draw: both bounds are its own.
+    The statistic is as ``scipy.stats.bootstrap`` takes it; a draw of which it is not finite does
+    not count. One unit leaves nothing to draw: both bounds are its own.
     """
     if len(samples[0]) == 1:
         return (float(statistic(*samples)),) * 2
@@ -47,17 +44,10 @@ def bootstrap_interval(
 def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
     """Every tracker minus ``reference`` in success, sequence by sequence.
 
-    Args:
-        scores: one row a tracker and sequence: ``tracker, benchmark, sequence, success``.
-        reference: name of the tracker that the others are compared with.
-        seed: of the bootstrap.
-
-    Returns:
-        One row a tracker and benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the
-        mean), ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``.
-
-    Raises:
-        StudyError: the reference was not run, or on no sequence of another's.
+    Of scores with one row a tracker and sequence (``tracker, benchmark, sequence, success``), one
+    row a tracker and benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the mean),
+    ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``. A StudyError
+    if the reference was not run, or on no sequence of another's.
     """
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
@@ -102,19 +92,15 @@ def hierarchical_differences(
         scores: one row a tracker and run: ``tracker, benchmark, sequence, success``, and those of
             ``start, direction, perturbation, seed`` that tell the runs apart. A tracker without
             seeds (NaN) is compared with every seed of the other.
-        reference: name of the tracker that the others are compared with.
-        draws: bootstrap draws.
-        seed: of the draws.
 
     Returns:
-        One row a tracker and benchmark: ``difference``, ``low``, ``high``, ``low_all``,
-        ``high_all`` (95 %; NaN where no level has two units), ``comparisons``; over sequences
-        ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``; ``flips_won``,
-        ``flips_lost`` (runs from success below 0.2 to above 0.5, and back); ``sd_sequences``,
-        ``sd_starts`` (standard deviations between sequences, without what starts explain, and
-        within one); ``sequences``, ``starts`` (of a sequence, at most), ``seeds``, ``seeds_of``
-        (``both``, or the one tracker that was repeated: the interval does not know the luck of the
-        other's single network), ``runs``.
+        One row a tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %; NaN
+        where no level has two units), ``comparisons``; over sequences ``median, wins, ties``
+        (|difference| ≤ 0.005), ``losses``; ``flips_won, flips_lost`` (runs from success below 0.2
+        to above 0.5, and back); ``sd_sequences, sd_starts`` (standard deviations between sequences,
+        without what starts explain, and within one); ``sequences``, ``starts`` (of a sequence, at
+        most), ``seeds``, ``seeds_of`` (``both``, or the one tracker that was repeated: the interval
+        does not know the luck of the other's single network), ``runs``.
 
     Raises:
         StudyError: the reference was not run, two rows for one run, a run that is missing.
@@ -222,10 +208,9 @@ def _intervals(
 
 
 def _largest(replicates: list[np.ndarray], random: np.random.Generator) -> float:
-    """How far the worst of the comparisons strays, in standard errors, at most so often.
-
-    Normal numbers with the correlations of the replicates: of three seeds there are too few
-    different draws for the tail.
+    """How far the worst of the comparisons strays, in standard errors, at most so often: normal
+    numbers with the correlations of the replicates, as three seeds have too few draws for the
+    tail.
     """
     varied = [drawn for drawn in replicates if drawn.std() > 0]
     if not varied:

@@ -13,14 +13,12 @@ START = ("start", "direction", "perturbation")  # tell starts apart, as far as t
 
 @dataclass(frozen=True)
 class MatchedRuns:
-    """Differences of one tracker to the reference.
+    """Differences of a tracker to the reference: ``runs``, one row a run with ``sequence``,
+    ``start`` (number of the unit), ``seed``, ``difference``, ``value`` and ``reference`` (both
+    scores).
 
-    Attributes:
-        tracker: its name.
-        runs: one row a run: ``sequence``, ``start`` (number of the unit), ``seed``,
-            ``difference``, ``value`` and ``reference`` (both scores).
-        seeds_of: ``both`` where both were repeated with the same seeds, the one that was where the
-            other has one network alone, ``""`` where neither was.
+    ``seeds_of`` is ``both`` where both were repeated with the same seeds, the one that was where
+    the other has one network alone, ``""`` where neither was.
     """
 
     tracker: str
@@ -42,15 +40,12 @@ class MatchedRuns:
 
     @cached_property
     def seeds(self) -> tuple:
-        """Labels of the seeds."""
         return tuple(sorted(self.runs["seed"].unique()))
 
 
 def paired(part: pd.DataFrame, tracker: str, reference: str) -> MatchedRuns:
-    """Match the runs of two trackers.
-
-    Raises:
-        StudyError: a run that one of them lacks or has twice, seeds in some of its rows only.
+    """Match the runs of two trackers; a StudyError if one of them lacks a run or has it twice, or
+    has seeds in some of its rows only.
     """
     starts = [name for name in START if name in part]
     keys = ["sequence", *starts]
@@ -80,20 +75,11 @@ def paired(part: pd.DataFrame, tracker: str, reference: str) -> MatchedRuns:
         lacking = reference if first["_merge"] == "left_only" else tracker
         place = ", ".join(f"{key} {first[key]}" for key in keys)
         raise StudyError(f"{lacking} lacks the run of {place}: finish it, or leave it out for all")
-    return MatchedRuns(
-        tracker,
-        pd.DataFrame(
-            {
-                "sequence": runs["sequence"],
-                "start": runs.groupby(starts).ngroup() if starts else 0,
-                "seed": runs["seed"].fillna(0),
-                "value": runs["success_one"],
-                "reference": runs["success_other"],
-                "difference": runs["success_one"] - runs["success_other"],
-            }
-        ),
-        of,
-    )
+    runs = runs.rename(columns={"success_one": "value", "success_other": "reference"})
+    start = runs.groupby(starts).ngroup() if starts else 0
+    change = runs["value"] - runs["reference"]
+    runs = runs.assign(start=start, seed=runs["seed"].fillna(0), difference=change)
+    return MatchedRuns(tracker, runs, of)
 
 
 def check_complete(pairs: list[MatchedRuns], benchmark: str) -> None:
@@ -103,8 +89,7 @@ def check_complete(pairs: list[MatchedRuns], benchmark: str) -> None:
         for label, part in pair.runs.groupby("seed"):
             have = set(zip(part["sequence"], part["start"], strict=True))
             wanted = wanted or have
-            if have != wanted:
-                lacking = sorted({str(sequence) for sequence, _ in have ^ wanted})
+            if lacking := sorted({str(sequence) for sequence, _ in have ^ wanted}):
                 raise StudyError(
                     f"{benchmark}: {pair.tracker}, seed {label}, has not the same runs as the "
                     f"others of {', '.join(lacking[:3])}"

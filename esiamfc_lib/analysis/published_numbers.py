@@ -1,12 +1,14 @@
 """Published numbers beside ours: one table, generated, and what is missing to fill it.
 
-The published ones are in ``published.csv`` with their source. Ours come from the scores of notebook
-07. An empty cell of ours has a note: which data set is missing, and the command that fills it. A
-score on a part of a benchmark says on how many sequences; scores on data that only borrows a
-benchmark's layout (the built-in data, videos of one's own) do not stand beside published ones.
+The published ones are in ``published.csv`` with their source, ours come from the scores of
+notebook 07. An empty cell of ours has a note: which data set is missing, and the command that
+fills it. Scores on data that only borrows a benchmark's layout (built-in, one's own) do not stand
+beside published ones.
 """
 
 import math
+import re
+import string
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from esiamfc_lib.analysis.intervals import bootstrap_interval
 from esiamfc_lib.errors import StudyError
 
 FILE = Path(__file__).with_name("published.csv")
+FIELDS = ("tracker", "implementation", "benchmark", "metric", "value", "source")
 OURS = "this study"
 TRACKERS = ("SiamFC", "ESiamFC")
 # What stands in the columns; a gain is that of ESiamFC over SiamFC in precision, relative.
@@ -42,13 +45,10 @@ TITLES = {
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Cells and notes.
-
-    Attributes:
-        cells: one row a number: ``tracker, implementation, benchmark, metric, value, low, high``
-            (95 % interval of our gains), ``sequences, of`` (of ours), ``source``.
-        wide: the table as text, one row a tracker and implementation.
-        notes: (mark, what is missing, the command that fills it), one a mark in the table.
+    """``cells``, one row a number: ``tracker, implementation, benchmark, metric, value, low,
+    high`` (95 % interval of our gains), ``sequences, of`` (of ours), ``source``; ``wide``, the
+    table as text, one row a tracker and implementation; ``notes``, one a mark in it: the mark,
+    what is missing, the command that fills it.
     """
 
     cells: pd.DataFrame
@@ -57,20 +57,19 @@ class PaperTable:
 
     def markdown(self) -> str:
         """The table, its notes below."""
-        rows = [list(self.wide.columns), ["---"] * len(self.wide.columns)]
-        rows += self.wide.to_numpy().tolist()
+        rows = [self.wide.columns, ["---"] * len(self.wide.columns), *self.wide.to_numpy()]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         lines += ["", *(f"- [{mark}] {what}: `{command}`" for mark, what, command in self.notes)]
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
         """The table, its notes below, for ``\\input``."""
-        notes = "".join(
-            f"[{mark}] {_tex(what)}: \\texttt{{{_tex(command)}}}\\\\\n"
-            for mark, what, command in self.notes
-        )
-        table = self.wide.to_latex(index=False, escape=True)
-        return table + (f"\\par\\footnotesize\\raggedright\n{notes}" if notes else "")
+        text = self.wide.to_latex(index=False, escape=True)
+        text += "\\par\\footnotesize\\raggedright\n" if self.notes else ""
+        for mark, *words in self.notes:
+            what, command = (re.sub(r"([_%&#{}])", r"\\\1", part) for part in words)
+            text += f"[{mark}] {what}: \\texttt{{{command}}}\\\\\n"
+        return text
 
     def save(self, folder: str | Path, name: str = "07_paper") -> None:
         """Write ``<name>.csv`` (the numbers), ``.tex`` and ``.md`` (the table)."""
@@ -89,41 +88,33 @@ def published_table(
     run_dir: str = "data/paper",
     seed: int = 0,
 ) -> PaperTable:
-    """Put our scores beside the published ones.
+    """Put our scores (of any benchmarks, as ``score_table`` returns) beside the published ones.
 
-    Args:
-        scores: of notebook 07, as ``score_table`` returns; any benchmarks.
-        totals: sequences of the complete benchmarks, by name.
-        own: benchmarks whose data is built-in or one's own; they do not stand in the table.
-        profile, run_dir: of the study, for the commands of the notes.
-        seed: of the intervals.
+    ``totals`` has the sequences of the complete benchmarks by name: a score on a part says on how
+    many. Benchmarks in ``own``, whose data is built-in or one's own, do not stand in the table.
+    The commands of the notes need ``profile`` and ``run_dir``, the intervals ``seed``.
     """
     scores = scores[~scores["benchmark"].isin(list(own))]
     ours = _ours(scores, totals, seed)
     cells = pd.concat([published(), ours], ignore_index=True)
-    notes: list[tuple[str, str, str]] = []
     missing = [name for name in TITLES if name not in set(ours["benchmark"])]
-    for name in missing:
+    marks, notes = dict(zip(missing, string.ascii_lowercase, strict=False)), []
+    for name, mark in marks.items():
         what = f"no {TITLES[name]} data"
         if name in own:
             what += " (what is there is built-in, or one's own, in its layout)"
         if name == "got10k-test":
             what += ": only the benchmark's server scores it; the command writes the zip it takes"
-        notes.append((chr(ord("a") + len(notes)), what, _command(name, profile, run_dir)))
-    marks = {name: mark for name, (mark, _, _) in zip(missing, notes, strict=True)}
+        notes.append((mark, what, _command(name, profile, run_dir)))
     return PaperTable(cells, _wide(cells, marks), notes)
 
 
 def published(path: Path = FILE) -> pd.DataFrame:
-    """The published numbers: ``tracker, implementation, benchmark, metric, value, source``.
-
-    Raises:
-        StudyError: no such file, a column is missing, a value that is no number, or a column that
-            the table does not have.
+    """The published numbers, with ``FIELDS``; a StudyError if the file or a column of it is
+    missing, or if a field is empty, no number, or of no column of the table.
     """
-    names = ["tracker", "implementation", "benchmark", "metric", "value", "source"]
     try:
-        table = pd.read_csv(path)[names].astype({"value": float})
+        table = pd.read_csv(path)[list(FIELDS)].astype({"value": float})
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"{path} holds no published numbers: {error}") from None
     unknown = set(zip(table["benchmark"], table["metric"], strict=True)) - set(COLUMNS)
@@ -135,13 +126,8 @@ def published(path: Path = FILE) -> pd.DataFrame:
 def relative_gain(
     scores: pd.DataFrame, tracker: str, reference: str, seed: int = 0
 ) -> tuple[float, float, float]:
-    """``mean(tracker) / mean(reference) − 1`` in precision, and its 95 % bootstrap interval.
-
-    Args:
-        scores: of one benchmark, as ``score_table`` returns.
-
-    Raises:
-        StudyError: no sequence that both were run on, or a reference that scores 0.
+    """``mean(tracker) / mean(reference) − 1`` in precision, and its 95 % bootstrap interval, of
+    scores on one benchmark; a StudyError if one was not run, or if the reference scores 0.
     """
     wide = scores.pivot(index="sequence", columns="tracker", values="precision")
     if not {tracker, reference} <= set(wide):
@@ -172,34 +158,27 @@ def _ours(scores: pd.DataFrame, totals: dict[str, int], seed: int) -> pd.DataFra
         elif part["tracker"].nunique() == 2:
             value, low, high = relative_gain(part, *reversed(TRACKERS), seed=seed)
             rows.append({"tracker": TRACKERS[1], "value": value, "low": low, "high": high} | place)
-    columns = ["tracker", "implementation", "benchmark", "metric", "value"]
-    columns += ["low", "high", "sequences", "of", "source"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*FIELDS, "low", "high", "sequences", "of"])
 
 
 def _wide(cells: pd.DataFrame, marks: dict[str, str]) -> pd.DataFrame:
-    """The cells as text; a mark where ours is missing, a dash where nothing was published."""
-    order = list(dict.fromkeys(zip(cells["tracker"], cells["implementation"], strict=True)))
-    order = [row for row in order if row[1] != OURS] + [(name, OURS) for name in TRACKERS]
-    order.sort(key=lambda row: TRACKERS.index(row[0]))
-    by_place = cells.set_index(["tracker", "implementation", "benchmark", "metric"])
+    """The cells as text: a mark where ours is missing, a dash where nothing was published."""
+    texts = {tuple(cell[list(FIELDS[:4])]): _text(cell) for _, cell in cells.iterrows()}
     rows = []
-    for name, implementation in order:
-        row = {"tracker": name, "from": implementation}
-        for (benchmark, metric), title in COLUMNS.items():
-            place = (name, implementation, benchmark, metric)
-            if place in by_place.index:
-                row[title] = _text(by_place.loc[place], metric)
-            elif implementation == OURS and not (metric == "gain" and name == TRACKERS[0]):
-                row[title] = f"[{marks[benchmark]}]" if benchmark in marks else "–"
-            else:
-                row[title] = "–"
-        rows.append(row)
+    for name in TRACKERS:
+        theirs = cells.loc[cells["tracker"] == name, "implementation"]
+        for implementation in dict.fromkeys([*theirs, OURS]):
+            row = {"tracker": name, "from": implementation}
+            for (benchmark, metric), title in COLUMNS.items():
+                ours = implementation == OURS and (name, metric) != (TRACKERS[0], "gain")
+                empty = f"[{marks[benchmark]}]" if ours and benchmark in marks else "–"
+                row[title] = texts.get((name, implementation, benchmark, metric), empty)
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _text(cell: pd.Series, metric: str) -> str:
-    percent = metric == "gain"
+def _text(cell: pd.Series) -> str:
+    percent = cell["metric"] == "gain"
     text = f"{cell['value']:+.1%}" if percent else f"{cell['value']:.3f}"
     if percent and not math.isnan(cell["low"]):
         text += f" [{cell['low']:+.1%}, {cell['high']:+.1%}]"
@@ -217,9 +196,3 @@ def _command(benchmark: str, profile: str, run_dir: str) -> str:
     if benchmark == "otb2015":
         root = "dataset.otb_root=DIR"
     return f"esiamfc run --profile {profile} --set {root} --set results.benchmarks=[{benchmark}]"
-
-
-def _tex(text: str) -> str:
-    for character in "_%&#{}":
-        text = text.replace(character, f"\\{character}")
-    return text

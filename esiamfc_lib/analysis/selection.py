@@ -1,10 +1,9 @@
 """Choices made on held-out videos: a checkpoint, an epoch of the fusion, the tracking loop.
 
-Everything that could be tuned to a benchmark is chosen here instead, on the ``val`` split of a VID
-root, by multi-start scores; no benchmark is opened. A candidate replaces what was published only if
-its gain is larger than luck: the interval of its difference, widened for the number of candidates
-(see ``intervals.hierarchical_differences``), lies above zero. The best of forty trials always
-looks better than where they began; where the intervals overlap, the published value stays.
+Everything that could be tuned to a benchmark is chosen on the ``val`` split of a VID root, by
+multi-start scores. A candidate replaces what was published only if its gain is larger than luck:
+its interval, widened for the number of candidates (``intervals``), lies above zero. The best of
+forty trials always looks better than where they began.
 """
 
 import json
@@ -29,23 +28,16 @@ def select(
     seed: int = 0,
     **plan,
 ) -> dict:
-    """Choose among trackers, for example one for each checkpoint of a training.
+    """Choose among trackers, for example one for each checkpoint of a training; the first one
+    stays unless another is better beyond luck.
 
-    Args:
-        trackers: the first one stays unless another is better beyond luck.
-        vid_root: of the data set, whose ``val`` split is tracked.
-        out: folder of the results; finished runs are kept.
-        workers: processes, one thread each.
-        limit: number of validation tracks; 0: all.
-        seed: of the perturbed first boxes and of the bootstrap.
-        plan: other arguments of ``segments.segments``.
+    Tracked is the ``val`` split of ``vid_root`` (the first ``limit`` tracks; 0: all) by
+    ``workers`` processes; finished runs in ``out`` are kept. ``seed`` is of the perturbed first
+    boxes and of the bootstrap, ``plan`` are other arguments of ``segments.segments``.
 
-    Returns:
-        As written to ``selection.json``, see ``decided``; ``weights`` and ``weights_digest`` are
-        those of the chosen tracker.
-
-    Raises:
-        StudyError: fewer than two trackers; no validation tracks; a file that cannot be read.
+    Gives what is written to ``selection.json``, see ``decided``, with ``weights`` and
+    ``weights_digest`` of the chosen tracker. StudyError: fewer than two trackers, no validation
+    tracks, an unreadable file.
     """
     if len(trackers) < 2:
         raise StudyError("a choice needs two trackers at least; the first is the one that stays")
@@ -60,18 +52,13 @@ def select(
 
 
 def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict:
-    """The rule of choice.
+    """The rule of choice, for scores of ``evaluate_segments``: the tracker ``published`` stays
+    unless another is better beyond luck. ``seed`` is of the bootstrap; ``plan`` is for the
+    record.
 
-    Args:
-        scores: as ``evaluate_segments`` returns.
-        published: name of the tracker that stays unless another is better beyond luck.
-        seed: of the bootstrap.
-        plan: how the segments were cut, for the record.
-
-    Returns:
-        ``chosen`` (name), ``reason`` (a sentence), ``interval`` (of the chosen one's or of the best
-        candidate's difference to the published one, widened for their number), ``candidates`` (a
-        row each: scores, differences, intervals), ``sequences`` and ``plan``.
+    Returns ``chosen`` (name), ``reason`` (a sentence), ``interval`` (of the chosen one's or of
+    the best candidate's difference to the published one, widened for their number),
+    ``candidates`` (a row each: scores, differences, intervals), ``sequences`` and ``plan``.
     """
     table = intervals.hierarchical_differences(scores, published, seed=seed)
     sure = table[table["low_all"] > 0]
@@ -101,10 +88,8 @@ def write_choice(result: dict, out: str | Path) -> dict:
 
 
 def selected_tracking(path: str | Path) -> dict:
-    """The tracking parameters that a ``selection.json`` has chosen, as notebook 07 takes them.
-
-    Raises:
-        StudyError: no such file, or not one of ``tune``.
+    """The tracking parameters that a ``selection.json`` has chosen, as notebook 07 takes them; a
+    StudyError if there is no such file or it is not one of ``tune``.
     """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))["tracking"]

@@ -1,7 +1,7 @@
 """What a sweep says: gains against the amount and the variety of the data (notebook 09).
 
 Every point of a sweep (``esiamfc run --sweep``) is a study whose control arms were tracked from
-many starts; notebook 07 keeps the scores. Here they become tables that begin with the point's
+many starts; from the scores that notebook 07 keeps come tables that begin with the point's
 values.
 """
 
@@ -16,22 +16,14 @@ from esiamfc_lib.errors import StudyError
 
 BUDGET = "equal_budget SiamFC"
 """The tracker that gains are taken from: one network that has seen as many pairs."""
-
 FACTS = ("clusters", "method", "membership", "pairs")
-WHEN = ("before", "after")
+LOSSES = ("validation_loss_before", "validation_loss_after")
 
 
 def read_points(out: Path) -> pd.DataFrame:
-    """The points of a sweep whose scores are there.
-
-    Args:
-        out: working folder of the sweep.
-
-    Returns:
-        One row a point: its values, ``tracks`` (in its crop store) and ``run`` (its folder).
-
-    Raises:
-        StudyError: there is no sweep, or none of its points is done.
+    """The points of the sweep in working folder ``out`` whose scores are there, one row each: its
+    values, ``tracks`` (in its crop store), ``run`` (its folder); a StudyError if there is no
+    sweep or none of its points is done.
     """
     try:
         listed = json.loads((out / SWEEP).read_text(encoding="utf-8"))
@@ -50,24 +42,18 @@ def read_points(out: Path) -> pd.DataFrame:
 
 
 def gains(points: pd.DataFrame, control: str = BUDGET) -> pd.DataFrame:
-    """Gains of all trackers over one control, at every point.
+    """Gains of all trackers over one, ``control``, at every point of ``read_points``.
 
-    Args:
-        points: of ``read_points``.
-        control: name of the tracker that gains are taken from.
-
-    Returns:
-        The point's values, ``clusters, method, membership, pairs`` of each tracker, and the columns
-        of ``intervals.hierarchical_differences``; intervals that hold together hold within a point.
+    Gives the point's values, the columns of ``intervals.hierarchical_differences`` and
+    ``clusters, method, membership, pairs`` of each tracker; intervals that hold together hold
+    within a point.
     """
 
     def of_point(artefacts: Artefacts) -> pd.DataFrame:
         scores = pd.read_csv(artefacts.control_scores)
-        means = arm_comparison.arm_means(scores, artefacts.arms()).set_index(
-            ["benchmark", "tracker"]
-        )
-        found = intervals.hierarchical_differences(scores, control)
-        return found.join(means[list(FACTS)], on=["benchmark", "tracker"])
+        keys = ["benchmark", "tracker"]
+        means = arm_comparison.arm_means(scores, artefacts.arms())[[*keys, *FACTS]]
+        return intervals.hierarchical_differences(scores, control).merge(means, on=keys, how="left")
 
     return _at_every_point(points, of_point)
 
@@ -75,15 +61,14 @@ def gains(points: pd.DataFrame, control: str = BUDGET) -> pd.DataFrame:
 def against_controls(points: pd.DataFrame) -> pd.DataFrame:
     """The ensemble minus every control, from the closer look where a point has one.
 
-    Returns:
-        The point's values and the columns of ``arm_comparison.arm_differences``; last of a
-        point its oracle minus that over branches which all learned from all tracks.
+    Gives the point's values and the columns of ``arm_comparison.arm_differences``; last of a
+    point its oracle minus that over branches which all learned from all tracks.
     """
 
     def of_point(artefacts: Artefacts) -> pd.DataFrame:
-        scores = pd.read_csv(artefacts.control_scores)
-        looked = artefacts.closer_scores
-        compared = pd.read_csv(looked) if looked.is_file() else scores
+        scores = compared = pd.read_csv(artefacts.control_scores)
+        if artefacts.closer_scores.is_file():
+            compared = pd.read_csv(artefacts.closer_scores)
         found = arm_comparison.arm_differences(compared, leave_out=["Oracle"])
         return pd.concat([found, arm_comparison.oracle_differences(scores)], ignore_index=True)
 
@@ -91,39 +76,32 @@ def against_controls(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def branch_losses(points: pd.DataFrame) -> pd.DataFrame:
-    """What learning in its cluster did to each branch of the study itself.
-
-    Returns:
-        The point's values, ``cluster, tracks`` (of the branch), ``validation_loss_before,
-        validation_loss_after`` (on the cluster's held-out videos).
+    """What learning in its cluster did to each branch of the study itself: the point's values,
+    ``cluster, tracks`` (of the branch), ``validation_loss_before, validation_loss_after`` (on the
+    cluster's held-out videos).
     """
 
     def of_point(artefacts: Artefacts) -> pd.DataFrame:
         files = sorted(artefacts.run.glob("branches/*/metrics.json"))
         found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-        kept = ["cluster", "tracks", *(f"validation_loss_{at}" for at in WHEN)]
-        return pd.DataFrame([{name: row[name] for name in kept} for row in found])
+        return pd.DataFrame(found, columns=["cluster", "tracks", *LOSSES])
 
     return _at_every_point(points, of_point)
 
 
 def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
-    """From which value on a tracker gains for sure, in one sentence each.
+    """From which ``value`` (a column that grows; all others have one value) on a tracker gains
+    for sure, in a sentence each, from a table of ``gains``.
 
-    "For sure": the interval that holds for all comparisons of its point lies above zero, there and
-    at every larger value.
-
-    Args:
-        table: of ``gains``, with one value of every other parameter.
-        value: the parameter that grows, a column of ``table``.
+    "For sure": the interval that holds for all comparisons of its point lies above zero, there
+    and at every larger value.
     """
     sentences = []
     for tracker, rows in table.groupby("tracker", sort=True):
         rows = rows.sort_values(value)
         last = rows.iloc[-1]
-        gain, low, high = (
-            intervals.signed(last[name]) for name in ("difference", "low_all", "high_all")
-        )
+        shown = last[["difference", "low_all", "high_all"]]
+        gain, low, high = (intervals.signed(figure) for figure in shown)
         sure = rows["low_all"] > 0
         lasting = sure[::-1].cummin()[::-1]  # from here on at every larger value, too
         if tracker.endswith("Oracle"):
@@ -143,8 +121,7 @@ def _at_every_point(points: pd.DataFrame, of_point) -> pd.DataFrame:
     """The tables of all points below each other, the point's values first."""
     parts = []
     for point in points.to_dict("records"):
-        run = point.pop("run")
-        table = of_point(Artefacts(run))
+        table = of_point(Artefacts(point.pop("run")))
         place = pd.DataFrame([point] * len(table))
         place = place[[name for name in place if name not in table]]
         parts.append(place.join(table.reset_index(drop=True)))

@@ -16,7 +16,6 @@ from optuna.trial import TrialState
 from esiamfc_lib.analysis.selection import decided, write_choice
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks
-from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import segments
 from esiamfc_lib.runtime import files
@@ -47,29 +46,23 @@ def tune(
     """Choose parameters of the tracking loop with Optuna's tree-structured Parzen estimator.
 
     The study lies in ``study.journal`` in ``out`` and goes on where it was stopped; a study that
-    was interrupted makes the same trials as one that was not.
+    was interrupted makes the same trials as one that was not. The published parameters, those of
+    ``tracker``, stay unless a trial is better beyond luck. ``trials`` counts those of earlier
+    calls; ``seed`` is of the search as well; ``on_trial`` is called with number and score of each
+    new one; the other arguments are those of ``select``.
 
-    Args:
-        tracker: with the published parameters, which stay unless a trial is better beyond luck.
-        trials: to be made in all, those of earlier calls included.
-        vid_root, out, workers, limit, plan: as for ``select``.
-        seed: of the search as well.
-        on_trial: called with the number and the score of each new trial.
-
-    Returns:
-        As written to ``selection.json``, see ``decided``; ``tracking`` holds the changes to the
-        default ``TrackingParameters``, as notebook 07 takes them.
-
-    Raises:
-        StudyError: ``out`` holds another study, or a damaged one; no validation tracks.
+    Gives what is written to ``selection.json``, see ``decided``; ``tracking`` holds the changes
+    to the default ``TrackingParameters``, as notebook 07 takes them. StudyError: ``out`` holds
+    another study or a damaged one; no validation tracks.
     """
     out, plan = Path(out), plan | {"seed": seed}
     sequences = segments.read_segments(segments.VALIDATION, vid_root, limit)
-    study = _study(out, _facts(tracker, sequences, plan))
+    data = [benchmarks.sequence_digest(sequence) for sequence in sequences]
+    facts = {"tracker": tracker.facts(), "data": data, "plan": plan, "space": SPACE}
+    study = _study(out, files.text_digest(json.dumps(facts, sort_keys=True)))
     loop, tables = tracker.tracking.model_dump(), {}
 
     def score(name: str, changes: dict[str, float]) -> float:
-        """Track with changed parameters; keeps the table."""
         changed = TrackingParameters.validated(loop | changes, where=name)
         spec = tracker.model_copy(update={"name": name, "tracking": changed})
         tables[name] = segments.evaluate_segments(
@@ -77,7 +70,12 @@ def tune(
         )
         return float(tables[name].groupby("sequence")["success"].mean().mean())
 
-    _add_published(study, tracker, score(PUBLISHED, {}))
+    value = score(PUBLISHED, {})
+    if not study.get_trials(deepcopy=False):
+        given = {name: loop[name] for name in RANGES}
+        begin = {"params": given, "value": value, "user_attrs": {PUBLISHED: True}}
+        with contextlib.suppress(ValueError):  # outside the space
+            study.add_trial(optuna.trial.create_trial(distributions=RANGES, **begin))
     while (number := len(_complete(study))) < trials:
         # A sampler of its own for each trial, or the trials after a restart would be others.
         own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
@@ -104,7 +102,7 @@ def tune(
 
 
 def _study(out: Path, facts: str) -> optuna.Study:
-    """The study on disk, made if need be; trials that were cut off are closed."""
+    """The study on disk, of what ``facts`` digests; made if need be; trials cut off are closed."""
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / "study.journal"
@@ -129,19 +127,6 @@ def _study(out: Path, facts: str) -> optuna.Study:
     return study
 
 
-def _add_published(study: optuna.Study, tracker: TrackerSpec, score: float) -> None:
-    """The search knows where it begins, if that lies in its space."""
-    if study.get_trials(deepcopy=False):
-        return
-    given = {name: getattr(tracker.tracking, name) for name in RANGES}
-    with contextlib.suppress(ValueError):  # outside the space
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=given, distributions=RANGES, value=score, user_attrs={PUBLISHED: True}
-            )
-        )
-
-
 def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Finished trials in order, without the published parameters."""
     found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -150,14 +135,3 @@ def _complete(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 def _name(number: int) -> str:
     return f"trial {number:04d}"
-
-
-def _facts(tracker: TrackerSpec, sequences: list[Sequence], plan: dict) -> str:
-    """Digest of everything that a score of the study depends on."""
-    facts = {
-        "tracker": tracker.facts(),
-        "data": [benchmarks.sequence_digest(sequence) for sequence in sequences],
-        "plan": plan,
-        "space": SPACE,
-    }
-    return files.text_digest(json.dumps(facts, sort_keys=True))

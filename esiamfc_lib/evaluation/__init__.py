@@ -11,11 +11,6 @@ from esiamfc_lib.evaluation.scores import beside_published, curves, read_boxes, 
 from esiamfc_lib.evaluation.segments import evaluate_segments
 
 __all__ = [
-    "beside_published",
-    "curves",
-    "evaluate",
-    "evaluate_segments",
-    "mean_auc",
-    "read_boxes",
+    "beside_published", "curves", "evaluate", "evaluate_segments", "mean_auc", "read_boxes",
     "summary",
-]
+]  # fmt: skip
