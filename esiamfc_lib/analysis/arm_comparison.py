@@ -129,7 +129,14 @@ def arm_differences(
     """
     kept = scores[~scores["tracker"].map(lambda name: any(word in name for word in leave_out))]
     table = intervals.hierarchical_differences(kept, ensemble, seed=seed)
-    return _turned(table) if len(table) else table
+    if table.empty:
+        return table
+    swaps = {"tracker": "minus", "wins": "losses", "flips_won": "flips_lost"}
+    turned = table.rename(columns=swaps | {new: old for old, new in swaps.items()})
+    for low, high in (("low", "high"), ("low_all", "high_all")):
+        turned[[low, high]] = -table[[high, low]].to_numpy()
+    turned[["difference", "median"]] = -table[["difference", "median"]].to_numpy()
+    return turned[list(table.columns)]
 
 
 def oracle_differences(scores: pd.DataFrame, **options) -> pd.DataFrame:
@@ -142,16 +149,6 @@ def oracle_differences(scores: pd.DataFrame, **options) -> pd.DataFrame:
     if oracles["tracker"].nunique() < 2:
         return pd.DataFrame()
     return arm_differences(oracles, ensemble="Oracle", **options)
-
-
-def _turned(table: pd.DataFrame) -> pd.DataFrame:
-    """``a − reference`` as ``reference − a``."""
-    swaps = {"tracker": "minus", "wins": "losses", "flips_won": "flips_lost"}
-    turned = table.rename(columns=swaps | {new: old for old, new in swaps.items()})
-    for low, high in (("low", "high"), ("low_all", "high_all")):
-        turned[[low, high]] = -table[[high, low]].to_numpy()
-    turned[["difference", "median"]] = -table[["difference", "median"]].to_numpy()
-    return turned[list(table.columns)]
 
 
 def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:

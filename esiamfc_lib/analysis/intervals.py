@@ -88,30 +88,24 @@ def hierarchical_differences(
     correction, which gives no intervals and cannot use that branches of one network resemble each
     other; the shared draws do.
 
-    Args:
-        scores: one row a tracker and run: ``tracker, benchmark, sequence, success``, and those of
-            ``start, direction, perturbation, seed`` that tell the runs apart. A tracker without
-            seeds (NaN) is compared with every seed of the other.
+    Scores have one row a tracker and run: ``tracker, benchmark, sequence, success``, and those of
+    ``start, direction, perturbation, seed`` that tell the runs apart. A tracker without seeds
+    (NaN) is compared with every seed of the other.
 
-    Returns:
-        One row a tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %; NaN
-        where no level has two units), ``comparisons``; over sequences ``median, wins, ties``
-        (|difference| ≤ 0.005), ``losses``; ``flips_won, flips_lost`` (runs from success below 0.2
-        to above 0.5, and back); ``sd_sequences, sd_starts`` (standard deviations between sequences,
-        without what starts explain, and within one); ``sequences``, ``starts`` (of a sequence, at
-        most), ``seeds``, ``seeds_of`` (``both``, or the one tracker that was repeated: the interval
-        does not know the luck of the other's single network), ``runs``.
-
-    Raises:
-        StudyError: the reference was not run, two rows for one run, a run that is missing.
+    Gives one row a tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %;
+    NaN where no level has two units), ``comparisons``; over sequences ``median, wins, ties``
+    (|difference| ≤ 0.005), ``losses``; ``flips_won, flips_lost`` (runs from success below 0.2 to
+    above 0.5, and back); ``sd_sequences, sd_starts`` (standard deviations between sequences,
+    without what starts explain, and within one); ``sequences``, ``starts`` (of a sequence, at
+    most), ``seeds``, ``seeds_of`` (``both``, or the one tracker that was repeated: the interval
+    does not know the luck of the other's single network), ``runs``. A StudyError if the reference
+    was not run, or a run is missing or has two rows.
     """
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
         pairs = [paired(part, name, reference) for name in _others(part, reference)]
         check_complete(pairs, benchmark)
-        random = np.random.default_rng(seed)
-        replicates = _replicates(pairs, draws, random)
-        found = _intervals(pairs, replicates, random)
+        found = _intervals(pairs, draws, np.random.default_rng(seed))
         rows += [
             {"benchmark": benchmark, "tracker": pair.tracker, "minus": reference} | row
             for pair, row in zip(pairs, found, strict=True)
@@ -185,26 +179,20 @@ def _weights(n: int, draws: int, random: np.random.Generator) -> np.ndarray:
     return random.multinomial(n - 1, np.full(n, 1 / n), draws) / (n - 1)
 
 
-def _intervals(
-    pairs: list[MatchedRuns],
-    replicates: list[tuple[np.ndarray, float]],
-    random: np.random.Generator,
-) -> Iterator[dict]:
+def _intervals(pairs: list[MatchedRuns], draws: int, random: np.random.Generator) -> Iterator[dict]:
     """The rest of each row."""
+    replicates = _replicates(pairs, draws, random)
     normal = stats.norm.ppf(TAILS[1])
     joint = max(_largest([drawn for drawn, _ in replicates], random), normal)
     for pair, (drawn, free) in zip(pairs, replicates, strict=True):
-        mean = float(pair.sequences.mean())
-        low = high = low_all = high_all = np.nan
+        mean, low, high, half = float(pair.sequences.mean()), np.nan, np.nan, np.nan
         if free > 0:
             stretch = stats.t.ppf(TAILS[1], free) / normal
             low, high = mean + stretch * (np.quantile(drawn, TAILS) - mean)
             half = stats.t.ppf(stats.norm.cdf(joint), free) * drawn.std()
-            low_all, high_all = mean - half, mean + half
-        yield {
-            "difference": mean, "low": low, "high": high, "low_all": low_all,
-            "high_all": high_all, "comparisons": len(pairs), **_counts(pair),
-        }  # fmt: skip
+        row = {"difference": mean, "low": low, "high": high}
+        row |= {"low_all": mean - half, "high_all": mean + half, "comparisons": len(pairs)}
+        yield row | _counts(pair)
 
 
 def _largest(replicates: list[np.ndarray], random: np.random.Generator) -> float:
@@ -223,7 +211,6 @@ def _largest(replicates: list[np.ndarray], random: np.random.Generator) -> float
 
 
 def _counts(pair: MatchedRuns) -> dict:
-    """Median, wins, flips, spreads, and numbers of units."""
     runs, cells = pair.runs, pair.cells
     of_sequence = np.array([m.mean() for m in cells])
     starts = [m.mean(axis=1) for m in cells]

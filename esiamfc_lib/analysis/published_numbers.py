@@ -18,6 +18,7 @@ import pandas as pd
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import write_atomically
 
 FILE = Path(__file__).with_name("published.csv")
 FIELDS = ("tracker", "implementation", "benchmark", "metric", "value", "source")
@@ -35,12 +36,9 @@ COLUMNS = {
     ("lasot", "gain"): "LaSOT gain",
 }
 TITLES = {
-    "otb2015": "OTB-2015",
-    "got10k-test": "GOT-10k test",
-    "tcolor128": "TColor128",
-    "dtb70": "DTB70",
-    "lasot": "LaSOT",
-}
+    "otb2015": "OTB-2015", "got10k-test": "GOT-10k test", "tcolor128": "TColor128",
+    "dtb70": "DTB70", "lasot": "LaSOT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,9 @@ class PaperTable:
 
     def save(self, folder: str | Path, name: str = "07_paper") -> None:
         """Write ``<name>.csv`` (the numbers), ``.tex`` and ``.md`` (the table)."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.cells.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-        (folder / f"{name}.tex").write_text(self.latex(), encoding="utf-8")
-        (folder / f"{name}.md").write_text(self.markdown(), encoding="utf-8")
+        cells = self.cells.to_csv(index=False, lineterminator="\n")
+        for end, text in (("csv", cells), ("tex", self.latex()), ("md", self.markdown())):
+            write_atomically(Path(folder) / f"{name}.{end}", text)
 
 
 def published_table(

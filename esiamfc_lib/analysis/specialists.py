@@ -1,10 +1,10 @@
 """What the specialists learned: who is good at what, how they differ, and whether it pays.
 
-An ensemble can be better than its members only where these differ. Four questions, one function
-each: does branch i win on its own kind of object (``kind_matrix``, ``own_kind``)? Does the fusion
-give different objects to different branches, or the same weights to all (``routing``)? How far are
-the branches' responses from each other, and what does averaging them gain (``diversity``)? Does the
-ensemble gain most where its branches disagree most (``disagreement``, ``relation``)?
+An ensemble can be better than its members only where these differ. Does branch i win on its own
+kind of object (``kind_matrix``, ``own_kind``)? Does the fusion give different objects to
+different branches (``routing``)? How far apart are their responses, and what does averaging them
+gain (``diversity``)? Does the ensemble gain most where they disagree most (``disagreement``,
+``relation``)?
 """
 
 import warnings
@@ -34,16 +34,11 @@ RADIUS = 16.0  # of positives around the centre, in pixels
 
 @torch.inference_mode()
 def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str, Tensor]:
-    """Responses of all branches, and of the ensemble, to pairs of images.
+    """Responses of all branches, and of the ensemble, to exemplars, float32 (n, 3, 127, 127) RGB
+    in 0..255, and search images (n, 3, S, S); the model is on the CPU, in eval mode.
 
-    Args:
-        model: on the CPU, in eval mode.
-        exemplar: float32 (n, 3, 127, 127) RGB in 0..255.
-        search: float32 (n, 3, S, S).
-
-    Returns:
-        ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the
-        cluster-weight module; ``fused`` (n, r, r).
+    Gives ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the
+    cluster-weight module; ``fused`` (n, r, r).
     """
     z = model.stem(exemplar)
     responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
@@ -51,17 +46,12 @@ def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str,
 
 
 def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None) -> pd.DataFrame:
-    """Mean success of every branch on every kind of object.
+    """Mean success of every branch on every kind of object: a row a branch, a column a kind,
+    sorted.
 
-    Args:
-        scores: one row a tracker and sequence (or run of one); branches are called ``Branch 0`` ...
-        kinds: sequence -> kind; None: the column ``family``.
-
-    Returns:
-        One row a branch, one column a kind, sorted.
-
-    Raises:
-        StudyError: no branch among the trackers, or no sequence with a kind.
+    Scores have one row a tracker and sequence (or run of one); branches are called ``Branch 0``
+    ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if there is no
+    branch among the trackers, or no sequence with a kind.
     """
     rows = scores[scores["tracker"].str.fullmatch(r"Branch \d+")]
     if not len(rows):
@@ -78,11 +68,8 @@ def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None)
 
 
 def composition(clusters: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
-    """Share of each family in every cluster: one row a branch, one column a family.
-
-    Args:
-        clusters: ``Partition.table``.
-        families: track -> family.
+    """Share of each family in every cluster, one row a branch, one column a family, of
+    ``Partition.table`` and track -> family.
     """
     known = clusters.assign(family=clusters["track"].map(families)).dropna(subset=["family"])
     shares = pd.crosstab(known["cluster"], known["family"], normalize="index")
@@ -91,47 +78,38 @@ def composition(clusters: pd.DataFrame, families: Mapping[str, str]) -> pd.DataF
 
 
 def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
-    """Does a branch win on what it learned from?
+    """Does a branch win on what it learned from, by ``kind_matrix`` and ``composition``?
 
     Some kinds are easier and some branches better in general; what is left when both means are
     taken away (the interaction of a two-way table) is specialisation.
 
-    Args:
-        matrix: of ``kind_matrix``.
-        shares: of ``composition``: what each branch learned from.
-
-    Returns:
-        One row a branch, but for those of whose kinds no sequence is: ``kind`` (the largest share
-        of its tracks), ``share``, ``score`` on it, ``mean`` of all branches on it, ``interaction``
-        (score minus what the branch's and the kind's means predict), ``rank`` of the branch on this
-        kind, 1 = best.
+    Gives one row a branch, but for those of whose kinds no sequence is: ``kind`` (the largest
+    share of its tracks), ``share``, ``score`` on it, ``mean`` of all branches on it,
+    ``interaction`` (score minus what the branch's and the kind's means predict), ``rank`` of the
+    branch on this kind, 1 = best.
     """
     known = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0).to_numpy()
     table = matrix.to_numpy()
     expected = table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
-    rows = []
-    for i, j in enumerate(known.argmax(axis=1)):
-        if known[i, j]:
-            row = {"branch": matrix.index[i], "kind": matrix.columns[j], "share": known[i, j]}
-            row |= {"score": table[i, j], "mean": table[:, j].mean()}
-            row |= {"interaction": table[i, j] - expected[i, j]}
-            rows.append(row | {"rank": int((table[:, j] > table[i, j]).sum()) + 1})
-    return pd.DataFrame(rows)
+    i, j = np.arange(len(known)), known.argmax(axis=1)
+    score, rank = table[i, j], (table[:, j] > table[i, j]).sum(axis=0) + 1
+    rows = {
+        "branch": matrix.index, "kind": matrix.columns[j], "share": known[i, j], "score": score,
+        "mean": [table[:, kind].mean() for kind in j],
+        "interaction": score - expected[i, j], "rank": rank,
+    }  # fmt: skip
+    return pd.DataFrame(rows)[known[i, j] > 0].reset_index(drop=True)
 
 
 def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    """How the fusion shares the objects out among the branches.
+    """How the fusion, by its weights (n, k), shares n objects out among the branches; (n,) are
+    the clusters of the objects.
 
-    Args:
-        weights: (n, k) of n objects.
-        clusters: (n,) cluster of each.
-
-    Returns:
-        ``entropy``: mean over objects, as a share of log k; ``information``: entropy of the mean
-        weights minus ``entropy``, the mutual information of object and branch as a share of log k:
-        0 when all objects get the same weights, whatever they are; ``own_weight``: mean weight of
-        an object's own branch; ``own_first``: share of objects whose own branch weighs most;
-        ``uniform``: 1 / k, what chance gives for the last two.
+    Gives ``entropy``: mean over objects, as a share of log k; ``information``: entropy of the
+    mean weights minus ``entropy``, the mutual information of object and branch as a share of log
+    k: 0 when all objects get the same weights, whatever they are; ``own_weight``: mean weight of
+    an object's own branch; ``own_first``: share of objects whose own branch weighs most;
+    ``uniform``: 1 / k, what chance gives for the last two.
     """
     weights = np.asarray(weights, np.float64)
     mean = float(_entropy(weights).mean())
@@ -152,23 +130,19 @@ def _entropy(weights: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.ndarray]:
-    """How much the branches differ on pairs of images, and what averaging them gains.
+    """How much the branches differ on one epoch of held-out pairs of images, and what averaging
+    them gains; the model is on the CPU, in eval mode.
 
     The loss is convex in the response, so the mean response never has a larger loss than the
     branches have on average; the gap is what their differences give (for the squared error it is
-    exactly their variance: Krogh & Vedelsby 1995, *Neural Network Ensembles, Cross Validation, and
-    Active Learning*).
+    exactly their variance: Krogh & Vedelsby 1995, *Neural Network Ensembles, Cross Validation,
+    and Active Learning*).
 
-    Args:
-        model: on the CPU, in eval mode.
-        pairs: held-out pairs, one epoch of them.
-
-    Returns:
-        figures: ``correlation`` (mean over pairs of branches and images), ``disagreement`` (share
-        of images and pairs of branches whose peaks lie more than 16 px apart), ``branch_loss``
-        (mean of the branches), ``mean_loss`` (of their mean response), ``gain`` (the difference),
-        ``fused_loss`` (by cluster weights), ``oracle_loss`` (best branch of each pair in
-        hindsight); and the (k, k) matrix of correlations.
+    Gives ``correlation`` (mean over pairs of branches and images), ``disagreement`` (share of
+    images and pairs of branches whose peaks lie more than 16 px apart), ``branch_loss`` (mean of
+    the branches), ``mean_loss`` (of their mean response), ``gain`` (the difference),
+    ``fused_loss`` (by cluster weights), ``oracle_loss`` (best branch of each pair in hindsight);
+    and the (k, k) matrix of correlations.
     """
     k, count = model.k, 0
     correlations, sums = np.zeros((k, k)), Counter()
@@ -212,16 +186,9 @@ def _apart(responses: Tensor) -> float:
 def disagreement(
     out: Path, branches: Iterable[str], sequences: Iterable[Sequence], benchmark: str
 ) -> pd.Series:
-    """How far apart the branches' boxes are: per sequence the mean of 1 − IoU over their pairs.
-
-    Args:
-        out: folder of the results of a benchmark.
-        branches: names of the base trackers.
-        sequences: those that were tracked.
-        benchmark: as for ``scoring.read_boxes``.
-
-    Raises:
-        StudyError: fewer than two branches, or a result that is missing.
+    """How far apart the branches' boxes are: per sequence the mean of 1 − IoU over their pairs,
+    by the results in ``out`` of a benchmark (see ``scoring.read_boxes``). A StudyError if there
+    are fewer than two branches, or a result is missing.
     """
     names, found = list(branches), {}
     if len(names) < 2:
@@ -236,21 +203,13 @@ def disagreement(
 def relation(
     scores: pd.DataFrame, apart: pd.Series, tracker: str, reference: str, seed: int = 0
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Whether a tracker gains most where the branches disagree most.
+    """Whether ``tracker`` gains most over ``reference``, in success, where the branches disagree
+    most.
 
-    Args:
-        scores: one row a tracker and sequence.
-        apart: of ``disagreement``.
-        tracker, reference: the gain is the first's success minus the second's.
-        seed: of the bootstrap.
-
-    Returns:
-        ``sequence, disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 %
-        bootstrap interval ``low, high`` and ``sequences``; NaN where fewer than four sequences or
-        no spread leave nothing to correlate.
-
-    Raises:
-        StudyError: one of the trackers was not run.
+    Of scores with one row a tracker and sequence and of ``disagreement``: the table ``sequence,
+    disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 % bootstrap interval
+    ``low, high`` and ``sequences``; NaN where fewer than four sequences or no spread leave
+    nothing to correlate. A StudyError if one of the trackers was not run.
     """
     table = scores.pivot_table(index="sequence", columns="tracker", values="success")
     for name in (tracker, reference):
@@ -278,14 +237,10 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 def nearest_clusters(
     sequences: Iterable[Sequence], baseline: SiamFC, centres: np.ndarray
 ) -> dict[str, int]:
-    """The cluster whose centre is nearest to the first exemplar of each sequence.
+    """The cluster whose centre, of (k, d), is nearest to the first exemplar of each sequence.
 
     It stands in for the kind of an object where families are not known, as in real videos.
-
-    Args:
-        sequences: with a box in their first frame.
-        baseline: whose features were clustered, on the CPU, in eval mode.
-        centres: (k, d).
+    ``baseline``, whose features were clustered, is on the CPU, in eval mode.
     """
     found = {}
     for sequence in sequences:

@@ -107,11 +107,9 @@ def _study(out: Path, facts: str) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / "study.journal"
     try:
+        storage = JournalStorage(JournalFileBackend(str(file)))
         study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(file))),
-            study_name="tracking",
-            direction="maximize",
-            load_if_exists=True,
+            storage=storage, study_name="tracking", direction="maximize", load_if_exists=True
         )
         known = study.user_attrs.get("facts", facts)
     except (ValueError, KeyError) as error:

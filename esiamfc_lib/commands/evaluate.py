@@ -44,14 +44,11 @@ def arguments(parser: ArgumentParser) -> None:
         help="run a SiamFC with one choice of the loop changed at a time; writes ablation.csv",
     )  # fmt: skip
     multistart_arguments(parser, starts=0)
-    add("--seed", type=int, default=0, metavar="N", help="of the perturbed first boxes")
-    add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
     add(
         "--lockstep", action=argparse.BooleanOptionalAction, default=None,
         help="all sequences at once, in one process (default: on a GPU)",
     )  # fmt: skip
-    add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
     add(
         "--figures", action=argparse.BooleanOptionalAction, default=True,
         help="draw the plots (--no-figures: tables only)",
@@ -85,11 +82,8 @@ def tracker_arguments(parser: ArgumentParser) -> None:
 
 
 def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
-    """Options of the multi-start evaluation; ``select`` has them, too.
-
-    Args:
-        parser: gets the options.
-        starts: their default number; 0: one pass by the benchmark's protocol.
+    """Options of the multi-start evaluation, also of ``select``; ``starts`` is the default
+    number.
     """
     add = parser.add_argument
     add(
@@ -102,6 +96,9 @@ def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
         "--perturbations", type=int, default=1, metavar="N",
         help="perturbed first boxes for each start, default 1; 0: the true box",
     )  # fmt: skip
+    add("--seed", type=int, default=0, metavar="N", help="of first boxes, intervals and a search")
+    add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
+    add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
 
 
 def plan(args: Namespace) -> dict:
@@ -110,14 +107,9 @@ def plan(args: Namespace) -> dict:
 
 
 def chosen(args: Namespace) -> list[TrackerSpec]:
-    """The trackers that the options name: one a SiamFC file, one a fusion of an ESiamFC file.
-
-    Raises:
-        StudyError: a file that is missing or no model; ``nearest_centroid`` without its files.
-    """
+    """The trackers that the options name: one a SiamFC file, one a fusion of an ESiamFC file."""
     options = _options(args)
-    singles = [path for path in args.weights if not _is_ensemble(path)]
-    found = []
+    singles, found = [path for path in args.weights if not _is_ensemble(path)], []
     for path in args.weights:
         if path in singles:
             (spec,) = tracker_specs(["siamfc"], siamfc=path, **options)
@@ -233,16 +225,13 @@ def _draw(
 
 
 def _options(args: Namespace) -> dict:
-    given = {name: getattr(args, name) for name in ("precision", "top", "threshold", "device")}
-    return {"tracking": _tracking(args.set), "kind_of_spec": FastTrackerSpec, **given}
-
-
-def _tracking(changes: list[str]) -> TrackingParameters:
-    """``NAME=VALUE`` texts as parameters of the loop."""
+    """The options of all trackers, as ``tracker_specs`` takes them."""
     values = {}
-    for change in changes:
+    for change in args.set:
         name, equals, value = change.partition("=")
         if not equals:
             raise StudyError(f"--set {change}: NAME=VALUE is expected")
         values[name] = yaml.safe_load(value)
-    return TrackingParameters.validated(values, where="--set")
+    tracking = TrackingParameters.validated(values, where="--set")
+    given = {name: getattr(args, name) for name in ("precision", "top", "threshold", "device")}
+    return {"tracking": tracking, "kind_of_spec": FastTrackerSpec, **given}

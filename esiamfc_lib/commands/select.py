@@ -16,17 +16,11 @@ def arguments(parser: ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     tracker_arguments(parser)
     add(
-        "--trials",
-        type=int,
-        default=0,
-        metavar="N",
+        "--trials", type=int, default=0, metavar="N",
         help="search the tracking parameters of one tracker with N trials; without it, choose "
         "among several trackers, of which the first stays unless another is better beyond luck",
-    )
+    )  # fmt: skip
     multistart_arguments(parser, starts=8)
-    add("--seed", type=int, default=0, metavar="N", help="of boxes, search and intervals")
-    add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
-    add("--limit", type=int, default=0, metavar="N", help="the first N validation tracks only")
 
 
 def main(args: Namespace) -> int:

@@ -43,15 +43,10 @@ SKIPPED, INITIALISED, FAILED = 0, 1, 2
 
 @dataclass(frozen=True)
 class Scores:
-    """One tracker on one sequence, one pass without reset.
-
-    Attributes:
-        success_curve: (21,) share of frames above each IoU threshold.
-        precision_curve: (51,) share of frames within 0 … 50 px.
-        normalised_curve: (51,) share of frames within 0 … 0.5 of the target's size.
-        average_overlap: mean IoU (GOT-10k's AO).
-        success_rate_50, success_rate_75: share of frames with IoU above 0.5, 0.75.
-        frames: number of frames that count.
+    """One tracker on one sequence, one pass without reset: shares of the ``frames`` that count,
+    above each IoU threshold (``success_curve``, (21,)), within 0 … 50 px (``precision_curve``,
+    (51,)), within 0 … 0.5 of the target's size (``normalised_curve``, (51,)), with IoU above 0.5
+    and 0.75 (``success_rate_…``); and ``average_overlap``, the mean IoU (GOT-10k's AO).
     """
 
     success_curve: np.ndarray
@@ -79,23 +74,14 @@ class Scores:
 
 
 def score(
-    boxes: np.ndarray,
-    truth: np.ndarray,
-    *,
-    skip_first: bool = False,
-    bound: tuple[int, int] | None = None,
+    boxes: np.ndarray, truth: np.ndarray, *, skip_first=False, bound: tuple[int, int] | None = None
 ) -> Scores:
-    """Score the boxes of one sequence.
+    """Score boxes (n, 4) of a sequence against its ground truth (n, 4), both ``x, y, w, h``.
 
-    Args:
-        boxes: (n, 4) tracked boxes ``x, y, w, h``; NaN counts as a miss.
-        truth: (n, 4) ground truth in the same coordinates; rows with NaN do not count.
-        skip_first: leave frame 1 out, where the box was given (GOT-10k).
-        bound: (width, height) of the image, to which both boxes are cut first, in got10k's way
-            (GOT-10k).
-
-    Raises:
-        StudyError: different numbers of boxes, or no frame with ground truth.
+    A box of NaN counts as a miss; rows of the truth with NaN do not count. GOT-10k leaves frame 1
+    out, where the box was given (``skip_first``), and cuts both boxes to the image first, in
+    got10k's way (``bound``: its width and height). A StudyError if the numbers of boxes differ,
+    or if no frame has ground truth.
     """
     boxes, truth = np.array(boxes, float), np.array(truth, float)
     if boxes.shape != truth.shape or boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -108,8 +94,8 @@ def score(
         raise StudyError("no frame with ground truth is left to score")
     pixels = center_error(boxes, truth)
     normalised = normalised_errors(boxes, truth)
-    overlaps = rect_iou(boxes, truth, bound=bound)  # cuts its arguments in place: last
-    overlaps = np.nan_to_num(overlaps, nan=0.0)
+    # cuts its arguments in place: last
+    overlaps = np.nan_to_num(rect_iou(boxes, truth, bound=bound), nan=0.0)
     return Scores(
         success_curve=np.greater(overlaps[:, None], IOU_THRESHOLDS).mean(axis=0),
         precision_curve=np.less_equal(pixels[:, None], PIXEL_THRESHOLDS).mean(axis=0),
@@ -131,14 +117,11 @@ def normalised_errors(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def region_overlap(
     region: np.ndarray, other: np.ndarray, bound: tuple[int, int] | None = None
 ) -> float:
-    """IoU of two regions, each ``x, y, w, h`` or the four corners ``x1, y1 … x4, y4``.
+    """IoU of two regions, each (4,) ``x, y, w, h`` or (8,) corners ``x1, y1 … x4, y4``, both cut
+    to ``bound``, the (width, height) of the image, first.
 
-    got10k's ``poly_iou`` computes the same, but stops on polygons that cross themselves, which VOT
-    annotations contain; here such a polygon counts as the area it encloses.
-
-    Args:
-        region, other: (4,) or (8,).
-        bound: (width, height) of the image; both regions are cut to it first.
+    got10k's ``poly_iou`` computes the same, but stops on polygons that cross themselves, which
+    VOT annotations contain; here such a polygon counts as the area it encloses.
     """
     first, second = _polygon(region), _polygon(other)
     if bound is not None:
@@ -158,12 +141,8 @@ def _polygon(region: np.ndarray) -> shapely.Geometry:
 
 @dataclass(frozen=True)
 class SupervisedScores:
-    """One tracker on one VOT sequence, with a new start after every failure.
-
-    Attributes:
-        accuracy: mean IoU over the frames that count; NaN if none does.
-        failures: number of times the target was lost.
-        frames: number of frames that count for the accuracy.
+    """One tracker on one VOT sequence, with a new start after each of its ``failures``;
+    ``accuracy`` is the mean IoU over the ``frames`` that count, NaN if none does.
     """
 
     accuracy: float
@@ -176,13 +155,9 @@ def supervised_score(
 ) -> SupervisedScores:
     """Accuracy and failures of a supervised VOT run (Kristan et al. 2016, section 3).
 
-    Args:
-        record: for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``.
-        regions: (n, 4) or (n, 8) ground truth, in the coordinates of the boxes.
-        bound: (width, height) of the frames.
-
-    Raises:
-        StudyError: the record and the ground truth differ in length.
+    The record has for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``;
+    regions are (n, 4) or (n, 8), in the coordinates of the boxes; ``bound`` is the (width,
+    height) of the frames. A StudyError if record and regions differ in length.
     """
     if len(record) != len(regions):
         raise StudyError(f"a VOT record of {len(record)} frames for {len(regions)} regions")
@@ -193,16 +168,12 @@ def supervised_score(
                 counts_from = frame + BURN_IN
         elif frame >= counts_from:
             overlaps.append(region_overlap(regions[frame], entry, bound))
-    return SupervisedScores(
-        accuracy=float(np.mean(overlaps)) if overlaps else float("nan"),
-        failures=sum(np.ndim(entry) == 0 and entry == FAILED for entry in record),
-        frames=len(overlaps),
-    )
+    accuracy = float(np.mean(overlaps)) if overlaps else float("nan")
+    failures = sum(np.ndim(entry) == 0 and entry == FAILED for entry in record)
+    return SupervisedScores(accuracy, failures, len(overlaps))
 
 
 def mean_auc(tracker: SequenceTracker, sequences: Iterable[Sequence]) -> float:
     """Mean success of a tracker, here and now: for the choice of an epoch while training."""
-    successes = [
-        score(tracker.track_sequence(sequence)[0], sequence.boxes).success for sequence in sequences
-    ]
-    return float(np.mean(successes))
+    scores = [score(tracker.track_sequence(one)[0], one.boxes) for one in sequences]
+    return float(np.mean([one.success for one in scores]))

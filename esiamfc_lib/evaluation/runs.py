@@ -1,10 +1,9 @@
 """Run trackers over benchmarks: fanned out, resumable, cached; ``scores`` reads them.
 
 Results lie on disk as soon as a sequence ends: ``boxes/<tracker>/<sequence>.txt`` in the
-benchmark's own format, and beside it the key that says of what they are the result: the weights'
-digest, the tracker's parameters, the code, the data. A result is taken from disk only when its key
-is right, whatever the tracker's name. Times lie apart (``times/``), because nothing else differs
-between two runs.
+benchmark's own format, and the key that says of what they are the result: weights, parameters,
+code, data. A result is taken from disk only when its key is right, whatever the tracker's name.
+Times lie apart (``times/``), because nothing else differs between two runs.
 """
 
 import functools
@@ -46,7 +45,6 @@ def evaluate(
     """Run every tracker on every sequence that has no valid result yet, then score all.
 
     Args:
-        trackers: their names must differ.
         benchmark, root, limit: as for ``benchmarks.read_benchmark``.
         out: folder of the results; one folder serves one benchmark.
         workers: processes, one thread each, so that the boxes do not depend on their number.
@@ -55,13 +53,10 @@ def evaluate(
         lockstep: whether a tracker runs on all sequences at once (``lockstep``), in this process;
             None: where its network is on a GPU. VOT's supervised runs are always one by one.
 
-    Returns:
-        As ``scores.score_table``, without times, so that two runs give the same bytes;
-        ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are written to
-        ``out``.
-
-    Raises:
-        StudyError: two trackers of one name, a missing file, an unreadable sequence, no scheduler.
+    Gives ``scores.score_table``, without times, so that two runs give the same bytes;
+    ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are written to
+    ``out``. StudyError: two trackers of one name, a missing file, an unreadable sequence, no
+    scheduler.
     """
     trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.read_benchmark(benchmark, root, limit)
@@ -89,7 +84,6 @@ def track_benchmark(
     oracles = [spec for spec in trackers if spec.kind == "oracle"]
     doers = [spec for spec in trackers if spec.kind != "oracle"]
     chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
-
     data = {sequence.name: benchmarks.sequence_digest(sequence) for sequence in sequences}
     jobs, at_once, frames, kept = [], [], 0, 0
     for spec in doers:
@@ -109,13 +103,11 @@ def track_benchmark(
             else:
                 (at_once if together else jobs).append(job)
     jobs.sort(key=lambda job: -len(job.sequence))  # long ones first: the last worker ends early
-
     with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
         done = chain(_tracked(jobs, workers, scheduler), _tracked_at_once(at_once))
         for job, record, seconds in done:
             job.write(record, seconds)
             bar.update(len(seconds))
-
     for oracle in oracles:
         for sequence in sequences:
             _choose(out, oracle, chosen_from[oracle.name], sequence, benchmark)
@@ -123,13 +115,10 @@ def track_benchmark(
 
 @dataclass(frozen=True)
 class SequenceRun:
-    """One tracker on one sequence, and the files of the result.
+    """One tracker on one sequence, and the files of the result in folder ``out``.
 
-    Attributes:
-        spec, sequence, benchmark: what is to be done.
-        key: digest of the tracker's facts: a model file may change while a process lives.
-        out: folder of the results.
-        proof: digest of everything that the boxes depend on, the data included.
+    ``key`` is the digest of the tracker's facts (a model file may change while a process lives),
+    ``proof`` that of everything that the boxes depend on, the data included.
     """
 
     spec: TrackerSpec
@@ -179,13 +168,12 @@ def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
 
 def _tracked(jobs: list[SequenceRun], workers: int, scheduler: str) -> Iterator[tuple]:
     """Yield (job, record in the file's coordinates, seconds) of each job as it ends."""
+    calls = (joblib.delayed(_track)(i, job) for i, job in enumerate(jobs))
     with backend(workers, scheduler) as size:
         parallel = joblib.Parallel(
             n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
         )
-        for i, record, seconds in parallel(
-            joblib.delayed(_track)(i, j) for i, j in enumerate(jobs)
-        ):
+        for i, record, seconds in parallel(calls):
             yield jobs[i], record, seconds
 
 
@@ -208,9 +196,8 @@ def _tracked_at_once(jobs: list[SequenceRun]) -> Iterator[tuple]:
             yield mine[i], benchmarks.to_file(boxes, mine[i].benchmark), seconds
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)  # built once for many sequences of one process
 def _built(spec: TrackerSpec, key: str) -> SequenceTracker:
-    """A tracker, built once for many sequences of one process; ``key`` as there."""
     return spec.build()
 
 
@@ -218,9 +205,8 @@ def _branches(oracle: TrackerSpec, doers: list[TrackerSpec]) -> list[str]:
     """Names of the ensemble's branches; those that nobody asked for join ``doers``."""
     names = []
     for i in range(published.load_esiamfc(oracle.weights).k):
-        branch = oracle.model_copy(
-            update={"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
-        )
+        changes = {"name": f"{oracle.name} branch {i}", "kind": "branch", "branch": i}
+        branch = oracle.model_copy(update=changes)
         asked = [spec for spec in doers if spec.kind == "branch" and spec.branch == i]
         same = next((spec for spec in asked if spec.facts() == branch.facts()), None)
         if same is None:

@@ -1,8 +1,7 @@
 """From the boxes on disk to tables and curves.
 
 One table for all benchmarks, a row for each tracker and sequence; a column that a benchmark's
-protocol does not have is empty (NaN). Everything here is a function of the boxes and the ground
-truth; only ``speeds`` looks at times.
+protocol does not have is empty (NaN). Only frames per second look at times.
 """
 
 import json
@@ -34,12 +33,8 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of one tracker, mean over sequences; thresholds are those of ``metrics``.
-
-    Attributes:
-        success: (21,) share of frames above an IoU.
-        precision: (51,) share of frames within 0 … 50 px.
-        sequences: number of sequences.
+    """Curves of one tracker, mean over a number of ``sequences``: ``success`` (21,) share of
+    frames above an IoU, ``precision`` (51,) share within 0 … 50 px.
     """
 
     success: np.ndarray
@@ -48,12 +43,10 @@ class Curves:
 
 
 def boxes_file(out: Path, tracker: str, sequence: str) -> Path:
-    """Where the boxes of a tracker on a sequence lie."""
     return Path(out) / "boxes" / tracker / f"{sequence}.txt"
 
 
 def times_file(out: Path, tracker: str, sequence: str) -> Path:
-    """Where the seconds a frame lie."""
     return Path(out) / "times" / tracker / f"{sequence}.txt"
 
 
@@ -67,10 +60,8 @@ def to_text(record) -> str:
 
 
 def read_supervised(path: Path) -> list[np.ndarray | int]:
-    """A result file: for each frame a box (4,) in the file's coordinates, or a VOT mark.
-
-    Raises:
-        StudyError: no such file, or a line that is neither.
+    """A result file: for each frame a box (4,) in the file's coordinates, or a VOT mark; a
+    StudyError if there is no such file, or a line is neither.
     """
     record = []
     for number, line in enumerate(images.read_bytes(path).decode().split(), 1):
@@ -85,10 +76,8 @@ def read_supervised(path: Path) -> list[np.ndarray | int]:
 
 
 def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> np.ndarray:
-    """0-based boxes (n, 4); NaN where a VOT run has none.
-
-    Raises:
-        StudyError: the result is missing, damaged, or of another length.
+    """0-based boxes (n, 4), NaN where a VOT run has none; a StudyError if the result is missing,
+    damaged, or of another length.
     """
     path = boxes_file(out, tracker, sequence.name)
     record = read_supervised(path)
@@ -114,13 +103,9 @@ def score_sequence(
         return None
     got10k = benchmark.startswith("got10k")
     bound = images.read_size(sequence.frames[0]) if got10k else None
-    boxes = read_boxes(out, tracker, sequence, benchmark)
-    return metrics.score(
-        benchmarks.to_file(boxes, benchmark),
-        benchmarks.to_file(sequence.boxes, benchmark),
-        skip_first=got10k,
-        bound=bound,
-    )
+    sides = read_boxes(out, tracker, sequence, benchmark), sequence.boxes
+    boxes, truth = (benchmarks.to_file(side, benchmark) for side in sides)
+    return metrics.score(boxes, truth, skip_first=got10k, bound=bound)
 
 
 def score_table(
@@ -144,15 +129,12 @@ def score_table(
 
 
 def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
-    """One row for each tracker and benchmark, best first.
+    """One row for each tracker and benchmark of a ``score_table``, best first.
 
     Success and precision are means over sequences. GOT-10k's ``ao`` and rates and VOT's
     ``accuracy`` are means over all frames that count; ``failures`` is their number for every 100
-    frames. ``sequences`` of ``of`` says how much of the benchmark was there.
-
-    Args:
-        scores: as ``score_table`` returns.
-        total: sequences of the complete benchmark; 0 = as many as were scored.
+    frames. ``sequences`` of ``of`` says how much of the benchmark was there: of ``total`` (0: as
+    many as were scored).
     """
     rows = []
     for (tracker, benchmark), part in scores.groupby(["tracker", "benchmark"], sort=False):
@@ -171,10 +153,8 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
 
 
 def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:
-    """Mean of ``column`` over the sequences that show an attribute.
-
-    Returns:
-        columns ``tracker, attribute, sequences, <column>``; the attribute ``all`` comes first.
+    """Mean of ``column`` over the sequences that show an attribute: ``tracker, attribute,
+    sequences, <column>``; the attribute ``all`` comes first.
     """
     named = scores.assign(attribute=[["all", *names.split()] for names in scores["attributes"]])
     grouped = named.explode("attribute").groupby(["tracker", "attribute"], sort=False)[column]
@@ -191,11 +171,9 @@ def curves(
         scores = [one for one in scores if isinstance(one, metrics.Scores)]
         if not scores:
             raise StudyError(f"{benchmark} has no success curves: its protocol has no such score")
-        result[tracker] = Curves(
-            success=np.mean([one.success_curve for one in scores], axis=0),
-            precision=np.mean([one.precision_curve for one in scores], axis=0),
-            sequences=len(scores),
-        )
+        success = np.mean([one.success_curve for one in scores], axis=0)
+        precision = np.mean([one.precision_curve for one in scores], axis=0)
+        result[tracker] = Curves(success, precision, len(scores))
     return result
 
 
@@ -233,10 +211,8 @@ def _fps(times: Path) -> float:
 
 
 def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -> Path:
-    """The zip that GOT-10k's server takes: boxes and times of the test sequences, nothing else.
-
-    Raises:
-        StudyError: a sequence has no result.
+    """The zip that GOT-10k's server takes, boxes and times of the test sequences and nothing
+    else, written to ``path``; a StudyError if a sequence has no result.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -255,29 +231,22 @@ def _weighted(values: pd.Series, weights: pd.Series) -> float:
 
 
 def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataFrame:
-    """Success and precision of a tracker beside those of a published run, on the same sequences.
+    """Success and precision of a tracker beside those of a published run, on the same sequences,
+    from a ``score_table`` and a JSON with ``seq_wise``: sequence → ``success_score``,
+    ``precision_score``.
 
-    Args:
-        scores: as ``score_table`` returns.
-        tracker: name of ours.
-        path: JSON with ``seq_wise``: sequence → ``success_score`` and ``precision_score``.
-
-    Returns:
-        ``sequence, success, published_success, precision, published_precision``; the last row,
-        ``mean``, is over the sequences that both have.
-
-    Raises:
-        StudyError: no such file, another format, or no sequence in common.
+    Gives ``sequence, success, published_success, precision, published_precision``; the last row,
+    ``mean``, is over the sequences that both have. A StudyError if there is no such file, it has
+    another format, or no sequence in common.
     """
-    names = {"success": "success_score", "precision": "precision_score"}
     ours = scores[scores["tracker"] == tracker]
     try:
         theirs = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]
         ours = ours[ours["sequence"].isin(list(theirs))]
         result = ours[["sequence"]].reset_index(drop=True)
-        for name, published in names.items():
+        for name in ("success", "precision"):
             result[name] = ours[name].to_numpy()
-            result[f"published_{name}"] = [theirs[one][published] for one in ours["sequence"]]
+            result[f"published_{name}"] = [theirs[one][f"{name}_score"] for one in ours["sequence"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path} holds no published scores: {error}") from None
     if result.empty:

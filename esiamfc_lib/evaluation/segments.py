@@ -1,14 +1,13 @@
-"""Multi-start evaluation: many short runs from many frames instead of one long run from the first.
+"""Multi-start evaluation: many short runs from many frames instead of one long run from the
+first.
 
 One pass over a sequence is decided by one moment: a tracker that slips away in frame 60 has lost
-the other 400 as well, and which of two trackers slips is often luck. Here every sequence is cut
-into overlapping segments, forward and backward in time (the temporal robustness evaluation, TRE, of
-Wu et al. 2015, OTB), and the first box of each is moved and scaled a little (their spatial
-robustness evaluation, SRE). All trackers get the same segments and the same boxes, so that their
-differences stay paired; ``analysis.hierarchical_differences`` says how sure those are.
-
-The first frame of a segment, where the box is given, does not count; otherwise the scores are OTB's
-(see ``metrics``), for every benchmark.
+the other 400 as well, and which of two slips is often luck. Here every sequence is cut into
+overlapping segments, forward and backward in time (temporal robustness evaluation, TRE, of Wu et
+al. 2015, OTB), and the first box of each is moved and scaled a little (their spatial one, SRE).
+All trackers get the same segments and boxes, so that their differences stay paired;
+``analysis.hierarchical_differences`` says how sure those are. The first frame, where the box is
+given, does not count; otherwise the scores are OTB's (``metrics``), for every benchmark.
 """
 
 import zlib
@@ -37,15 +36,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Segment(Sequence):
-    """A part of a sequence, in the order in which it is tracked.
+    """A part of the sequence named ``source``, in the order in which it is tracked.
 
-    ``boxes[0]`` is the box that the tracker is given, moved and scaled if the start is perturbed.
-
-    Attributes:
-        source: name of the whole sequence.
-        start: index in the whole sequence of the frame where it starts.
-        direction: ``forward`` or ``backward`` in time.
-        perturbation: which of the perturbed boxes of this start; 0 is the first.
+    ``boxes[0]`` is the box that the tracker is given, moved and scaled if the start is perturbed;
+    ``start`` is its frame's index in the whole sequence, ``direction`` ``forward`` or
+    ``backward`` in time, ``perturbation`` the number of the perturbed box of this start, from 0.
     """
 
     source: str = ""
@@ -72,7 +67,7 @@ def segments(
     left out, and so is one that would repeat another.
 
     Args:
-        sequence: at least two frames; rows of NaN in its boxes mark frames without ground truth.
+        sequence: rows of NaN in its boxes mark frames without ground truth.
         starts: in each direction, at most: short sequences have fewer.
         length: frames of a segment; in a sequence shorter than 1.5 times that, two thirds of it.
         backward: also from the end to the beginning.
@@ -83,11 +78,8 @@ def segments(
         seed: of the perturbations. Each depends on nothing but the seed and its place, so that
             other numbers of starts or sequences leave it as it is.
 
-    Returns:
-        forward ones first, then by start; empty if the sequence has no two frames with truth.
-
-    Raises:
-        StudyError: an argument out of range.
+    Gives forward ones first, then by start; none if the sequence has no two frames with truth. A
+    StudyError if an argument is out of range.
     """
     if min(starts, length - 1) < 1 or perturbations < 0 or not (0 <= shift < 0.5 and scale >= 0):
         raise StudyError(
@@ -109,9 +101,8 @@ def segments(
                 if perturbations:
                     # a stream of its own for each; unlike hash(), crc32 is the same everywhere
                     name = zlib.crc32(sequence.name.encode())
-                    random = np.random.default_rng(
-                        [seed, name, start, direction == "backward", number]
-                    )
+                    stream = [seed, name, start, direction == "backward", number]
+                    random = np.random.default_rng(stream)
                     boxes[0] = perturbed(boxes[0], shift, scale, random)
                 segment = Segment(
                     name=f"{sequence.name}/{start:05d}-{direction}-{number}",
@@ -138,10 +129,8 @@ def perturbed(
 
 
 def read_segments(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequence]:
-    """Sequences to cut: a benchmark's, or for ``vid-val`` the validation tracks of a VID root.
-
-    Raises:
-        StudyError: as ``benchmarks.read_benchmark`` and ``vid.validation_sequences``.
+    """Sequences to cut: a benchmark's, or for ``vid-val`` the validation tracks of a VID root; a
+    StudyError if there are none, or as their readers say.
     """
     if benchmark == VALIDATION:
         found = vid.validation_sequences(root, limit)
@@ -163,22 +152,15 @@ def evaluate_segments(
 ) -> pd.DataFrame:
     """Run every tracker on every segment that has no valid result yet, then score all.
 
-    Args:
-        trackers: their names must differ.
-        sequences: of the benchmark, as ``read_segments`` or ``read_benchmark`` read them.
-        benchmark: its name, or ``vid-val``.
-        out: folder of the results; one folder serves one benchmark and one plan.
-        workers, scheduler: as for ``runs.evaluate``; the boxes do not depend on them.
-        plan: arguments of ``segments``.
+    The trackers' names must differ; sequences are read by ``read_segments`` or
+    ``read_benchmark``; one folder ``out`` serves one benchmark (or ``vid-val``) and one ``plan``,
+    the arguments of ``segments``; ``workers, scheduler``, on which the boxes do not depend, and
+    errors are as for ``runs.evaluate``.
 
-    Returns:
-        One row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one), ``start``,
-        ``direction``, ``perturbation``, ``frames`` (that count), ``success`` (AUC), ``precision``
-        (at 20 px), ``family``; also written to ``multistart.csv`` in ``out``, the same bytes in
-        every run.
-
-    Raises:
-        StudyError: as ``runs.evaluate``; no sequence with enough ground truth.
+    Gives one row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one),
+    ``start, direction, perturbation, frames`` (that count), ``success`` (AUC), ``precision`` (at
+    20 px), ``family``; also written to ``multistart.csv`` in ``out``, the same bytes in every
+    run. A StudyError if no sequence has enough ground truth.
     """
     trackers, out = list(trackers), Path(out)
     cut = [segment for sequence in sequences for segment in segments(sequence, **plan)]

@@ -21,11 +21,9 @@ def track_supervised(
     """Run a tracker; where its box no longer touches the target, start it again 5 frames later.
 
     The target is its region cut to the frame. A tracker that is the same in every run needs one
-    run; the challenge's fifteen are for those that are not.
-
-    Returns:
-        one entry a frame, a box (4,) in the file's coordinates or a mark of ``metrics``; and (n,)
-        seconds a frame without decoding, 0 where the tracker did not run.
+    run; the challenge's fifteen are for those that are not. Gives one entry a frame, a box (4,)
+    in the file's coordinates or a mark of ``metrics``; and (n,) seconds a frame without decoding,
+    0 where the tracker did not run.
     """
     record, seconds = [], np.zeros(len(sequence))
     start_at = 0
@@ -43,10 +41,8 @@ def track_supervised(
         else:
             entry = to_file(tracker.update(image), "vot")
         seconds[i] = time.perf_counter() - began
-        if (
-            np.ndim(entry)
-            and region_overlap(sequence.regions[i], entry, (image.shape[1], image.shape[0])) == 0
-        ):
+        bound = image.shape[1::-1]
+        if np.ndim(entry) and region_overlap(sequence.regions[i], entry, bound) == 0:
             entry, start_at = FAILED, i + SKIP_AFTER_FAILURE
         record.append(entry)
     return record, seconds
