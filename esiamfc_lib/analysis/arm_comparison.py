@@ -80,12 +80,10 @@ def compare_arms(
     workers: int = 1,
     **options,
 ) -> pd.DataFrame:
-    """Multi-start scores of all trackers of all arms, ``labelled`` with the seeds of what was
-    repeated.
+    """Multi-start scores of all trackers of all arms, ``labelled`` with the seeds of repetitions.
 
-    ``run, arms, options`` are as for ``trackers``, ``plan`` as for ``segments.segments``, the
-    others as for ``segments.evaluate_segments`` (``vid-val`` stands for the held-out videos), and
-    so are the errors.
+    ``run, arms, options`` and errors are as for ``trackers``, ``plan`` as for
+    ``segments.segments``, the others as for ``segments.evaluate_segments``.
     """
     chosen = trackers(run, benchmark == segments.VALIDATION, arms, **options)
     scores = segments.evaluate_segments(chosen, sequences, benchmark, out, workers, **plan)
@@ -93,8 +91,7 @@ def compare_arms(
 
 
 def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Scores in which repetitions have one name and a column ``seed`` tells them apart; the
-    trackers are named by ``trackers``, ``facts`` come from ``Artefacts.arms``.
+    """Scores in which repetitions have one name and a column ``seed``, by ``Artefacts.arms``.
 
     Seeds that only one side of a comparison has would count twice for nothing: a seed is left out
     unless every arm that was repeated has it; a StudyError if they have none in common.
@@ -121,11 +118,9 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
 def arm_differences(
     scores: pd.DataFrame, ensemble: str = ENSEMBLE, leave_out: Iterable[str] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """The tracker ``ensemble`` minus each control whose name holds no word of ``leave_out``.
-
-    The columns are those of ``intervals.hierarchical_differences`` with the signs of ``ensemble −
-    minus``; the intervals ``low_all, high_all`` hold for all controls together. A StudyError if
-    the ensemble was not run or a run is missing.
+    """The tracker ``ensemble`` minus each control whose name holds no word of ``leave_out``: as
+    ``intervals.hierarchical_differences``, with the signs of ``ensemble − minus``; ``low_all,
+    high_all`` hold for all controls together. A StudyError if it or a run is missing.
     """
     kept = scores[~scores["tracker"].map(lambda name: any(word in name for word in leave_out))]
     table = intervals.hierarchical_differences(kept, ensemble, seed=seed)

@@ -44,8 +44,8 @@ class MatchedRuns:
 
 
 def paired(part: pd.DataFrame, tracker: str, reference: str) -> MatchedRuns:
-    """Match the runs of two trackers; a StudyError if one of them lacks a run or has it twice, or
-    has seeds in some of its rows only.
+    """Match the runs of two trackers; a StudyError if one lacks a run, or its seed, or has it
+    twice.
     """
     starts = [name for name in START if name in part]
     keys = ["sequence", *starts]

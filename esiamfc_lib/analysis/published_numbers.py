@@ -106,9 +106,7 @@ def published_table(
 
 
 def published(path: Path = FILE) -> pd.DataFrame:
-    """The published numbers, with ``FIELDS``; a StudyError if the file or a column of it is
-    missing, or if a field is empty, no number, or of no column of the table.
-    """
+    """The published numbers, with ``FIELDS``; a StudyError if one is missing or of no column."""
     try:
         table = pd.read_csv(path)[list(FIELDS)].astype({"value": float})
     except (OSError, ValueError, KeyError) as error:

@@ -88,9 +88,7 @@ def write_choice(result: dict, out: str | Path) -> dict:
 
 
 def selected_tracking(path: str | Path) -> dict:
-    """The tracking parameters that a ``selection.json`` has chosen, as notebook 07 takes them; a
-    StudyError if there is no such file or it is not one of ``tune``.
-    """
+    """The tracking parameters that a ``selection.json`` of ``tune`` chose, else a StudyError."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))["tracking"]
         TrackingParameters.validated(values, where=str(path))

@@ -68,9 +68,7 @@ def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None)
 
 
 def composition(clusters: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
-    """Share of each family in every cluster, one row a branch, one column a family, of
-    ``Partition.table`` and track -> family.
-    """
+    """Share of each family (a column) in every cluster (a row), by track -> family."""
     known = clusters.assign(family=clusters["track"].map(families)).dropna(subset=["family"])
     shares = pd.crosstab(known["cluster"], known["family"], normalize="index")
     shares.index = [f"Branch {cluster}" for cluster in shares.index]

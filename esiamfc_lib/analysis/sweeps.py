@@ -5,7 +5,9 @@ many starts; from the scores that notebook 07 keeps come tables that begin with 
 values.
 """
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -16,14 +18,14 @@ from esiamfc_lib.errors import StudyError
 
 BUDGET = "equal_budget SiamFC"
 """The tracker that gains are taken from: one network that has seen as many pairs."""
+
 FACTS = ("clusters", "method", "membership", "pairs")
 LOSSES = ("validation_loss_before", "validation_loss_after")
 
 
 def read_points(out: Path) -> pd.DataFrame:
-    """The points of the sweep in working folder ``out`` whose scores are there, one row each: its
-    values, ``tracks`` (in its crop store), ``run`` (its folder); a StudyError if there is no
-    sweep or none of its points is done.
+    """The values of a sweep's points that have scores, with ``tracks`` (in the crop store) and
+    ``run`` (the folder), a row a point; a StudyError if no sweep or no point is done.
     """
     try:
         listed = json.loads((out / SWEEP).read_text(encoding="utf-8"))
@@ -41,60 +43,60 @@ def read_points(out: Path) -> pd.DataFrame:
     return pd.DataFrame(done)
 
 
-def gains(points: pd.DataFrame, control: str = BUDGET) -> pd.DataFrame:
-    """Gains of all trackers over one, ``control``, at every point of ``read_points``.
+def at_every_point(of_point: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+    """From a table of one study to that of the points of ``read_points``, their values first."""
 
-    Gives the point's values, the columns of ``intervals.hierarchical_differences`` and
-    ``clusters, method, membership, pairs`` of each tracker; intervals that hold together hold
-    within a point.
+    @functools.wraps(of_point)
+    def of_points(points: pd.DataFrame, *args, **options) -> pd.DataFrame:
+        parts = []
+        for point in points.to_dict("records"):
+            table = of_point(Artefacts(point.pop("run")), *args, **options)
+            place = pd.DataFrame([point] * len(table))
+            place = place[[name for name in place if name not in table]]
+            parts.append(place.join(table.reset_index(drop=True)))
+        return pd.concat(parts, ignore_index=True)
+
+    return of_points
+
+
+@at_every_point
+def gains(artefacts: Artefacts, control: str = BUDGET) -> pd.DataFrame:
+    """Gains of all trackers over ``control``: as ``intervals.hierarchical_differences``, and
+    ``clusters, method, membership, pairs`` of each; intervals hold together within a point.
     """
-
-    def of_point(artefacts: Artefacts) -> pd.DataFrame:
-        scores = pd.read_csv(artefacts.control_scores)
-        keys = ["benchmark", "tracker"]
-        means = arm_comparison.arm_means(scores, artefacts.arms())[[*keys, *FACTS]]
-        return intervals.hierarchical_differences(scores, control).merge(means, on=keys, how="left")
-
-    return _at_every_point(points, of_point)
+    scores = pd.read_csv(artefacts.control_scores)
+    keys = ["benchmark", "tracker"]
+    means = arm_comparison.arm_means(scores, artefacts.arms())[[*keys, *FACTS]]
+    return intervals.hierarchical_differences(scores, control).merge(means, on=keys, how="left")
 
 
-def against_controls(points: pd.DataFrame) -> pd.DataFrame:
-    """The ensemble minus every control, from the closer look where a point has one.
-
-    Gives the point's values and the columns of ``arm_comparison.arm_differences``; last of a
-    point its oracle minus that over branches which all learned from all tracks.
+@at_every_point
+def against_controls(artefacts: Artefacts) -> pd.DataFrame:
+    """The ensemble minus every control, as ``arm_differences``, from the closer look where a
+    point has one; last its oracle minus that over branches which all learned from all tracks.
     """
-
-    def of_point(artefacts: Artefacts) -> pd.DataFrame:
-        scores = compared = pd.read_csv(artefacts.control_scores)
-        if artefacts.closer_scores.is_file():
-            compared = pd.read_csv(artefacts.closer_scores)
-        found = arm_comparison.arm_differences(compared, leave_out=["Oracle"])
-        return pd.concat([found, arm_comparison.oracle_differences(scores)], ignore_index=True)
-
-    return _at_every_point(points, of_point)
+    scores = compared = pd.read_csv(artefacts.control_scores)
+    if artefacts.closer_scores.is_file():
+        compared = pd.read_csv(artefacts.closer_scores)
+    found = arm_comparison.arm_differences(compared, leave_out=["Oracle"])
+    return pd.concat([found, arm_comparison.oracle_differences(scores)], ignore_index=True)
 
 
-def branch_losses(points: pd.DataFrame) -> pd.DataFrame:
-    """What learning in its cluster did to each branch of the study itself: the point's values,
-    ``cluster, tracks`` (of the branch), ``validation_loss_before, validation_loss_after`` (on the
-    cluster's held-out videos).
+@at_every_point
+def branch_losses(artefacts: Artefacts) -> pd.DataFrame:
+    """What learning in its cluster did to each branch of the study: ``cluster, tracks`` (of the
+    branch), ``validation_loss_before, validation_loss_after`` (on the cluster's held-out videos).
     """
-
-    def of_point(artefacts: Artefacts) -> pd.DataFrame:
-        files = sorted(artefacts.run.glob("branches/*/metrics.json"))
-        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-        return pd.DataFrame(found, columns=["cluster", "tracks", *LOSSES])
-
-    return _at_every_point(points, of_point)
+    files = sorted(artefacts.run.glob("branches/*/metrics.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return pd.DataFrame(found, columns=["cluster", "tracks", *LOSSES])
 
 
 def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
-    """From which ``value`` (a column that grows; all others have one value) on a tracker gains
-    for sure, in a sentence each, from a table of ``gains``.
+    """From which ``value`` (the one column that grows) on a tracker of ``gains`` gains for sure.
 
     "For sure": the interval that holds for all comparisons of its point lies above zero, there
-    and at every larger value.
+    and at every larger value. A sentence a tracker.
     """
     sentences = []
     for tracker, rows in table.groupby("tracker", sort=True):
@@ -115,14 +117,3 @@ def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
             f"{tracker}: at {last[value]} {value} {gain} [{low}, {high}] {among}, {verdict}"
         )
     return sentences
-
-
-def _at_every_point(points: pd.DataFrame, of_point) -> pd.DataFrame:
-    """The tables of all points below each other, the point's values first."""
-    parts = []
-    for point in points.to_dict("records"):
-        table = of_point(Artefacts(point.pop("run")))
-        place = pd.DataFrame([point] * len(table))
-        place = place[[name for name in place if name not in table]]
-        parts.append(place.join(table.reset_index(drop=True)))
-    return pd.concat(parts, ignore_index=True)

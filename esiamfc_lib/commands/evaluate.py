@@ -1,8 +1,7 @@
 """Score trackers on a benchmark: boxes, tables and figures; finished sequences are kept."""
 
-import argparse
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -45,14 +44,9 @@ def arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     multistart_arguments(parser, starts=0)
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
-    add(
-        "--lockstep", action=argparse.BooleanOptionalAction, default=None,
-        help="all sequences at once, in one process (default: on a GPU)",
-    )  # fmt: skip
-    add(
-        "--figures", action=argparse.BooleanOptionalAction, default=True,
-        help="draw the plots (--no-figures: tables only)",
-    )  # fmt: skip
+    switch = {"action": BooleanOptionalAction}
+    add("--lockstep", **switch, help="all sequences at once, in one process (default: on a GPU)")
+    add("--figures", **switch, default=True, help="draw the plots (--no-figures: tables only)")
 
 
 def tracker_arguments(parser: ArgumentParser) -> None:
@@ -137,10 +131,8 @@ def main(args: Namespace) -> int:
         return _multistart(args, trackers)
     if args.benchmark == segments.VALIDATION:
         raise StudyError(f"{segments.VALIDATION} has no protocol of its own: give --starts N")
-    scores = runs.evaluate(
-        trackers, args.benchmark, args.root, args.out,
-        args.workers, args.scheduler, args.limit, args.lockstep,
-    )  # fmt: skip
+    given = args.workers, args.scheduler, args.limit, args.lockstep
+    scores = runs.evaluate(trackers, args.benchmark, args.root, args.out, *given)
     summary = pd.read_csv(args.out / "summary.csv")
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
     if args.ablation:
@@ -152,11 +144,10 @@ def main(args: Namespace) -> int:
         sys.stdout.write(f"{len(missing)} sequences of {args.benchmark} are not there: {names}\n")
     if args.benchmark == "got10k-test":
         for spec in trackers:
-            path = args.out / f"{spec.name}.zip"
-            scoring.submission(args.out, spec.name, sequences, path)
+            path = scoring.submission(args.out, spec.name, sequences, args.out / f"{spec.name}.zip")
             sys.stdout.write(f"submission: {path}\n")
     elif args.figures:
-        _draw(args.out, args.benchmark, scores, summary, sequences)
+        _draw(args, scores, summary, sequences)
     sys.stdout.write(f"results: {args.out}\n")
     return 0
 
@@ -164,10 +155,8 @@ def main(args: Namespace) -> int:
 def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     """Run the segments; every tracker minus the first one."""
     sequences = segments.read_segments(args.benchmark, args.root, args.limit)
-    scores = segments.evaluate_segments(
-        trackers, sequences, args.benchmark, args.out, args.workers, args.scheduler,
-        seed=args.seed, **plan(args),
-    )  # fmt: skip
+    place = args.benchmark, args.out, args.workers, args.scheduler
+    scores = segments.evaluate_segments(trackers, sequences, *place, seed=args.seed, **plan(args))
     sys.stdout.write(segments.mean_scores(scores).to_string(float_format="%.4f") + "\n")
     if len(trackers) > 1:
         table = intervals.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
@@ -190,11 +179,9 @@ def _variants(args: Namespace) -> list[TrackerSpec]:
     return variants(args.weights[0], **options)
 
 
-def _draw(
-    out: Path, benchmark: str, scores: pd.DataFrame, summary: pd.DataFrame, sequences: list
-) -> None:
-    names = list(dict.fromkeys(scores["tracker"]))
-    vot = benchmark.startswith("vot")
+def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequences: list) -> None:
+    out, benchmark, vot = args.out, args.benchmark, args.benchmark.startswith("vot")
+    names = list(scores["tracker"].unique())
     column = "accuracy" if vot else "success"
     figures = {}
     if scores[column].notna().any():  # no accuracy where nobody held the target long enough
@@ -203,8 +190,7 @@ def _draw(
         figures["accuracy_robustness"] = drawn.accuracy_robustness(summary)
     else:
         curves = scoring.curves(out, names, sequences, benchmark)
-        total = int(summary["of"].iloc[0])
-        figures["curves"] = drawn.success_precision(curves, benchmark, total)
+        figures["curves"] = drawn.success_precision(curves, benchmark, int(summary["of"].iloc[0]))
     if scores["attributes"].any():
         figures["attributes"] = drawn.attribute_bars(scores, "failures" if vot else "success")
     # The first tracker's three worst and best sequences, with everybody's boxes.

@@ -60,9 +60,7 @@ def to_text(record) -> str:
 
 
 def read_supervised(path: Path) -> list[np.ndarray | int]:
-    """A result file: for each frame a box (4,) in the file's coordinates, or a VOT mark; a
-    StudyError if there is no such file, or a line is neither.
-    """
+    """For each frame of a result file a box (4,) as there, or a VOT mark; else a StudyError."""
     record = []
     for number, line in enumerate(images.read_bytes(path).decode().split(), 1):
         try:
@@ -76,8 +74,8 @@ def read_supervised(path: Path) -> list[np.ndarray | int]:
 
 
 def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> np.ndarray:
-    """0-based boxes (n, 4), NaN where a VOT run has none; a StudyError if the result is missing,
-    damaged, or of another length.
+    """0-based boxes (n, 4), NaN where a VOT run has none; a StudyError if missing or of other
+    length.
     """
     path = boxes_file(out, tracker, sequence.name)
     record = read_supervised(path)
@@ -153,8 +151,8 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
 
 
 def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:
-    """Mean of ``column`` over the sequences that show an attribute: ``tracker, attribute,
-    sequences, <column>``; the attribute ``all`` comes first.
+    """Mean of ``column``, and number, of the ``sequences`` with an ``attribute``; ``all`` is
+    first.
     """
     named = scores.assign(attribute=[["all", *names.split()] for names in scores["attributes"]])
     grouped = named.explode("attribute").groupby(["tracker", "attribute"], sort=False)[column]

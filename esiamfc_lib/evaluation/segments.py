@@ -129,8 +129,8 @@ def perturbed(
 
 
 def read_segments(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequence]:
-    """Sequences to cut: a benchmark's, or for ``vid-val`` the validation tracks of a VID root; a
-    StudyError if there are none, or as their readers say.
+    """A benchmark's sequences or, for ``vid-val``, a VID root's validation tracks; none:
+    StudyError.
     """
     if benchmark == VALIDATION:
         found = vid.validation_sequences(root, limit)
