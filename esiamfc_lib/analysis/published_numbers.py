@@ -21,7 +21,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
 
 FILE = Path(__file__).with_name("published.csv")
-FIELDS = ("tracker", "implementation", "benchmark", "metric", "value", "source")
+CELL = ("tracker", "implementation", "benchmark", "metric", "value", "source")
 OURS = "this study"
 TRACKERS = ("SiamFC", "ESiamFC")
 # What stands in the columns; a gain is that of ESiamFC over SiamFC in precision, relative.
@@ -106,9 +106,9 @@ def published_table(
 
 
 def published(path: Path = FILE) -> pd.DataFrame:
-    """The published numbers, with ``FIELDS``; a StudyError if one is missing or of no column."""
+    """The published numbers, with ``CELL``; a StudyError if one is missing or of no column."""
     try:
-        table = pd.read_csv(path)[list(FIELDS)].astype({"value": float})
+        table = pd.read_csv(path)[list(CELL)].astype({"value": float})
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"{path} holds no published numbers: {error}") from None
     unknown = set(zip(table["benchmark"], table["metric"], strict=True)) - set(COLUMNS)
@@ -152,12 +152,12 @@ def _ours(scores: pd.DataFrame, totals: dict[str, int], seed: int) -> pd.DataFra
         elif part["tracker"].nunique() == 2:
             value, low, high = relative_gain(part, *reversed(TRACKERS), seed=seed)
             rows.append({"tracker": TRACKERS[1], "value": value, "low": low, "high": high} | place)
-    return pd.DataFrame(rows, columns=[*FIELDS, "low", "high", "sequences", "of"])
+    return pd.DataFrame(rows, columns=[*CELL, "low", "high", "sequences", "of"])
 
 
 def _wide(cells: pd.DataFrame, marks: dict[str, str]) -> pd.DataFrame:
     """The cells as text: a mark where ours is missing, a dash where nothing was published."""
-    texts = {tuple(cell[list(FIELDS[:4])]): _text(cell) for _, cell in cells.iterrows()}
+    texts = {tuple(cell[list(CELL[:4])]): _text(cell) for _, cell in cells.iterrows()}
     rows = []
     for name in TRACKERS:
         theirs = cells.loc[cells["tracker"] == name, "implementation"]
