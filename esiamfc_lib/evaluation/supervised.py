@@ -25,8 +25,7 @@ def track_supervised(
     in the file's coordinates or a mark of ``metrics``; and (n,) seconds a frame without decoding,
     0 where the tracker did not run.
     """
-    record, seconds = [], np.zeros(len(sequence))
-    start_at = 0
+    record, seconds, start_at = [], np.zeros(len(sequence)), 0
     for i, frame in enumerate(sequence.frames):
         if i == start_at and np.isnan(sequence.boxes[i]).any():
             start_at += 1  # no box to start from
