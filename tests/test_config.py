@@ -1,5 +1,6 @@
 """Parameters and profiles: what is wrong is said in one sentence, before anything runs."""
 
+import ast
 import tarfile
 from pathlib import Path
 
@@ -194,7 +195,9 @@ def test_a_finished_store_needs_no_training_frames(profile, vid, tmp_path):
     with pytest.raises(StudyError, match="has no Data/VID/val or it is empty"):
         check_profile(load_profile(profile(""), changes))
     alone = [*changes, "dataset.vid_root=''"]
-    with pytest.raises(StudyError, match=r"dataset\.vid_root must name the validation frames"):
+    with pytest.raises(
+        StudyError, match=r"dataset\.vid_root must name the frames of the validation videos"
+    ):
         check_profile(load_profile(profile(""), alone))
     check_profile(load_profile(profile(""), [*alone, "baseline.validation_sequences=0"]))
     run = f"run_dir={tmp_path / 'run'}"
@@ -214,3 +217,29 @@ def test_an_archive_is_a_vid_root(profile, vid, tmp_path):
     file.write_text("no archive")
     with pytest.raises(StudyError, match=r"vid\.tar\.gz is no tar archive"):
         check_profile(load_profile(profile(""), changes))
+
+
+NEUTRAL = {"workers", "scheduler", "device", "precision", "seed", "width", "run_dir"}
+"""Parameters for which one value means "nothing special" wherever it stands."""
+
+ESTIMATORS = {"clustering/pikmeans.py"}
+"""scikit-learn's contract: an estimator has a default for everything."""
+
+
+def test_no_function_of_the_library_has_a_default_for_what_config_holds(root):
+    names = {name for model in STAGES for name in model.model_fields} - NEUTRAL
+    library, found = root / "esiamfc_lib", []
+    for file in sorted(library.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                plain = [*node.args.posonlyargs, *node.args.args]
+                pairs = zip(plain[::-1], node.args.defaults[::-1], strict=False)
+                pairs = [*pairs, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+                where = file.relative_to(library).as_posix()
+                for argument, default in pairs:
+                    # None: absent; a name or attribute: read from the models themselves
+                    free = default is None or isinstance(default, ast.Name | ast.Attribute)
+                    free = free or ast.unparse(default) == "None"
+                    if argument.arg in names and not free:
+                        found.append((where, node.name, argument.arg))
+    assert [one for one in found if one[0] not in ESTIMATORS] == []

@@ -124,10 +124,10 @@ def _faults(profile: Profile) -> Iterator[str]:
         yield f"results.benchmarks has {unknown!r}: choose from {', '.join(READERS)}"
     yield from _faults_of_data(profile.stages["dataset"], benchmarks)
     data, baseline = profile.stages["dataset"], profile.stages["baseline"]
-    if data.store and data.source == "vid" and not data.vid_root and baseline.validation_sequences:
+    if data.store and data.source == "vid" and not data.vid_root:
         yield (
-            "dataset.store holds crops only: dataset.vid_root must name the validation frames, of "
-            f"which notebook 02 tracks {baseline.validation_sequences} sequences"
+            "dataset.store holds crops only: dataset.vid_root must name the frames of the "
+            "validation videos, which notebook 02 tracks to choose the epoch"
         )
     if baseline.weights and not resolve(baseline.weights).is_file():
         yield f"baseline.weights: no file {resolve(baseline.weights)}"

@@ -46,7 +46,7 @@ class Partition:
         """(k,) tracks in every cluster."""
         return np.bincount(self.labels, minlength=self.k)
 
-    def members(self, cluster: int, membership: str = "nearest") -> list[str]:
+    def members(self, cluster: int, membership: str) -> list[str]:
         """Tracks that train a cluster's branch: by membership ``"nearest"`` the cluster's own; by
         ``"nearest+second"`` also those for which it is the second choice; by ``"all"`` every track,
         a control without specialisation. No such cluster or membership is a ``StudyError``."""

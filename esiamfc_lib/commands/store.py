@@ -5,11 +5,13 @@ import json
 import sys
 from pathlib import Path
 
+from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.errors import StudyError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    own = DatasetParameters()
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     build = actions.add_parser("build", help="curate a VID root or a tar archive into a store")
@@ -21,14 +23,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared = "every N-th video from the I-th on, for machines sharing the work"
     build.add_argument("--part", type=part_of, default="1/1", metavar="I/N", help=shared)
     bad = "fail above this share of bad frames (default %(default)s)"
-    build.add_argument("--max-bad-fraction", type=float, default=0.05, help=bad)
+    build.add_argument("--max-bad-fraction", type=float, default=own.max_bad_fraction, help=bad)
     estimate = actions.add_parser("estimate", help="time and space that build will take")
     estimate.add_argument("vid_root", type=Path, help="holds Data/VID and Annotations/VID")
     percent = {"type": int, "choices": range(1, 101), "metavar": "1..100"}
     for action in (build, estimate):
-        action.add_argument("--splits", nargs="+", default=["train"], choices=["train", "val"])
+        action.add_argument("--splits", nargs="+", default=own.splits, choices=["train", "val"])
         crops = "of the crops (default %(default)s)"
-        action.add_argument("--jpeg-quality", **percent, default=95, help=crops)
+        action.add_argument("--jpeg-quality", **percent, default=own.jpeg_quality, help=crops)
         action.add_argument("--workers", type=int, default=2, help="processes (default 2)")
 
     check = actions.add_parser("verify", help="compare every crop with the index")

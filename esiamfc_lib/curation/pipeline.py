@@ -6,10 +6,12 @@ Frames are decoded, cut and encoded in many processes (``crops``) and written by
 
 import csv
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.curation.archive import ArchiveSource
 from esiamfc_lib.curation.crops import cut
 from esiamfc_lib.curation.frames import FolderSource
@@ -21,16 +23,18 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.parallel import spread
 
+DEFAULTS = DatasetParameters()
+
 
 def curate(
     vid_root: str | Path,  # a folder in VID layout, or a tar archive of one
     store_path: str | Path,
     *,
-    splits: tuple[str, ...] = ("train",),
-    jpeg_quality: int = 95,
+    splits: Sequence[str] = DEFAULTS.splits,
+    jpeg_quality: int = DEFAULTS.jpeg_quality,
     workers: int = 1,  # processes
     scheduler: str = "",  # address of Dask's, whose workers see the root under the same path
-    max_bad_fraction: float = 0.05,  # give up above this share of bad frames
+    max_bad_fraction: float = DEFAULTS.max_bad_fraction,  # give up above this share of bad frames
     part: tuple[int, int] = (0, 1),  # (i, n): every n-th video from the i-th on, see ``merge``
     force: bool = False,  # start again where parameters or source differ
     families: str | Path | None = None,  # table of known labels: video, track_id, family
@@ -126,8 +130,8 @@ def _with_need(error: DiskFullError, records: list[Index], done: float) -> DiskF
 def estimate(
     vid_root: str | Path,
     *,
-    splits: tuple[str, ...] = ("train",),
-    jpeg_quality: int = 95,
+    splits: Sequence[str] = DEFAULTS.splits,
+    jpeg_quality: int = DEFAULTS.jpeg_quality,
     workers: int = 1,
     sample_videos: int = 12,  # evenly over the list
     sample_frames: int = 8,  # of each

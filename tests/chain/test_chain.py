@@ -12,7 +12,7 @@ import pytest
 
 from esiamfc_lib.config import STAGES
 
-pytestmark = pytest.mark.timeout(480)  # seconds; the study takes under 180 on two cores
+pytestmark = pytest.mark.timeout(1500)  # seconds; the study takes under 180 on two idle cores
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,12 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.siamfc import SiamFC
 
 
+def embedded(store, model, **changes):
+    """Video features, with small values of what notebook 03 takes from its parameters."""
+    values = {"frames_per_track": 5, "min_frames": 4, "keep_fraction": 0.7, "batch_size": 64}
+    return embedding.embed(store, model, **values | changes)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embedding")
@@ -29,9 +35,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def features(store, model):
-    return embedding.embed(
-        store, model, frames_per_track=5, keep_fraction=0.7, batch_size=4, weights_digest="abc"
-    )
+    return embedded(store, model, batch_size=4, weights_digest="abc")
 
 
 def by_pairs(features, keep_fraction):
@@ -98,7 +102,7 @@ def test_table_says_what_was_left_out(store, features):
 
 
 def test_short_tracks_are_dropped(store, model):
-    found = embedding.embed(store, model, min_frames=6, keep_fraction=1.0)
+    found = embedded(store, model, frames_per_track=40, min_frames=6, keep_fraction=1.0)
     short = store.tracks["frames"] < 6
     assert short.any()
     assert list(found.tracks) == list(store.tracks.loc[~short, "track"])
@@ -106,21 +110,19 @@ def test_short_tracks_are_dropped(store, model):
     assert (found.table.loc[short, "kept"] == 0).all()
     assert (found.table.loc[~short, "reason"] == "").all()
     with pytest.raises(StudyError, match="none of 6 tracks has 7 frames"):
-        embedding.embed(store, model, min_frames=7)
+        embedded(store, model, min_frames=7)
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 64}, {"workers": 2}])
 def test_batches_and_workers_change_nothing(store, model, features, changes, monkeypatch):
     monkeypatch.setattr(embedding, "JOB_TRACKS", 3)
-    again = embedding.embed(
-        store, model, frames_per_track=5, keep_fraction=0.7, weights_digest="abc", **changes
-    )
+    again = embedded(store, model, weights_digest="abc", **changes)
     np.testing.assert_allclose(again.features, features.features, atol=1e-6)
     pd.testing.assert_frame_equal(again.table, features.table)
 
 
 def test_mixed_precision_stays_close(store, model, features):
-    rough = embedding.embed(store, model, frames_per_track=5, keep_fraction=0.7, precision="bf16")
+    rough = embedded(store, model, precision="bf16")
     cosine = (rough.features * features.features).sum(axis=1)
     assert cosine.min() > 0.99
 
@@ -131,9 +133,7 @@ def test_dask_scheduler(store, model, features):
     with LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
-        found = embedding.embed(
-            store, model, frames_per_track=5, keep_fraction=0.7, scheduler=cluster.scheduler_address
-        )
+        found = embedded(store, model, scheduler=cluster.scheduler_address)
     np.testing.assert_allclose(found.features, features.features, atol=1e-6)
 
 
@@ -175,7 +175,7 @@ def test_dead_network_is_reported(store):
     for parameter in dead.parameters():
         torch.nn.init.zeros_(parameter)
     with pytest.raises(StudyError, match="features are zero or NaN"):
-        embedding.embed(store, dead)
+        embedded(store, dead)
 
 
 def test_thumbnails(store):

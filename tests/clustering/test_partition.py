@@ -75,13 +75,13 @@ def test_centres_are_the_means_of_the_members(features):
 
 def test_members(features):
     made = partition.cluster_tracks(features, "pikmeans", n_clusters=3, seed=0)
-    near = [made.members(j) for j in range(3)]
+    near = [made.members(j, "nearest") for j in range(3)]
     assert sorted(track for own in near for track in own) == sorted(features.tracks)
     both = [made.members(j, "nearest+second") for j in range(3)]
     assert sum(map(len, both)) == 120
     assert all(set(a) <= set(b) for a, b in zip(near, both, strict=True))
     with pytest.raises(StudyError, match="cluster_id = 3: there are clusters 0 to 2"):
-        made.members(3)
+        made.members(3, "nearest")
     assert made.members(1, "all") == list(features.tracks)
     with pytest.raises(StudyError, match="membership"):
         made.members(0, "every")
