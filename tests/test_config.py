@@ -199,7 +199,6 @@ def test_a_finished_store_needs_no_training_frames(profile, vid, tmp_path):
         StudyError, match=r"dataset\.vid_root must name the frames of the validation videos"
     ):
         check_profile(load_profile(profile(""), alone))
-    check_profile(load_profile(profile(""), [*alone, "baseline.validation_sequences=0"]))
     run = f"run_dir={tmp_path / 'run'}"
     own = tmp_path / "run/dataset/store"
     own.mkdir(parents=True)

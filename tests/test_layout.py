@@ -22,7 +22,7 @@ ALLOWED = {
     "training": {"config", "data", "networks", "runtime"},
     "clustering": {"data", "networks", "runtime"},
     "tracking": {"config", "data", "networks", "runtime"},
-    "evaluation": {"data", "networks", "runtime", "tracking"},
+    "evaluation": {"config", "data", "networks", "runtime", "tracking"},
     "analysis": {
         *("artefacts", "config", "data", "evaluation", "networks"),
         *("runtime", "tracking", "training"),

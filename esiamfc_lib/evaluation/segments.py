@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from esiamfc_lib.config import ResultsParameters
 from esiamfc_lib.data import benchmarks, geometry, vid
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
@@ -26,6 +27,7 @@ from esiamfc_lib.evaluation.scores import read_boxes
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec
 
+PLAN = ResultsParameters()
 VALIDATION = "vid-val"  # the held-out tracks of a VID root, beside the names of ``benchmarks``
 SHORT = 2 / 3  # share of a short sequence that a segment covers, so that its starts can differ
 COLUMNS = (
@@ -51,12 +53,13 @@ class Segment(Sequence):
 
 def segments(
     sequence: Sequence,
-    starts: int = 8,
-    length: int = 100,
+    *,
+    starts: int,
+    length: int = PLAN.segment_frames,
     backward: bool = True,
-    perturbations: int = 1,
-    shift: float = 0.1,
-    scale: float = 0.1,
+    perturbations: int = PLAN.perturbations,
+    shift: float = PLAN.perturb,
+    scale: float = PLAN.perturb,
     seed: int = 0,
 ) -> list[Segment]:
     """Cut a sequence into segments.

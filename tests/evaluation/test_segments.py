@@ -17,6 +17,11 @@ from esiamfc_lib.tracking.spec import tracker_specs
 WIDTH = 0.125
 
 
+def cut_into(sequence, **changes):
+    """Segments of eight perturbed starts in each direction, but for the changes."""
+    return segments.segments(sequence, **{"starts": 8, "perturbations": 1} | changes)
+
+
 def moving(n: int, name: str = "moving") -> Sequence:
     """A box of 20 × 10 that goes one pixel to the right each frame."""
     boxes = np.tile([0.0, 40.0, 20.0, 10.0], (n, 1))
@@ -30,7 +35,7 @@ def numbers(segment: segments.Segment) -> list[int]:
 
 
 def test_starts_are_spaced_evenly_and_backward_ones_mirror_them():
-    cut = segments.segments(moving(500), starts=5, length=100)
+    cut = cut_into(moving(500), starts=5, length=100)
     assert [(s.start, s.direction) for s in cut] == [
         *[(start, "forward") for start in (0, 100, 200, 300, 400)],
         *[(start, "backward") for start in (499, 399, 299, 199, 99)],
@@ -42,34 +47,34 @@ def test_starts_are_spaced_evenly_and_backward_ones_mirror_them():
 
 
 def test_segments_say_where_they_come_from_and_have_names_of_their_own():
-    cut = segments.segments(moving(300), starts=4, perturbations=2)
+    cut = cut_into(moving(300), starts=4, perturbations=2)
     assert len({segment.name for segment in cut}) == len(cut) == 4 * 2 * 2
     assert {(s.source, s.attributes, s.family) for s in cut} == {("moving", ("fast",), "car")}
     assert [s.perturbation for s in cut[:4]] == [0, 1, 0, 1]
 
 
 def test_only_forward():
-    cut = segments.segments(moving(300), starts=3, backward=False)
+    cut = cut_into(moving(300), starts=3, backward=False)
     assert {segment.direction for segment in cut} == {"forward"}
     assert len(cut) == 3
 
 
 @pytest.mark.parametrize("n, frames, starts", [(120, 80, 8), (30, 20, 8), (6, 4, 3), (2, 2, 1)])
 def test_short_sequences_give_shorter_segments_and_none_twice(n, frames, starts):
-    cut = segments.segments(moving(n), starts=8, perturbations=0)
+    cut = cut_into(moving(n), starts=8, perturbations=0)
     assert {len(segment) for segment in cut} == {frames}
     assert len(cut) == 2 * starts
     assert len({segment.frames for segment in cut}) == len(cut)
 
 
 def test_one_frame_gives_no_segment():
-    assert segments.segments(moving(1)) == []
+    assert cut_into(moving(1)) == []
 
 
 def test_a_start_without_truth_moves_to_the_nearest_frame_that_has_it():
     sequence = moving(300)
     sequence.boxes[95:103] = np.nan  # the second of three starts is 100; 103 is nearest
-    cut = segments.segments(sequence, starts=3, length=100, backward=False)
+    cut = cut_into(sequence, starts=3, length=100, backward=False)
     assert [segment.start for segment in cut] == [0, 103, 200]
     assert all(np.isfinite(segment.boxes[0]).all() for segment in cut)
 
@@ -77,21 +82,21 @@ def test_a_start_without_truth_moves_to_the_nearest_frame_that_has_it():
 def test_a_segment_mostly_without_truth_is_left_out():
     sequence = moving(300)
     sequence.boxes[101:160] = np.nan
-    cut = segments.segments(sequence, starts=3, length=100, backward=False)
+    cut = cut_into(sequence, starts=3, length=100, backward=False)
     assert [segment.start for segment in cut] == [0, 200]
     sequence.boxes[1:] = np.nan
-    assert segments.segments(sequence) == []
+    assert cut_into(sequence) == []
 
 
 def test_no_perturbation_gives_the_true_box():
-    cut = segments.segments(moving(300), perturbations=0)
+    cut = cut_into(moving(300), perturbations=0)
     for segment in cut:
         np.testing.assert_array_equal(segment.boxes[0], [segment.start, 40, 20, 10])
 
 
 def test_perturbed_boxes_stay_within_their_bounds_and_fill_them():
     sequence = moving(300)
-    cut = segments.segments(sequence, starts=50, perturbations=8, shift=0.2, scale=0.25)
+    cut = cut_into(sequence, starts=50, perturbations=8, shift=0.2, scale=0.25)
     given = np.array([segment.boxes[0] for segment in cut])
     true = np.array([sequence.boxes[segment.start] for segment in cut])
     factor = given[:, 2:] / true[:, 2:]
@@ -107,7 +112,7 @@ def test_perturbed_boxes_stay_within_their_bounds_and_fill_them():
 
 def test_a_perturbation_depends_on_the_seed_and_its_place_alone():
     def boxes(name: str = "moving", **plan) -> dict:
-        cut = segments.segments(moving(300, name), **plan)
+        cut = cut_into(moving(300, name), **plan)
         return {s.name.partition("/")[2]: s.boxes[0].tolist() for s in cut}
 
     few, more = boxes(starts=3, perturbations=1), boxes(starts=5, perturbations=2)
@@ -125,7 +130,7 @@ def test_a_perturbation_depends_on_the_seed_and_its_place_alone():
 )
 def test_plans_that_make_no_sense_are_refused(plan):
     with pytest.raises(StudyError, match="multi-start needs"):
-        segments.segments(moving(300), **plan)
+        cut_into(moving(300), **plan)
 
 
 # Trackers on segments.
@@ -182,7 +187,7 @@ def test_the_tracker_starts_from_the_perturbed_box_and_is_scored_from_the_next_f
     done, sequences
 ):
     _, scores = done
-    cut = [segment for one in sequences for segment in segments.segments(one, **PLAN)]
+    cut = [segment for one in sequences for segment in cut_into(one, **PLAN)]
     found = scores[scores["tracker"] == "Identity"]["success"].to_numpy()
     for segment, success in zip(cut, found, strict=True):
         still = np.tile(segment.boxes[0], (len(segment) - 1, 1)).round(3)
@@ -241,4 +246,4 @@ def test_other_data_runs_one_pass(benchmark, data, trackers, tmp_path):
 
 def test_data_without_truth_is_refused(trackers, tmp_path):
     with pytest.raises(StudyError, match="no sequence has the ground truth"):
-        segments.evaluate_segments(trackers[:1], [moving(1)], "otb2015", tmp_path)
+        segments.evaluate_segments(trackers[:1], [moving(1)], "otb2015", tmp_path, starts=1)
