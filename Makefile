@@ -34,8 +34,9 @@ $(READY): pyproject.toml requirements.lock tools/install.sh
 study: $(READY) ## run the study: what changed since the last time
 	@$(PY) -m esiamfc_lib.cli run --profile $(PROFILE) -n $(JOBS) $(ARGS)
 
+# In the order of the files: the run of the whole chain, the longest of all, is among the first.
 test: $(READY) ## run the tests, TEST_JOBS of them side by side
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 parameters: $(READY) ## print the notebooks' parameters cells and mini.yaml from config.py
 	@PYTHONPATH=. $(PY) tools/parameters.py
