@@ -83,34 +83,43 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
     write_atomically(out / SWEEP, json.dumps(listed, indent=1) + "\n")
     chains = [Chain(point.profile, stream, **options) for point in swept]
-    makers: dict[str, Path] = {}
+    makers = _makers(chains)
     done = True
     for point, chain in zip(swept, chains, strict=True):
         stream.write(f"{point.name}\n")
-        shared = _shared(chain, makers)
-        link([(chain.stages[kind].folder, made) for kind, made in shared.items()], own=[])
-        chain.selected = [name for name in chain.selected if name not in shared]
+        shared = {stage: maker for stage, maker in makers.items() if stage in _folders(chain)}
+        link(shared.items(), own=[])
+        chain.selected = [
+            name for name in chain.selected if chain.stages[name].folder not in shared
+        ]
         done &= chain.run() == 0
     return done
 
 
-def _shared(chain: Chain, makers: dict[str, Path]) -> dict[str, Path]:
-    """Stages that an earlier point makes -> the folder where it makes them.
+def _folders(chain: Chain) -> list[Path]:
+    return [chain.stages[kind].folder for kind in SHARED]
 
-    ``makers`` are those folders by what a stage does; the chain's own join them.
+
+def _makers(chains: list[Chain]) -> dict[Path, Path]:
+    """Folder of a stage that an earlier point makes -> where that point makes it.
+
+    What a later point has made already moves to the first one that needs it: adding a point or
+    naming them in another order trains nothing anew.
     """
-    shared, content = {}, []
-    for kind in SHARED:  # each reads what those before it write
-        stage = chain.stages[kind]
-        content.append(stage.parameters.model_dump(exclude={"run_dir", "report_dir"}))
-        maker = makers.setdefault(json.dumps(content), stage.folder)
-        if maker != stage.folder:
-            shared[kind] = maker
-        elif maker.is_symlink():  # shared in an earlier sweep, whose maker comes later now
-            made = maker.resolve()
-            maker.unlink()
-            made.rename(maker)
-    return shared
+    equal: dict[str, list[Path]] = {}
+    for chain in chains:
+        content = []
+        for kind in SHARED:  # each reads what those before it write
+            parameters = chain.stages[kind].parameters
+            content.append(parameters.model_dump(exclude={"run_dir", "report_dir"}))
+            equal.setdefault(json.dumps(content), []).append(chain.stages[kind].folder)
+    for first, *later in equal.values():
+        made = [folder for folder in (first, *later) if folder.is_dir() and not folder.is_symlink()]
+        if made and made[0] != first:
+            first.unlink(missing_ok=True)  # a link, from when another point was the first
+            first.parent.mkdir(parents=True, exist_ok=True)
+            made[0].rename(first)
+    return {folder: first for first, *later in equal.values() for folder in later}
 
 
 def report(name: str, changes: Iterable[str]) -> Path:

@@ -85,6 +85,17 @@ def test_equal_stages_are_made_once(project):
     assert len(called(second)) == 5 + 3  # notebooks say where they work: drawn again, not trained
 
 
+def test_a_point_put_before_others_takes_over_what_they_have_made(project):
+    stream = io.StringIO()
+    (late,) = sweep.points("tiny", [], ["clustering.method=kmeans"])
+    assert sweep.run([late], stream)
+    made = (late.profile.run / "baseline").stat().st_ino
+    early, late = sweep.points("tiny", [], ["clustering.method=pikmeans,kmeans"])
+    assert sweep.run([early, late], stream)
+    assert (early.profile.run / "baseline").stat().st_ino == made
+    assert (late.profile.run / "baseline").is_symlink()
+
+
 def test_a_point_that_fails_does_not_stop_the_others(project):
     notebook = project / "notebooks" / "04_clustering.ipynb"
     found = json.loads(notebook.read_text())
