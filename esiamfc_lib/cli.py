@@ -6,6 +6,8 @@ broken one does not take the others down.
 
 import importlib
 import sys
+import tempfile
+import traceback
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
@@ -29,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 success, 1 the work failed, 2 bad input (one sentence on stderr), 130 interrupted.
+        0 success, 1 the work failed or an error of ours (its traceback goes to a file), 2 bad
+        input or a file that cannot be read or written, 130 interrupted; each with one sentence
+        on stderr.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     known = "\n".join(f"  {name:<15}{does}" for name, does in COMMANDS.items())
@@ -54,9 +58,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StudyError as error:
         print(f"esiamfc {name}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"esiamfc {name}: {_of_system(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"esiamfc {name}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        print(f"esiamfc {name}: {_unexpected(name, error)}", file=sys.stderr)
+        return 1
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, with the file; ``'No space left on device'`` may come without."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _unexpected(name: str, error: Exception) -> str:
+    """One sentence for an error that nobody foresaw; writes the traceback to a file."""
+    text = "".join(traceback.format_exception(error))
+    what = f"an unexpected error, {type(error).__name__}: {' '.join(str(error).split())}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=f"esiamfc-{name}-", suffix=".log", delete=False, encoding="utf-8"
+        ) as log:
+            log.write(text)
+    except OSError:
+        return f"{what}\n{text}"
+    return f"{what}; please report it with the traceback in {log.name}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_faults_become_one_sentence(monkeypatch, capsys):
     command(monkeypatch, "store", fail)
     assert cli.main(["store"]) == 2
     assert capsys.readouterr().err == "esiamfc store: the store is empty\n"
+
+
+def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, tmp_path):
+    command(monkeypatch, "store", lambda args: (tmp_path / "absent" / "file").write_text("x"))
+    assert cli.main(["store"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"esiamfc store: {tmp_path / 'absent' / 'file'}: No such file or directory\n"
+
+
+def test_an_unexpected_error_is_one_sentence_and_leaves_its_traceback(monkeypatch, capsys):
+    command(monkeypatch, "store", lambda args: {}["no such\nkey"])
+    assert cli.main(["store"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("esiamfc store: an unexpected error, KeyError: ")
+    assert said.count("\n") == 1
+    log = Path(said.split()[-1])
+    assert "Traceback" in log.read_text()
+    log.unlink()
 
 
 def test_interruption(monkeypatch, capsys):
