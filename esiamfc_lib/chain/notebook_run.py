@@ -137,7 +137,8 @@ def _kernel_class(
         @property
         def kernel_spec(self) -> KernelSpec:
             command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            command += ["--log-level=ERROR"]  # its warnings are about remote kernels
+            # its warnings are of remote kernels, its errors of the interrupt that ends every kernel
+            command += ["--log-level=CRITICAL"]
             return KernelSpec(argv=command, env=dict(environment), language="python")
 
         async def start_kernel(self, **options) -> None:
