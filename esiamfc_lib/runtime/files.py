@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -33,6 +34,30 @@ def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO
         temporary.unlink(missing_ok=True)
 
 
+def writable_folder(path: str | Path) -> Path:
+    """A folder for output, made if missing; a StudyError where no file can be made in it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return Path(path)
+    except OSError as error:
+        raise StudyError(f"cannot write to {path}: {error.strerror}") from error
+
+
+def writable_file(path: str | Path, *sources: str | Path) -> Path:
+    """A file for output in a ``writable_folder``; what may be there already is replaced.
+
+    A StudyError if it is a folder, or one of the ``sources`` by whatever name: they are kept.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise StudyError(f"cannot write to {path}: it is a folder")
+    for source in filter(os.path.exists, sources):
+        if path.exists() and path.samefile(source):
+            raise StudyError(f"{path} would replace its own source {source}: choose another output")
+    return writable_folder(path.parent) / path.name
+
+
 def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
     """Keep other processes off a folder, made if missing, by a locked file ``.lock`` in it.
 
@@ -40,12 +65,7 @@ def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
     printed while this one waits. The lock ends when the file that is given is closed (it is a
     context manager) or the process ends.
     """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a")
-    except OSError as error:
-        raise StudyError(f"cannot write to {folder}: {error.strerror}") from error
+    file = (writable_folder(folder) / ".lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

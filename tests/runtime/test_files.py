@@ -5,7 +5,13 @@ import hashlib
 import pytest
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import exclusive, file_digest, write_atomically
+from esiamfc_lib.runtime.files import (
+    exclusive,
+    file_digest,
+    writable_file,
+    writable_folder,
+    write_atomically,
+)
 
 
 def test_file_digest_is_sha256(tmp_path):
@@ -48,3 +54,26 @@ def test_a_folder_has_one_holder_at_a_time(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match="cannot write to"):
         exclusive(tmp_path / "file" / "folder", "held")
+
+
+def test_an_output_is_known_to_be_writable_before_there_is_any(tmp_path):
+    folder = writable_folder(tmp_path / "a" / "b")
+    assert not list(folder.iterdir())
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StudyError, match=rf"cannot write to {path}: "):
+            writable_folder(path)
+    assert writable_file(folder / "new" / "out.txt", tmp_path / "file").parent.is_dir()
+    with pytest.raises(StudyError, match="it is a folder"):
+        writable_file(folder)
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_an_output_is_no_source_by_another_name(tmp_path, link):
+    source, output = tmp_path / "source", tmp_path / "output"
+    source.write_text("x")
+    getattr(output, link)(source)
+    for one, other in ((output, source), (source, output), (tmp_path / "." / "source", source)):
+        with pytest.raises(StudyError, match="would replace its own source"):
+            writable_file(one, "nothing", other)
+    assert writable_file(tmp_path / "else", source, output) == tmp_path / "else"
