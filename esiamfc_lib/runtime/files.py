@@ -3,9 +3,11 @@
 import fcntl
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -75,6 +77,31 @@ def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
         sys.stderr.write(f"{held}\n")
         fcntl.flock(file, fcntl.LOCK_EX)
     return file
+
+
+def visible(name: str) -> bool:
+    """Whether a file or folder is the user's own, by its name: systems and editors leave others
+    beside it (``._0001.jpg`` and ``__MACOSX`` of macOS, ``.ipynb_checkpoints`` of Jupyter).
+    """
+    return not name.startswith((".", "__MACOSX"))
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """The visible ones of the files in one folder, by the numbers in their names (2 before 10).
+
+    A StudyError for two names that differ in nothing but leading zeros, case or ending, as
+    ``1.jpg`` and ``01.jpg``: which of them counts nobody can tell.
+    """
+
+    def key(path: Path) -> list[str | int]:
+        parts = re.split(r"(\d+)", path.stem.casefold())  # text and numbers in turn
+        return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+
+    ordered = sorted((key(path), path) for path in paths if visible(path.name))
+    for (one, first), (other, second) in pairwise(ordered):
+        if one == other:
+            raise StudyError(f"{first.parent}: {first.name} and {second.name} have the same number")
+    return [path for _, path in ordered]
 
 
 def existing(path: str | Path) -> Path:

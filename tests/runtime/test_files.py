@@ -1,6 +1,7 @@
 """Files: whole or not at all, and their digests."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import (
     exclusive,
     file_digest,
+    in_order,
     writable_file,
     writable_folder,
     write_atomically,
@@ -29,6 +31,27 @@ def test_texts_bytes_and_functions_are_written(tmp_path, content):
     write_atomically(file, content)
     assert file.read_text(encoding="utf-8") == "text é"
     assert [path.name for path in file.parent.iterdir()] == ["f"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("1.jpg", "2.jpg", "10.jpg"),
+        ("frame 9.png", "Frame 10.PNG", "frame 100.png"),
+        ("a2_1.jpg", "a2_09.jpg", "a10_2.jpg"),
+        ("000009.JPEG", "000010.JPEG", "1000000.JPEG"),
+    ],
+)
+def test_numbers_in_names_give_the_order_and_hidden_files_are_passed_over(names):
+    others = [f"._{names[0]}", ".DS_Store", ".ipynb_checkpoints", "__MACOSX"]
+    found = in_order(Path("folder", name) for name in sorted([*names, *others], reverse=True))
+    assert [path.name for path in found] == list(names)
+
+
+@pytest.mark.parametrize("other", ["01.jpg", "1.png", "1.JPG"])
+def test_two_files_of_one_number_are_refused(other):
+    with pytest.raises(StudyError, match=r"folder: .* and .* have the same number"):
+        in_order([Path("folder/1.jpg"), Path("folder/2.jpg"), Path("folder", other)])
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
