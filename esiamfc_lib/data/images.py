@@ -7,6 +7,15 @@ import numpy as np
 import simplejpeg
 
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import in_order
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
+
+
+def image_files(folder: Path) -> list[Path]:
+    """A folder's images, ``in_order``: none where it is no folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return in_order(file for file in found if file.suffix.lower() in IMAGES)
 
 
 def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:

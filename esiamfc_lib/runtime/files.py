@@ -13,6 +13,8 @@ from typing import BinaryIO, TextIO
 
 from esiamfc_lib.errors import StudyError
 
+LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a temporary file
+
 
 def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
@@ -84,6 +86,16 @@ def visible(name: str) -> bool:
     beside it (``._0001.jpg`` and ``__MACOSX`` of macOS, ``.ipynb_checkpoints`` of Jupyter).
     """
     return not name.startswith((".", "__MACOSX"))
+
+
+def plain_name(name: str, where: str | Path) -> str:
+    """The name, if it is that of one visible file or folder and leads nowhere else; a StudyError
+    that begins with ``where`` it stands if not.
+    """
+    leads = not name.isprintable() or any(mark in name for mark in "/\\")
+    if leads or not name.strip() or not visible(name) or len(name.encode()) > LONGEST_NAME:
+        raise StudyError(f"{where}: {name[:80]!r} is no plain name of a file or folder")
+    return name
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:

@@ -12,7 +12,6 @@ from esiamfc_lib.data import images
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.tracking.base import SequenceTracker
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
 BOX_COLOUR = (255, 176, 0)  # RGB
 BAR_COLOUR = (100, 143, 255)
 TEXT_COLOUR = (255, 255, 255)
@@ -29,10 +28,10 @@ class Source:
 
 
 def open_video(name: str) -> Source:
-    """A video file, a folder of images (in the order of their names), or a camera's number."""
+    """A video file, a folder of images (``images.image_files``), or a camera's number."""
     folder = Path(name)
     if folder.is_dir():
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGES)
+        files = images.image_files(folder)
         if not files:
             raise StudyError(f"no image (jpg, png, bmp) in {folder}")
         return Source((images.read_image(file) for file in files), len(files))

@@ -10,6 +10,7 @@ from esiamfc_lib.runtime.files import (
     exclusive,
     file_digest,
     in_order,
+    plain_name,
     writable_file,
     writable_folder,
     write_atomically,
@@ -100,3 +101,31 @@ def test_an_output_is_no_source_by_another_name(tmp_path, link):
         with pytest.raises(StudyError, match="would replace its own source"):
             writable_file(one, "nothing", other)
     assert writable_file(tmp_path / "else", source, output) == tmp_path / "else"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "../x",
+        "/etc/x",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "\udcff",
+        ".hidden",
+        "é" * 101,
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_none(name):
+    with pytest.raises(StudyError, match=r"^list.txt, line 3: .* is no plain name"):
+        plain_name(name, "list.txt, line 3")
+
+
+def test_names_that_people_use_are_plain():
+    for name in ("Jogging.1", "a b", "Ball-2_x (1)", "球"):
+        assert plain_name(name, "here") == name
