@@ -14,10 +14,10 @@ PIP_ARGS ?=
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test parameters stages lint format notebooks lock clean distclean
+.PHONY: help install study test parameters stages lint format notebooks lock clean clean-explore distclean
 
 help: ## show this help
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'PROFILE=NAME       profile of `make study`: mini (default), smoke, real, paper'
 	@echo 'JOBS=N             stages that run side by side in `make study`'
@@ -63,6 +63,9 @@ lock: ## write requirements.lock anew from the newest versions that pyproject.to
 clean: ## remove everything that a run built under data/ (all but data/raw), and caches
 	@find data -mindepth 1 -maxdepth 1 ! -name README.md ! -name raw -exec rm -rf {} +
 	@rm -rf .pytest_cache .ruff_cache build dist *.egg-info
+
+clean-explore: ## remove what notebooks run by hand have written: the folders data/*.explore
+	@rm -rf data/*.explore
 
 distclean: clean ## and the environment as well
 	@rm -rf $(VENV)

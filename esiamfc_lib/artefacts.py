@@ -27,6 +27,28 @@ SWEEP = "sweep.json"
 MAIN = "main"
 """Name of the study itself among its arms, in the manifest."""
 
+OUTPUTS = {
+    "dataset": (DATASET, STORE),
+    "baseline": (BASELINE,),
+    "embedding": (FEATURES, UMAP),
+    "clustering": (MEMBERSHIP, CENTRES),
+    "branches": (BRANCH,),
+    "fusion": (FUSION,),
+    "results": (SCORES,),
+}
+"""What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
+
+INPUTS = {
+    "dataset": (),
+    "baseline": (DATASET, STORE),
+    "embedding": (DATASET, STORE, BASELINE),
+    "clustering": (DATASET, STORE, BASELINE, FEATURES, UMAP),
+    "branches": (STORE, BASELINE, MEMBERSHIP),
+    "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
+    "results": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH, FUSION),
+}
+"""What each stage reads of the others' outputs."""
+
 
 class Artefacts:
     """Paths of what the notebooks pass to each other, in the run folder ``run``."""

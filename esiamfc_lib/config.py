@@ -5,15 +5,16 @@ the same names and the same defaults (a test compares the three). Values are JSO
 because papermill turns everything else into strings; unknown names and wrong types are errors.
 """
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from esiamfc_lib.artefacts import Artefacts
+from esiamfc_lib.artefacts import INPUTS, OUTPUTS, Artefacts
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.paths import resolve
+from esiamfc_lib.runtime.paths import exploration, own_folder, resolve
 from esiamfc_lib.runtime.validation import (
     Count,
     Fraction,
@@ -83,13 +84,27 @@ class StageParameters(Parameters):
     def from_notebook(cls, namespace: dict[str, Any]):
         """The values of the parameters cell, from the notebook's ``globals()``.
 
-        Raises StudyError where one is missing or has a wrong type or value.
+        Only the chain writes into ``run_dir`` and ``report_dir``. A notebook that anybody else runs
+        explores: it works beside the run, see ``runtime.paths.exploration``. Raises StudyError
+        where a value is missing or has a wrong type or value, or an artefact is missing.
         """
         missing = [name for name in cls.model_fields if name not in namespace]
         if missing:
             raise StudyError(f"{cls.notebook}: the parameters cell lacks {', '.join(missing)}")
         values = {name: namespace[name] for name in cls.model_fields}
-        return cls.validated(values, where=cls.notebook)
+        given = cls.validated(values, where=cls.notebook)
+        own = exploration(given.run)
+        if own == given.run:  # the chain has looked whether everything is there
+            return given
+        for name in INPUTS.get(cls.stage, ()):
+            file = own / name.format(0)  # of the branches the first
+            if not file.is_file():
+                maker = next(model for model in STAGES if name in OUTPUTS[model.stage])
+                hint = f"run notebook {maker.notebook[:2]}, or 'esiamfc run --until {maker.stage}'"
+                raise StudyError(f"{file} is missing: {hint}")
+        sys.stdout.write(f"exploring: reads {given.run}, writes {own} (make clean-explore)\n")
+        places = {"run_dir": str(own), "report_dir": f"{own}/reports/{given.reports.name}"}
+        return given.model_copy(update=places)
 
     @property
     def run(self) -> Path:
@@ -104,9 +119,7 @@ class StageParameters(Parameters):
     @property
     def folder(self) -> Path:
         """This stage's own folder, made on first use."""
-        folder = self.run / self.stage
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return own_folder(self.run / self.stage)
 
     @property
     def reports(self) -> Path:
@@ -261,9 +274,7 @@ class TransferParameters(TrainingParameters):
     @property
     def folder(self) -> Path:
         """The folder of this cluster's branch."""
-        folder = self.run / self.stage / str(self.cluster_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return own_folder(self.run / self.stage / str(self.cluster_id))
 
 
 class FusionParameters(TrainingParameters):

@@ -44,7 +44,8 @@ def test_whole_numbers_are_accepted_as_reals():
     assert BaselineParameters.validated({"lr": 1}).lr == 1.0
 
 
-def test_from_notebook_takes_its_parameters_out_of_the_namespace():
+def test_from_notebook_takes_its_parameters_out_of_the_namespace(monkeypatch):
+    monkeypatch.setenv("ESIAMFC_CHAIN", "1")
     namespace = {name: field.default for name, field in ClusteringParameters.model_fields.items()}
     namespace |= {"n_clusters": 4, "something_else": object()}
     assert ClusteringParameters.from_notebook(namespace).n_clusters == 4

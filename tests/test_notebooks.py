@@ -46,7 +46,8 @@ def test_parameters_cell_is_the_one_printed_from_the_model(notebook):
 
 
 @pytest.mark.parametrize("model", [*STAGES, SweepParameters])
-def test_the_printed_cell_gives_the_defaults(model):
+def test_the_printed_cell_gives_the_defaults(model, monkeypatch):
+    monkeypatch.setenv("ESIAMFC_CHAIN", "1")
     namespace = {}
     exec(parameters.cell(model), namespace)
     assert model.from_notebook(namespace) == model()

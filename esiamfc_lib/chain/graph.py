@@ -1,8 +1,8 @@
 """The study as a graph: seven notebooks, the files they read and write, and what is out of date.
 
-A stage reads artefacts (files) of other stages and writes its own; ``INPUTS`` and ``OUTPUTS`` name
-them. Whether a stage is up to date is decided by comparing its fingerprint with the record of its
-last success, so a stage that ran again and wrote the same bytes does not make later ones run.
+A stage reads artefacts (files) of other stages and writes its own; ``artefacts`` names them.
+Whether a stage is up to date is decided by comparing its fingerprint with the record of its last
+success, so a stage that ran again and wrote the same bytes does not make later ones run.
 """
 
 import json
@@ -18,28 +18,6 @@ from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.config import STAGES, StageParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import project_root, resolve
-
-OUTPUTS = {
-    "dataset": (at.DATASET, at.STORE),
-    "baseline": (at.BASELINE,),
-    "embedding": (at.FEATURES, at.UMAP),
-    "clustering": (at.MEMBERSHIP, at.CENTRES),
-    "branches": (at.BRANCH,),
-    "fusion": (at.FUSION,),
-    "results": (at.SCORES,),
-}
-"""What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
-
-INPUTS = {
-    "dataset": (),
-    "baseline": (at.DATASET, at.STORE),
-    "embedding": (at.DATASET, at.STORE, at.BASELINE),
-    "clustering": (at.DATASET, at.STORE, at.BASELINE, at.FEATURES, at.UMAP),
-    "branches": (at.STORE, at.BASELINE, at.MEMBERSHIP),
-    "fusion": (at.STORE, at.BASELINE, at.MEMBERSHIP, at.CENTRES, at.BRANCH),
-    "results": (at.DATASET, at.STORE, at.BASELINE, at.MEMBERSHIP, at.CENTRES, at.BRANCH, at.FUSION),
-}
-"""What each stage reads of the others' outputs."""
 
 FREE = {
     "run_dir", "report_dir", "device", "threads", "workers", "scheduler", "checkpoint_seconds",
@@ -158,7 +136,7 @@ class _Builder:
             )
         self._under_way.add(own)
         parameters, inputs = self.parameters[arm][kind], self._inputs(arm, kind)
-        outputs = (*OUTPUTS[kind], f"{kind}/metrics.json")
+        outputs = (*at.OUTPUTS[kind], f"{kind}/metrics.json")
         if kind == "embedding" and parameters.keep_stem:
             outputs += (at.STEM,)
         if kind == "branches":
@@ -180,7 +158,7 @@ class _Builder:
         """Artefact -> stage; for the results also what the arms leave."""
         inputs, stages = {}, self.parameters[arm]
         kept = kind in ("branches", "fusion") and stages["embedding"].keep_stem
-        for name in (*INPUTS[kind], *([at.STEM] if kept else [])):
+        for name in (*at.INPUTS[kind], *([at.STEM] if kept else [])):
             for i in range(stages["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, name.partition("/")[0], i)
         for other, stages in self.profile.arms.items() if kind == "results" else ():

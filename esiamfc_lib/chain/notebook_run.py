@@ -20,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from esiamfc_lib.chain.kernels import Kernels, end_kernel
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import CHAIN
 
 START_TIMEOUT = 180
 """Seconds that a kernel may take to start; a busy machine can be slow."""
@@ -139,7 +140,7 @@ def _kernel_class(
             command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             # its warnings are of remote kernels, its errors of the interrupt that ends every kernel
             command += ["--log-level=CRITICAL"]
-            return KernelSpec(argv=command, env=dict(environment), language="python")
+            return KernelSpec(argv=command, env={CHAIN: "1", **environment}, language="python")
 
         async def start_kernel(self, **options) -> None:
             with log.open("wb") as file:

@@ -20,7 +20,12 @@ from esiamfc_lib.clustering.embedding import (
     screen,
 )
 from esiamfc_lib.clustering.maps import pca_map, umap_map
-from esiamfc_lib.clustering.membership import Partition, load_partition, save_partition
+from esiamfc_lib.clustering.membership import (
+    Partition,
+    check_split,
+    load_partition,
+    save_partition,
+)
 from esiamfc_lib.clustering.partition import cluster_tracks
 from esiamfc_lib.clustering.pikmeans import PIKMeans
 
@@ -30,6 +35,7 @@ __all__ = [
     "Partition",
     "VideoFeatures",
     "agreement_matrix",
+    "check_split",
     "cluster_tracks",
     "embed",
     "family_agreement",

@@ -1,6 +1,7 @@
 """The split of the tracks into clusters, as a table and its files."""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime.files import text_digest, write_atomically
 
 TABLE, CENTRES = "membership.csv", "centres.npz"
 COLUMNS = ["track", "cluster", "second", "distance", "second_distance"]
@@ -46,6 +48,11 @@ class Partition:
         """(k,) tracks in every cluster."""
         return np.bincount(self.labels, minlength=self.k)
 
+    @property
+    def digest(self) -> str:
+        """Digest of which track belongs where; models keep that of the split they learned from."""
+        return text_digest(self.table[COLUMNS[:3]].to_csv(index=False, lineterminator="\n"))
+
     def members(self, cluster: int, membership: str) -> list[str]:
         """Tracks that train a cluster's branch: by membership ``"nearest"`` the cluster's own; by
         ``"nearest+second"`` also those for which it is the second choice; by ``"all"`` every track,
@@ -61,6 +68,17 @@ class Partition:
         if membership == "nearest+second":
             chosen |= self.table["second"] == cluster
         return self.table.loc[chosen, "track"].tolist()
+
+
+def check_split(models: Iterable[Path], split: Partition) -> None:
+    """A StudyError where a branch or ensemble (a model file) learned from another split."""
+    for model in models:
+        _, about = checkpoints.load(model)
+        if about.get("training", {}).get("split") != split.digest:
+            raise StudyError(
+                f"{model} learned from another split of the tracks than that of notebook 04: run "
+                "notebook 05 for every cluster, then 06"
+            )
 
 
 def save_partition(result: Partition, folder: str | Path) -> None:

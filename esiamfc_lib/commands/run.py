@@ -7,9 +7,12 @@ once for every combination of the values, each in a folder of its own; then note
 import sys
 from argparse import ArgumentParser, Namespace
 
+from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import Profile, check_profile, load_profile
+from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.paths import EXPLORED, project_root
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -26,6 +29,8 @@ def arguments(parser: ArgumentParser) -> None:
     swept = "run the study for each of these values; can be repeated for all combinations"
     add("--sweep", **again, metavar="STAGE.KEY=V1,V2,...", help=swept)
     add("--dry-run", action="store_true", help="only tell what would run and why")
+    listed = "list the profiles, how far their runs are, and what was explored beside them"
+    add("--list", action="store_true", help=listed)
     add("-n", "--jobs", type=int, default=1, help="stages to run side by side (default: 1)")
 
 
@@ -33,10 +38,26 @@ def main(args: Namespace) -> int:
     """Run or, with ``--dry-run``, explain."""
     if args.jobs < 1:
         raise StudyError(f"-n {args.jobs}: at least one job is needed")
+    if args.list:
+        return _list()
     options = {name: getattr(args, name) for name in ("only", "until", "force", "jobs")}
     if args.sweep:
         return _sweep(args, options)
     return _run(load_profile(args.profile, args.set), args.dry_run, options)
+
+
+def _list() -> int:
+    for file in sorted((project_root() / "notebooks/profiles").glob("*.yaml")):
+        stages = graph(load_profile(file.stem)).values()
+        records = [read_record(stage.folder) for stage in stages]
+        done = sum(bool(record) and record.status == "done" for record in records)
+        run = next(iter(stages)).parameters.run
+        sys.stdout.write(f"{file.stem:<10} {run}: {done} of {len(records)} stage runs done\n")
+        explored = run.with_name(run.name + EXPLORED)
+        for folder in sorted((*explored.glob("[!.]*/"), *explored.glob("branches/*/"))):
+            if folder.name not in ("branches", "reports") and not folder.is_symlink():
+                sys.stdout.write(f"{'':<10} {folder}: explored\n")
+    return 0
 
 
 def _sweep(args: Namespace, options: dict) -> int:

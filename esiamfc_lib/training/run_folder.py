@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
+from esiamfc_lib.runtime.paths import explored
 
 
 @dataclass
@@ -69,7 +70,7 @@ class RunFolder:
 
     def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
         """Put a saved state into the modules; None if there is none. A ``StudyError`` says in which
-        parameters it differs from this training."""
+        parameters it differs from this training; one in an exploration is simply left."""
         if not self.state.is_file():
             return None
         state = checkpoints.load_state(self.state)
@@ -79,6 +80,8 @@ class RunFolder:
             for name in sorted(ours.keys() | theirs.keys())
             if ours.get(name) != theirs.get(name)
         ]
+        if differing and explored(self.path):
+            return None  # whoever explores tries one value after the other
         if differing:
             raise StudyError(
                 f"{self.state} belongs to a training with other parameters: "

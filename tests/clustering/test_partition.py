@@ -15,6 +15,7 @@ from esiamfc_lib.clustering.comparison import (
 from esiamfc_lib.clustering.embedding import VideoFeatures
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.figures import clusters, maps
+from esiamfc_lib.networks import SiamFC, checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,22 @@ def test_partition_and_its_files(features, method, tmp_path):
     )
     for name in (membership.TABLE, membership.CENTRES):
         assert (again / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_models_of_another_split_are_refused(features, tmp_path):
+    first, other = (
+        partition.cluster_tracks(features, "random", n_clusters=3, seed=seed) for seed in (0, 1)
+    )
+    file = tmp_path / "branch.safetensors"
+    checkpoints.save(file, SiamFC(0.125), training={"split": first.digest})
+    membership.check_split([file], first)
+    membership.save_partition(first, tmp_path)
+    membership.check_split([file], membership.load_partition(tmp_path))
+    with pytest.raises(StudyError, match=r"branch\.safetensors learned from another split"):
+        membership.check_split([file], other)
+    checkpoints.save(file, SiamFC(0.125))
+    with pytest.raises(StudyError, match="learned from another split"):
+        membership.check_split([file], first)
 
 
 @pytest.mark.parametrize("method", partition.METHODS)
