@@ -30,21 +30,7 @@ from esiamfc_lib.clustering.partition import cluster_tracks
 from esiamfc_lib.clustering.pikmeans import PIKMeans
 
 __all__ = [
-    "Comparison",
-    "PIKMeans",
-    "Partition",
-    "VideoFeatures",
-    "agreement_matrix",
-    "check_split",
-    "cluster_tracks",
-    "embed",
-    "family_agreement",
-    "frame_features",
-    "load_partition",
-    "nearest_agreement",
-    "pairwise_agreement",
-    "pca_map",
-    "save_partition",
-    "screen",
-    "umap_map",
-]
+    "Comparison", "PIKMeans", "Partition", "VideoFeatures", "agreement_matrix", "check_split",
+    "cluster_tracks", "embed", "family_agreement", "frame_features", "load_partition",
+    "nearest_agreement", "pairwise_agreement", "pca_map", "save_partition", "screen", "umap_map",
+]  # fmt: skip

@@ -10,8 +10,5 @@ from esiamfc_lib.curation.inputs import fill_store, prepare
 from esiamfc_lib.curation.pipeline import curate, estimate
 
 __all__ = [
-    "curate",
-    "estimate",
-    "fill_store",
-    "prepare",
-]
+    "curate", "estimate", "fill_store", "prepare",
+]  # fmt: skip

@@ -19,20 +19,7 @@ from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.data.vid import VID, validation_sequences
 
 __all__ = [
-    "EXEMPLAR_SIZE",
-    "SEARCH_SIZE",
-    "VID",
-    "CropStore",
-    "Roots",
-    "Sequence",
-    "evenly_spaced",
-    "exemplar",
-    "is_own",
-    "load_roots",
-    "middle_exemplars",
-    "read_benchmark",
-    "read_image",
-    "thumbnails",
-    "total",
-    "validation_sequences",
-]
+    "EXEMPLAR_SIZE", "SEARCH_SIZE", "VID", "CropStore", "Roots", "Sequence", "evenly_spaced",
+    "exemplar", "is_own", "load_roots", "middle_exemplars", "read_benchmark", "read_image",
+    "thumbnails", "total", "validation_sequences",
+]  # fmt: skip

@@ -17,19 +17,7 @@ from esiamfc_lib.networks.published import load_esiamfc, load_siamfc
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, layer_table
 
 __all__ = [
-    "STRIDE",
-    "ESiamFC",
-    "SiamFC",
-    "balanced_loss",
-    "calibrate_norms",
-    "cross_correlation",
-    "digest",
-    "exemplar_weights",
-    "fuse",
-    "has_identity_norms",
-    "layer_table",
-    "load_esiamfc",
-    "load_siamfc",
-    "response_labels",
-    "save",
-]
+    "STRIDE", "ESiamFC", "SiamFC", "balanced_loss", "calibrate_norms", "cross_correlation",
+    "digest", "exemplar_weights", "fuse", "has_identity_norms", "layer_table", "load_esiamfc",
+    "load_siamfc", "response_labels", "save",
+]  # fmt: skip

@@ -13,12 +13,6 @@ from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 __all__ = [
-    "BranchTracker",
-    "ESiamFCTracker",
-    "Fusion",
-    "IdentityTracker",
-    "SiamFCTracker",
-    "TrackerSpec",
-    "record",
-    "tracker_specs",
-]
+    "BranchTracker", "ESiamFCTracker", "Fusion", "IdentityTracker", "SiamFCTracker", "TrackerSpec",
+    "record", "tracker_specs",
+]  # fmt: skip

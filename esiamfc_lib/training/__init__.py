@@ -17,19 +17,7 @@ from esiamfc_lib.training.stem_features import find_stem_features, keep_stem_fea
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask
 
 __all__ = [
-    "BaselineTask",
-    "BranchTask",
-    "FusionTask",
-    "PairDataset",
-    "PairLoader",
-    "augment",
-    "evaluate_loss",
-    "find_stem_features",
-    "fit",
-    "history_table",
-    "keep_stem_features",
-    "loader",
-    "margin",
-    "pairs_of",
-    "split_tracks",
-]
+    "BaselineTask", "BranchTask", "FusionTask", "PairDataset", "PairLoader", "augment",
+    "evaluate_loss", "find_stem_features", "fit", "history_table", "keep_stem_features", "loader",
+    "margin", "pairs_of", "split_tracks",
+]  # fmt: skip
