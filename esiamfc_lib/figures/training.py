@@ -47,17 +47,17 @@ def learning_curves(
     figure, axes = panels(1, 1 + scored, (4.5 * (1 + scored), 3))
     dashed = {"linestyle": "--", "color": "C7"}
     losses = axes[0, 0]
-    losses.plot(history["epoch"] + 1, history["loss"], marker="o", label="training")
+    losses.plot(history["epoch"], history["loss"], marker="o", label="training")
     known = history.dropna(subset="validation_loss")
     if len(known):
-        losses.plot(known["epoch"] + 1, known["validation_loss"], marker="s", label="validation")
+        losses.plot(known["epoch"], known["validation_loss"], marker="s", label="validation")
     if baseline_loss is not None:
         losses.axhline(baseline_loss, label="validation, before training", **dashed)
     losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
     if scored:
         known = history.dropna(subset="auc")
         score = axes[0, 1]
-        score.plot(known["epoch"] + 1, known["auc"], marker="o", color="C2", label="SiamFC")
+        score.plot(known["epoch"], known["auc"], marker="o", color="C2", label="SiamFC")
         if still is not None:
             score.axhline(still, label="never moves", **dashed)
         score.set(xlabel="epoch", ylabel="success AUC", title="tracking, held-out sequences")

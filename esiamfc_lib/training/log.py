@@ -48,7 +48,7 @@ class TrainingLog:
         return self.file.tell()
 
     def step(self, epoch: int, step: int, loss: float, lr: float) -> None:
-        """Record the loss of a step (``step`` counts from 1 in each epoch)."""
+        """Record the loss of a step; epochs, and the steps of each, count from 1."""
         self.done += 1
         if step % EVERY == 0:
             line = {"event": "step", "epoch": epoch, "step": step, "loss": loss, "lr": lr}

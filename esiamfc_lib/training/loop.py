@@ -43,9 +43,9 @@ class Trained:
     Attributes:
         model: the best network, in eval mode on the CPU; ``path``: of its file.
         best: the best epoch's entry of the history.
-        history: one entry an epoch: ``epoch``, ``lr``, ``train`` and ``validation`` (figures of
-            the task, at least ``loss``), ``tracking`` (what ``validate`` returned, where it ran),
-            ``score`` (what chooses the best).
+        history: one entry an epoch: ``epoch`` (from 1; 0: the starting weights), ``lr``,
+            ``train`` and ``validation`` (figures of the task, at least ``loss``), ``tracking``
+            (what ``validate`` returned, where it ran), ``score`` (what chooses the best).
         resumed: whether this call continued an earlier one.
         precision: "fp32" or "bf16", and why.
     """
@@ -165,7 +165,7 @@ class Training:
                         self._save_state()
                 self._end_epoch()
             if not self.at.best:
-                self._keep_best({"epoch": -1})  # no epochs: the starting weights are the result
+                self._keep_best({"epoch": 0})  # no epochs: the starting weights are the result
         self.fabric.barrier()
         model, _ = checkpoints.load(self.files.best)
         return Trained(
@@ -188,17 +188,17 @@ class Training:
         self.optimizer.step()
         add(self.at.sums, sums)
         self.at.step += 1
-        self.log.step(self.at.epoch, self.at.step, value, self.lr)
+        self.log.step(self.at.epoch + 1, self.at.step, value, self.lr)
         return value
 
     def _end_epoch(self) -> None:
-        epoch, task = self.at.epoch, self.task
+        epoch, task = self.at.epoch + 1, self.task
         train = figures_of(task, self.at.sums, self.fabric)
         entry = {"epoch": epoch, "lr": self.lr, "train": train}
         if self.validation is not None:
             entry["validation"] = figures_on(task, self.validation, self.fabric)
-        last = epoch + 1 == self.parameters.epochs
-        if self.validate and (last or (epoch + 1) % self.parameters.validate_every == 0):
+        last = epoch == self.parameters.epochs
+        if self.validate and (last or epoch % self.parameters.validate_every == 0):
             task.eval()
             entry["tracking"] = self.validate(task.model, epoch)
         if warning := task.warning(entry.get("validation", train)):
@@ -209,7 +209,7 @@ class Training:
             self._keep_best(entry)
         self.files.save_epoch(task.model, entry)
         self.log.epoch(entry)
-        self.at.epoch, self.at.step, self.at.sums = epoch + 1, 0, {}
+        self.at.epoch, self.at.step, self.at.sums = epoch, 0, {}
         self._save_state()
 
     def _is_best(self, entry: dict[str, Any]) -> bool:
@@ -235,10 +235,10 @@ class Training:
 
     def _stop(self, batch: PairBatch, value: float) -> None:
         at, path = self.at, self.files.path / "nonfinite.pt"
-        facts = {"epoch": at.epoch, "step": at.step, "loss": value}
+        facts = {"epoch": at.epoch + 1, "step": at.step + 1, "loss": value}
         checkpoints.save_state(path, batch._asdict() | facts)
         raise StudyError(
-            f"{self.title}: the loss is {value} in epoch {at.epoch}, step {at.step}; "
+            f"{self.title}: the loss is {value} in epoch {at.epoch + 1}, step {at.step + 1}; "
             f"its batch is in {path}; a smaller lr or clip_norm > 0 may help"
         )
 

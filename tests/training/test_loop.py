@@ -131,13 +131,13 @@ def test_learns_and_logs(tmp_path):
     )
     losses = [entry["validation"]["loss"] for entry in result.history]
     assert losses[-1] < 0.95 * losses[0]
-    assert result.best["epoch"] == int(np.argmin(losses))
+    assert result.best["epoch"] == 1 + int(np.argmin(losses))
     header = checkpoints.load(result.path)[1]
     assert header["result"]["epoch"] == result.best["epoch"]
     assert header["training"]["data"] == "abc" and "run_dir" not in header["training"]
     epochs, steps = read_log(tmp_path), read_log(tmp_path, "step")
     assert [e["train"]["loss"] for e in epochs] == [e["train"]["loss"] for e in result.history]
-    assert [(s["epoch"], s["step"]) for s in steps] == [(e, 10) for e in range(5)]
+    assert [(s["epoch"], s["step"]) for s in steps] == [(e, 10) for e in range(1, 6)]
     assert list((tmp_path / "tensorboard").iterdir())
     assert len(list(tmp_path.glob("epoch-*.safetensors"))) == 2
 
@@ -364,11 +364,11 @@ def test_best_is_chosen_by_tracking_and_never_pruned(tmp_path):
         validation=Blobs(1, seed=9),
         validate=validate,
     )
-    assert result.best["epoch"] == 1 and result.best["score"] == 0.5
+    assert result.best["epoch"] == 2 and result.best["score"] == 0.5
     assert not any(modes)
     kept = sorted(p.name for p in tmp_path.glob("*.safetensors"))
-    assert kept == ["best.safetensors", "epoch-002.safetensors", "epoch-003.safetensors"]
-    assert checkpoints.load(tmp_path / "best.safetensors")[1]["result"]["epoch"] == 1
+    assert kept == ["best.safetensors", "epoch-003.safetensors", "epoch-004.safetensors"]
+    assert checkpoints.load(tmp_path / "best.safetensors")[1]["result"]["epoch"] == 2
 
 
 def test_validation_by_tracking_every_nth_epoch_and_the_last(tmp_path):
@@ -385,8 +385,8 @@ def test_validation_by_tracking_every_nth_epoch_and_the_last(tmp_path):
         tmp_path,
         validate=validate,
     )
-    assert called == [1, 3, 4]
-    assert result.best["epoch"] == 1
+    assert called == [2, 4, 5]
+    assert result.best["epoch"] == 2
 
 
 def test_no_epochs_keep_the_starting_weights(tmp_path):
@@ -401,7 +401,7 @@ def test_nonfinite_loss_stops_and_keeps_the_batch(tmp_path):
     with torch.no_grad():
         model.branch.bias.fill_(float("nan"))
     before = copy_of(model.stem.layers[0])
-    with pytest.raises(StudyError, match=r"loss is nan in epoch 0, step 0; its batch is in .*nonf"):
+    with pytest.raises(StudyError, match=r"loss is nan in epoch 1, step 1; its batch is in .*nonf"):
         fit(baseline_task(model), parameters(), Blobs(), tmp_path)
     kept = checkpoints.load_state(tmp_path / "nonfinite.pt")
     assert torch.equal(kept["search"], next(Blobs().epoch(0)).search)
@@ -559,4 +559,4 @@ def test_log_line_of_a_killed_run_is_cut_off(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
-    assert [line["epoch"] for line in read_log(tmp_path)] == [0, 1]
+    assert [line["epoch"] for line in read_log(tmp_path)] == [1, 2]
