@@ -99,23 +99,9 @@ def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[s
     """
     text = json.dumps(_plain(metrics), indent=2, sort_keys=True) + "\n"
     write_atomically(parameters.folder / "metrics.json", text)
-    write_atomically(_reported(parameters), text)
-    return json.loads(text)
-
-
-def _reported(parameters: StageParameters) -> Path:
-    """The stage's metrics among the reports."""
     name = parameters.folder.relative_to(parameters.run).as_posix().replace("/", "_")
-    return parameters.reports / "metrics" / f"{name}.json"
-
-
-def last_answer(parameters: StageParameters) -> str:
-    """The sentence ``answer`` in the reported metrics of the stage's last run, if any."""
-    try:
-        found = json.loads(_reported(parameters).read_text(encoding="utf-8"))
-        return f"The last run's answer: {found['answer']}"
-    except (OSError, ValueError, LookupError, TypeError):
-        return "No earlier run has left an answer."
+    write_atomically(parameters.reports / "metrics" / f"{name}.json", text)
+    return json.loads(text)
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:
@@ -127,6 +113,15 @@ def load_metrics(folder: Path) -> dict[str, Any]:
         raise StudyError(f"{file} is missing: run stage {folder.name!r} first") from None
     except (ValueError, TypeError) as error:
         raise StudyError(f"{file} is damaged ({error}): run stage {folder.name!r} again") from None
+
+
+def last_answer(parameters: StageParameters) -> str:
+    """The sentence ``answer`` in the metrics of the stage's last run, if there is one."""
+    folder = parameters.run / parameters.stage / str(getattr(parameters, "cluster_id", ""))
+    try:
+        return f"The last run's answer: {load_metrics(folder)['answer']}"
+    except (StudyError, OSError, LookupError):
+        return "No earlier run has left an answer."
 
 
 def _plain(value: Any) -> Any:

@@ -75,7 +75,7 @@ def test_metrics_that_cannot_be_read_say_which_stage_to_run(parameters, text):
 def test_the_last_answer_is_the_one_that_metrics_hold(parameters, text):
     reports.save_metrics({"answer": "No: +0.002 AUC."}, parameters)
     assert reports.last_answer(parameters) == "The last run's answer: No: +0.002 AUC."
-    file = parameters.reports / "metrics" / "results.json"
+    file = parameters.folder / "metrics.json"
     file.unlink() if text is None else file.write_text(text)
     assert reports.last_answer(parameters) == "No earlier run has left an answer."
 
