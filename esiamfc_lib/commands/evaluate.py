@@ -18,9 +18,8 @@ from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.figures import scores as drawn
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.tracking import variants as ablation
 from esiamfc_lib.tracking.engine import PRECISIONS
-from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs, variants
+from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 OF_ENSEMBLES = (*Fusion, "branches", "oracle")
 
@@ -38,10 +37,6 @@ def arguments(parser: ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     tracker_arguments(parser)
     add("--identity", action="store_true", help="add the tracker that never moves")
-    add(
-        "--ablation", action="store_true",
-        help="run a SiamFC with one choice of the loop changed at a time; writes ablation.csv",
-    )  # fmt: skip
     multistart_arguments(parser, starts=0)
     add("--scheduler", default="", metavar="tcp://…", help="a Dask scheduler: many machines")
     switch = {"action": BooleanOptionalAction}
@@ -123,7 +118,7 @@ def main(args: Namespace) -> int:
     """Track what has no result yet, write the tables, show the summary."""
     if args.workers < 1:
         raise StudyError(f"--workers {args.workers}: at least one process is needed")
-    trackers = _variants(args) if args.ablation else chosen(args)
+    trackers = chosen(args)
     trackers += tracker_specs(["identity"]) if args.identity else []
     if not trackers:
         raise StudyError("nothing to evaluate: give --weights FILE or --identity")
@@ -135,9 +130,6 @@ def main(args: Namespace) -> int:
     scores = runs.evaluate(trackers, args.benchmark, args.root, args.out, *given)
     summary = pd.read_csv(args.out / "summary.csv")
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
-    if args.ablation:
-        table = ablation.variant_table(summary, scores)
-        table.to_csv(args.out / "ablation.csv", index=False, lineterminator="\n")
     sequences, missing = benchmarks.read_benchmark(args.benchmark, args.root, args.limit)
     if missing:
         names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -168,15 +160,6 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
 
 def _is_ensemble(path: Path) -> bool:
     return isinstance(published.load_any(path)[0], ESiamFC)
-
-
-def _variants(args: Namespace) -> list[TrackerSpec]:
-    if len(args.weights) != 1 or _is_ensemble(args.weights[0]):
-        raise StudyError("--ablation takes the weights of one SiamFC")
-    options = _options(args)
-    if options.pop("top") or options.pop("threshold"):
-        raise StudyError("--ablation is of one SiamFC, which has no branches to choose from")
-    return variants(args.weights[0], **options)
 
 
 def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequences: list) -> None:

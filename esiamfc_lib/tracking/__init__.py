@@ -1,9 +1,8 @@
 """The trackers: one SiamFC loop (Bertinetto et al. 2016, section 3.2) for all networks.
 
 In reading order: ``base`` (a got10k tracker that runs whole sequences), ``engine`` (what computes
-the features), ``siamfc`` (the loop), ``esiamfc`` (one branch, and the fusions), ``variants`` (the
-loop with one thing changed), ``spec`` (a tracker as JSON), ``lockstep`` (many sequences at once),
-``video`` (a user's video).
+the features), ``siamfc`` (the loop), ``esiamfc`` (one branch, and the fusions), ``spec`` (a
+tracker as JSON), ``lockstep`` (many sequences at once), ``video`` (a user's video).
 """
 
 from esiamfc_lib.config import Fusion

@@ -22,7 +22,6 @@ from esiamfc_lib.tracking.base import IdentityTracker, SequenceTracker
 from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
-from esiamfc_lib.tracking.variants import VARIANTS, parameters
 
 
 class TrackerSpec(Parameters):
@@ -37,7 +36,6 @@ class TrackerSpec(Parameters):
     fusion: Fusion = Field(Fusion.CLUSTER_WEIGHT, strict=False, description="for kind ensemble")
     baseline: str = Field("", description="nearest_centroid: the clustered features' model file")
     centroids: str = Field("", description="nearest_centroid: npz file with (k, d) 'centres'")
-    variant: str = Field("", description="for kind siamfc: a changed loop, see variants")
     tracking: TrackingParameters = Field(TrackingParameters(), description="the loop")
     top: NonNegativeInt = Field(0, description="cluster_weight: branches that run; 0: all")
     threshold: Fraction = Field(0.0, description="cluster_weight: least weight of one that runs")
@@ -55,8 +53,7 @@ class TrackerSpec(Parameters):
         model = load(self.weights)
         common = {"parameters": self.tracking, "name": self.name, "engine": self.engine(model)}
         if siamfc:
-            loop = VARIANTS[self.variant][1] if self.variant else SiamFCTracker
-            return loop(model, **common)
+            return SiamFCTracker(model, **common)
         if self.kind == "branch":
             return BranchTracker(model, self.branch, **common)
         if self.fusion == Fusion.NEAREST_CENTROID:
@@ -90,8 +87,6 @@ class TrackerSpec(Parameters):
             "device": device.partition(":")[0],
             "libraries": [torch.__version__, cv2.__version__, np.__version__],
         }
-        if self.variant:
-            facts["variant"] = self.variant
         if self.kind == "branch":
             facts["branch"] = self.branch
         if self.kind == "ensemble":
@@ -150,18 +145,6 @@ def tracker_specs(
                 fields = {"baseline": siamfc, "centroids": str(centroids)}
             add(prefix + fusion.title, kind="ensemble", weights=esiamfc, fusion=fusion, **fields)
     return found
-
-
-def variants(
-    siamfc: str | Path, kind_of_spec: type[TrackerSpec] = TrackerSpec, **options
-) -> list[TrackerSpec]:
-    """The baseline, a model file, with every variant of ``VARIANTS``."""
-    tracking = options.pop("tracking", TrackingParameters())
-    options |= {"kind": "siamfc", "weights": str(siamfc)}
-    return [
-        kind_of_spec(name=name, variant=name, tracking=parameters(name, tracking), **options)
-        for name in VARIANTS
-    ]
 
 
 def _centroids(path: str) -> np.ndarray:

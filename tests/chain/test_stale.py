@@ -87,10 +87,10 @@ def test_the_table_is_that_of_the_code():
 
 def test_what_must_not_train_anew_does_not():
     modules = reached()
-    for name in ("curation.archive", "clustering.pikmeans", "tracking.variants", "figures.maps"):
+    for name in ("curation.archive", "clustering.pikmeans", "tracking.esiamfc", "figures.maps"):
         for stage in ("branches", "fusion"):
             assert not made_stale(modules[stage], f"esiamfc_lib.{name}")
-    for name in ("tracking.variants", "synthetic.textures", "curation.archive", "chain.runner"):
+    for name in ("tracking.esiamfc", "synthetic.textures", "curation.archive", "chain.runner"):
         assert not made_stale(modules["baseline"], f"esiamfc_lib.{name}")
     assert made_stale(modules["baseline"], "esiamfc_lib.networks.siamfc")
 

@@ -22,7 +22,8 @@ from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs, variants
+from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
+from tools import ablation
 
 WIDTH, FRAMES = 0.125, 6
 
@@ -204,7 +205,7 @@ def test_a_name_does_not_matter_to_the_key_and_the_weights_do(weights):
     assert one.facts() != one.model_copy(update={"precision": "bf16"}).facts()
     uniform, largest = tracker_specs(["uniform", "max"], esiamfc=weights["esiamfc"])
     assert uniform.facts() != largest.facts()
-    keys = {json.dumps(spec.facts(), sort_keys=True) for spec in variants(weights["siamfc"])}
+    keys = {json.dumps(spec.facts(), sort_keys=True) for spec in ablation.specs(weights["siamfc"])}
     assert len(keys) == 14
 
 
@@ -390,7 +391,5 @@ def test_the_command_names_faults(data, weights, tmp_path):
         run_command(*given, "--weights", weights["siamfc"], "--set", "speed=3")
     with pytest.raises(StudyError, match="NAME=VALUE"):
         run_command(*given, "--weights", weights["siamfc"], "--set", "speed")
-    with pytest.raises(StudyError, match="one SiamFC"):
-        run_command(*given, "--weights", weights["esiamfc"], "--ablation")
     with pytest.raises(StudyError, match="--workers 0"):
         run_command(*given, "--identity", "--workers", 0)

@@ -13,11 +13,12 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.tracking import base, siamfc, variants
+from esiamfc_lib.tracking import base, siamfc
 from esiamfc_lib.tracking.base import IdentityTracker
 from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker, sparse
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from tools import ablation
 
 WIDTH = 0.125
 BOX = np.array([60.0, 40, 30, 20])  # centre 74.5, 49.5; s_z = sqrt(55 · 45)
@@ -116,7 +117,7 @@ def test_the_penalty_does_not_reward_negative_responses(frames):
     told = [peak(8, 8) - 2] * 3  # peaks of -1, as of a lost target
     for kind, size in (
         (Told, BOX[2:]),
-        (type("Naive", (variants.PenaltyOnLogits, Told), {}), None),
+        (type("Naive", (ablation.PenaltyOnLogits, Told), {}), None),
     ):
         tracker = kind(model, told)
         tracker.init(frames[0], BOX)
@@ -401,16 +402,16 @@ def test_bf16_stays_close(model, sequence):
     np.testing.assert_allclose(rounded, exact, atol=1.5)
 
 
-@pytest.mark.parametrize("name", [name for name in variants.VARIANTS if name != "as built"])
+@pytest.mark.parametrize("name", [name for name in ablation.VARIANTS if name != "as built"])
 def test_every_variant_of_the_loop_runs(model, sequence, name):
-    _, loop, _ = variants.VARIANTS[name]
-    tracker = loop(model, variants.parameters(name, TrackingParameters()))
+    _, loop, changes = ablation.VARIANTS[name]
+    tracker = loop(model, TrackingParameters(**changes))
     tracker.init(images.read_image(sequence.frames[0]), np.array([-5.0, -3, 70, 90]))
     assert np.isfinite(tracker.update(images.read_image(sequence.frames[1]))).all()
 
 
 def test_rounded_crops_equal_exact_ones_on_whole_pixels(model, frames):
-    rounded, exact = variants.RoundedCrops(model), SiamFCTracker(model)
+    rounded, exact = ablation.RoundedCrops(model), SiamFCTracker(model)
     sides = np.array([51.0])
     a = rounded._crops(frames[0], np.array([70.0, 60.0]), sides, 51)
     b = exact._crops(frames[0], np.array([70.0, 60.0]), sides, 51)
@@ -420,7 +421,7 @@ def test_rounded_crops_equal_exact_ones_on_whole_pixels(model, frames):
 
 
 def test_swapped_colours_are_those_of_exemplar_and_search_regions(model, frames):
-    plain, swapped = SiamFCTracker(model), variants.SwappedColours(model)
+    plain, swapped = SiamFCTracker(model), ablation.SwappedColours(model)
     plain.init(np.ascontiguousarray(frames[0][..., ::-1]), BOX)
     swapped.init(frames[0], BOX)
     box = plain.update(np.ascontiguousarray(frames[1][..., ::-1]))

@@ -1,18 +1,29 @@
 """What each choice of the tracking loop is worth: the loop with one choice changed at a time.
 
+    python -m tools.ablation --root OTB --weights siamfc.safetensors --out DIR
+
 The choices are those in which public SiamFC trackers differ although they cite the same paper.
-``esiamfc evaluate --ablation`` runs them all.
+Run from the repository's root; writes ``ablation.csv`` into DIR, beside the boxes and scores.
 """
 
+import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import benchmarks, geometry
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.evaluation.runs import evaluate
+from esiamfc_lib.networks import published
+from esiamfc_lib.runtime.code import code_digest
+from esiamfc_lib.runtime.files import file_digest, writable_folder
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
+from esiamfc_lib.tracking.spec import TrackerSpec
 
 
 class RoundedCrops(SiamFCTracker):
@@ -82,9 +93,26 @@ VARIANTS: dict[str, tuple[str, Callable[..., SiamFCTracker], dict]] = {
 }
 
 
-def parameters(variant: str, tracking: TrackingParameters) -> TrackingParameters:
-    """The loop's parameters with those of the variant."""
-    return tracking.model_copy(update=VARIANTS[variant][2])
+class VariantSpec(TrackerSpec):
+    """A SiamFC whose loop is one of ``VARIANTS``: the one with its name."""
+
+    def build(self) -> SiamFCTracker:
+        model = published.load_siamfc(self.weights)
+        options = {"parameters": self.tracking, "name": self.name, "engine": self.engine(model)}
+        return VARIANTS[self.name][1](model, **options)
+
+    def facts(self) -> dict:
+        loop = {"variant": self.name, "loop": file_digest(__file__)}
+        return super().facts() | loop | {"code": code_digest(TrackerSpec.__module__)}
+
+
+def specs(weights: Path, precision: str = "fp32") -> list[VariantSpec]:
+    """The network of a model file with every variant of the loop."""
+    given = {"kind": "siamfc", "weights": str(weights), "precision": precision}
+    return [
+        VariantSpec(name=name, tracking=TrackingParameters(**changes), **given)
+        for name, (_, _, changes) in VARIANTS.items()
+    ]
 
 
 def variant_table(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -100,3 +128,35 @@ def variant_table(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "change", [change for change, _, _ in VARIANTS.values()])
     table["better"], table["worse"] = (gains > 0.01).sum(), (gains < -0.01).sum()
     return table.rename_axis("variant").reset_index().assign(sequences=len(wide))
+
+
+def main() -> int:
+    """Track with every variant what has no result yet; write and show the table."""
+    parser = ArgumentParser(prog="python -m tools.ablation", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--root", required=True, type=Path, metavar="DIR", help="folder of the benchmark")
+    add("--benchmark", default="otb2015", choices=benchmarks.READERS, metavar="NAME")
+    add("--weights", required=True, type=Path, metavar="FILE", help="of one SiamFC")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
+    add("--workers", type=int, default=1, help="processes, one thread each (default: 1)")
+    add("--limit", type=int, default=0, help="sequences; 0: all")
+    args = parser.parse_args()
+    try:
+        writable_folder(args.out)
+        published.load_siamfc(args.weights)
+        given = args.benchmark, args.root, args.out, args.workers
+        scores = evaluate(specs(args.weights), *given, limit=args.limit)
+    except StudyError as error:
+        sys.stderr.write(f"ablation: {error}\n")
+        return 2
+    table = variant_table(pd.read_csv(args.out / "summary.csv"), scores)
+    table.to_csv(args.out / "ablation.csv", index=False, lineterminator="\n")
+    sys.stdout.write(table.to_string(index=False, float_format="%.4f") + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    # by its full name: worker processes import the specs from there
+    from tools import ablation
+
+    sys.exit(ablation.main())
