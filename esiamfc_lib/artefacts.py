@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, refused
 
 DATASET = "dataset/dataset.json"
 STORE = "dataset/store/manifest.json"
@@ -81,8 +81,6 @@ class Artefacts:
         file = self.run / MANIFEST
         if not file.is_file():
             return {}
-        try:
+        with refused(f"{file} is damaged, run the chain again", (*DAMAGE, AttributeError)):
             facts = json.loads(file.read_text(encoding="utf-8"))
             return {str(name): dict(values) for name, values in facts.items()}
-        except (ValueError, AttributeError, TypeError) as error:
-            raise StudyError(f"{file} is damaged ({error}): run the chain again") from None

@@ -1,5 +1,10 @@
 """The one exception that is meant for the user's eyes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+DAMAGE = (EOFError, LookupError, OSError, TypeError, ValueError)  # of a file that is not sound
+
 
 class StudyError(Exception):
     """Something outside the program is wrong: a file, a parameter, a missing data set.
@@ -7,3 +12,15 @@ class StudyError(Exception):
     The message is one clear sentence that names the file or parameter and the fault. The command
     line prints it without a traceback and exits with status 2.
     """
+
+
+@contextmanager
+def refused(sentence: str, kinds: type | tuple[type, ...] = DAMAGE) -> Iterator[None]:
+    """Turn exceptions of these ``kinds`` into a StudyError: the sentence, then their own words."""
+    try:
+        yield
+    except kinds as error:
+        said = getattr(error, "strerror", None) or " ".join(str(error).split())
+        if (file := str(getattr(error, "filename", None) or "")) not in sentence:
+            said = f"{file}: {said}"
+        raise StudyError(f"{sentence}: {said}") from error

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import write_atomically
 
 FILE = Path(__file__).with_name("published.csv")
@@ -107,10 +107,8 @@ def published_table(
 
 def published(path: Path = FILE) -> pd.DataFrame:
     """The published numbers, with ``CELL``; a StudyError if one is missing or of no column."""
-    try:
+    with refused(f"{path} holds no published numbers"):
         table = pd.read_csv(path)[list(CELL)].astype({"value": float})
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{path} holds no published numbers: {error}") from None
     unknown = set(zip(table["benchmark"], table["metric"], strict=True)) - set(COLUMNS)
     if unknown or table.isna().any(axis=None):
         raise StudyError(f"{path}: a field is empty, or no column for {sorted(unknown)}")

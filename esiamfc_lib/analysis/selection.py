@@ -13,7 +13,7 @@ import pandas as pd
 
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.evaluation import segments
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec
@@ -89,9 +89,7 @@ def write_choice(result: dict, out: str | Path) -> dict:
 
 def selected_tracking(path: str | Path) -> dict:
     """The tracking parameters that a ``selection.json`` of ``tune`` chose, else a StudyError."""
-    try:
+    with refused(f"{path} holds no choice of tracking parameters"):
         values = json.loads(Path(path).read_text(encoding="utf-8"))["tracking"]
         TrackingParameters.validated(values, where=str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{path} holds no choice of tracking parameters: {error}") from None
-    return values
+        return values

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from esiamfc_lib.analysis.selection import decided, write_choice
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.evaluation import segments
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec
@@ -106,14 +106,12 @@ def _study(out: Path, facts: str) -> optuna.Study:
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     file = out / "study.journal"
-    try:
+    with refused(f"{file} is damaged, remove it"):
         storage = JournalStorage(JournalFileBackend(str(file)))
         study = optuna.create_study(
             storage=storage, study_name="tracking", direction="maximize", load_if_exists=True
         )
         known = study.user_attrs.get("facts", facts)
-    except (ValueError, KeyError) as error:
-        raise StudyError(f"{file} is damaged ({error}): remove it") from None
     if known != facts:
         raise StudyError(
             f"{file} belongs to another tracker, data, plan or space: take another folder, or "

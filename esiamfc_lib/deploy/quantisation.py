@@ -21,7 +21,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
 from esiamfc_lib.networks.norms import folded
@@ -77,7 +77,7 @@ class Quantised:
         """Read a network's int8 form; ``StudyError`` if it is damaged or of other weights."""
         if not Path(path).is_file():
             raise StudyError(f"int8 needs the file {path}: 'esiamfc quantise' writes it")
-        try:
+        with refused(f"{path}: no int8 network of this project", (*DAMAGE, SafetensorError)):
             with safe_open(str(path), framework="pt") as file:
                 header = json.loads((file.metadata() or {})[HEADER])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -86,8 +86,6 @@ class Quantised:
             branches = [_layers(tensors, f"branches.{j}", 3) for j in range(header["branches"])]
             about = header["weights"], header["crops"], header["count"]
             found = cls(*about, stem, tuple(branches))
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise StudyError(f"{path}: no int8 network of this project ({error})") from None
         if found.digest != digest:
             raise StudyError(f"{path}: the tensors do not match the digest in the header")
         if found.weights != checkpoints.digest(model.state_dict()):

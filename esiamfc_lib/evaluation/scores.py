@@ -15,7 +15,7 @@ import pandas as pd
 
 from esiamfc_lib.data import benchmarks, images
 from esiamfc_lib.data.sequence import Sequence
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.evaluation import metrics
 from esiamfc_lib.runtime import files
 
@@ -238,15 +238,13 @@ def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataF
     another format, or no sequence in common.
     """
     ours = scores[scores["tracker"] == tracker]
-    try:
+    with refused(f"{path} holds no published scores"):
         theirs = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]
         ours = ours[ours["sequence"].isin(list(theirs))]
         result = ours[["sequence"]].reset_index(drop=True)
         for name in ("success", "precision"):
             result[name] = ours[name].to_numpy()
             result[f"published_{name}"] = [theirs[one][f"{name}_score"] for one in ours["sequence"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{path} holds no published scores: {error}") from None
     if result.empty:
         raise StudyError(f"{path} has none of the sequences that {tracker} was run on")
     mean = {"sequence": "mean"} | result.drop(columns="sequence").mean().to_dict()

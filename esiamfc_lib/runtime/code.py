@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import refused
 from esiamfc_lib.runtime.files import text_digest
 
 PACKAGE = "esiamfc_lib"
@@ -45,10 +45,8 @@ def library_modules(
         for source in sources
         for line in source.splitlines()
     ]
-    try:
+    with refused(f"{where}: a cell is not valid Python", SyntaxError):
         waiting = _reached(_parsed("\n".join(plain)), package=[])
-    except SyntaxError as error:
-        raise StudyError(f"{where}: a cell is not valid Python ({error})") from None
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 
 LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a temporary file
 
@@ -40,12 +40,10 @@ def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO
 
 def writable_folder(path: str | Path) -> Path:
     """A folder for output, made if missing; a StudyError where no file can be made in it."""
-    try:
+    with refused(f"cannot write to {path}", OSError):
         Path(path).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             return Path(path)
-    except OSError as error:
-        raise StudyError(f"cannot write to {path}: {error.strerror}") from error
 
 
 def writable_file(path: str | Path, *sources: str | Path) -> Path:
@@ -82,10 +80,8 @@ def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
 
 
 def visible(name: str) -> bool:
-    """Whether a file or folder is the user's own, by its name: systems and editors leave others
-    beside it (``._0001.jpg`` and ``__MACOSX`` of macOS, ``.ipynb_checkpoints`` of Jupyter).
-    """
-    return not name.startswith((".", "__MACOSX"))
+    """Whether a name is of the user's own file, not of what macOS and Jupyter leave beside it."""
+    return not name.startswith((".", "__MACOSX"))  # ._0001.jpg, .ipynb_checkpoints
 
 
 def plain_name(name: str, where: str | Path) -> str:
@@ -125,11 +121,8 @@ def existing(path: str | Path) -> Path:
 
 def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits; a StudyError if it cannot be read."""
-    try:
-        with existing(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror}") from None
+    with refused(f"cannot read {path}", OSError), existing(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def text_digest(text: str) -> str:

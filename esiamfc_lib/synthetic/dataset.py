@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.data.images import write_image
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.files import exclusive, write_atomically
 from esiamfc_lib.runtime.parallel import spread
@@ -62,10 +62,8 @@ def _is_begun(root: Path, manifest: dict) -> bool:
     file = root / "manifest.json"
     if not file.is_file():
         return False
-    try:
+    with refused(f"{file} is no valid JSON file", ValueError):
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StudyError(f"{file} is no valid JSON file: {error}") from error
     changed = [name for name in manifest if found.get(name) != manifest[name]]
     if changed:
         raise StudyError(

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from esiamfc_lib.config import TRACKERS, Fusion, TrackingParameters
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
@@ -148,8 +148,6 @@ def tracker_specs(
 
 
 def _centroids(path: str) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["centres"]
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"centroids file {path!r} cannot be read: {error}") from None
+    fault = refused(f"centroids file {path!r} cannot be read")
+    with fault, np.load(path, allow_pickle=False) as file:
+        return file["centres"]

@@ -17,7 +17,7 @@ import torch
 
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.norms import folded
@@ -64,11 +64,9 @@ def keep_stem_features(
             file.write(data)
             sha.update(data)
 
-    try:
+    with refused(f"{folder}: the stem's features cannot be kept", OSError):
         (folder / FACTS).unlink(missing_ok=True)
         files.write_atomically(folder / FEATURES, stream)
-    except OSError as error:
-        raise StudyError(f"{folder}: the stem's features cannot be kept: {error}") from error
     facts = {
         "weights": checkpoints.digest(model.stem.state_dict()),
         "store": store.digest,
@@ -110,13 +108,11 @@ def find_stem_features(
     if not file.is_file() or augmentation != "none":
         return None
     again = "run 'esiamfc run --force embedding'"
-    try:
+    with refused(f"{file}: the stem's features are damaged, {again}"):
         facts = json.loads(file.read_text(encoding="utf-8"))
         values = np.load(file.with_name(FEATURES), mmap_mode="r", allow_pickle=False)
         sound = list(values.shape) == facts["shape"] and values.dtype == np.float16
         crops, stem, digest = (facts[name] for name in ("store", "weights", "digest"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{file}: the stem's features are damaged ({error}): {again}") from None
     if not sound:
         raise StudyError(f"{file}: {FEATURES} beside it has another shape: {again}")
     if crops != store.digest or stem != checkpoints.digest(model.stem.state_dict()):
