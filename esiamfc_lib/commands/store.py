@@ -49,27 +49,21 @@ def main(args: argparse.Namespace) -> int:
 
     values = dict(vars(args))  # named as the functions' parameters
     action = values.pop("action")
+    of_study = set(DatasetParameters.model_fields) - {"vid_root"}
+    DatasetParameters.validated({name: values[name] for name in of_study & set(values)}, action)
     if action == "verify":
         faults = store_check.verify(**values)
-        said = "\n".join(faults) or f"{args.path}: every crop is as it was made"
-        sys.stdout.write(said + "\n")
+        said = faults or [f"{args.path}: every crop is as it was made"]
+        sys.stdout.write("\n".join(said) + "\n")
         return 1 if faults else 0
-    calls = {
-        "build": pipeline.curate,
-        "estimate": pipeline.estimate,
-        "info": store_check.info,
-        "merge": store_check.merge,
-    }
+    calls = {"build": pipeline.curate, "estimate": pipeline.estimate}
+    calls |= {"info": store_check.info, "merge": store_check.merge}
     sys.stdout.write(json.dumps(calls[action](**values), indent=1) + "\n")
     return 0
 
 
 def part_of(text: str) -> tuple[int, int]:
-    """``2/8`` as (1, 8).
-
-    Raises:
-        StudyError: not of that form.
-    """
+    """``2/8`` as (1, 8); a StudyError if it is not of that form."""
     first, _, count = text.partition("/")
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
         raise StudyError(f"--part {text}: I/N with 1 ≤ I ≤ N is expected, for example 2/8")

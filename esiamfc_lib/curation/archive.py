@@ -12,21 +12,24 @@ import tarfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
-from pathlib import Path
+from operator import attrgetter
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from esiamfc_lib.curation.crops import Chunk, FrameFiles
 from esiamfc_lib.curation.frames import Name, chunked
+from esiamfc_lib.data.images import MOST_BYTES, TOO_LARGE
 from esiamfc_lib.data.sequence import evenly_spaced
-from esiamfc_lib.data.vid import TRAIN_GROUP
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.data.vid import MOST_XML, frame_of, note_place
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
+from esiamfc_lib.runtime.files import visible
 
-MEMBER = re.compile(
-    rf"(?:^|/)(Data|Annotations)/VID/(train|val)/(?:{TRAIN_GROUP}\d+/)?([^/]+)/(\d+)\.(?:JPEG|xml)$"
-)
+MEMBER = re.compile(r"(?:^|/)(Data|Annotations)/VID/(train|val)/([^\0]+/[^\0]+)$")
+MOST = {"Data": MOST_BYTES, "Annotations": MOST_XML}
+UNREADABLE = (*DAMAGE, tarfile.TarError, RecursionError, zlib.error)
+BUFFER = 1 << 14  # bytes: a thousand times as many may come out of them, unpacked
 
 
 class Member(NamedTuple):
@@ -36,36 +39,55 @@ class Member(NamedTuple):
     name: Name
     frame: int
     at: int  # how many bytes of the archive have been read
-    read: Callable[[], bytes]  # works until the next member is asked for
+    # Gives the content, or says what forbids to; works until the next member is asked for.
+    read: Callable[[], bytes | str]
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header: a broken one does not end the archive, and no name is of megabytes."""
+
+    @classmethod
+    def frombuf(cls, *block) -> tarfile.TarInfo:
+        try:
+            header = super().frombuf(*block)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}: it is damaged or cut short") from error
+        if header.type in b"LKxgX" and header.size > MOST_XML:  # extended headers
+            raise tarfile.ReadError(f"a name of {header.size:,} bytes")
+        return header
 
 
 def members(path: Path, splits: Iterable[str]) -> Iterator[Member]:
     """The images and annotations of an archive, in its order; a StudyError if unreadable."""
+    places, run, seen = {}, None, set()  # of videos; the last one, and its frames
     with (
-        readable(path),
+        refused(f"cannot read the archive {path}", UNREADABLE),
         path.open("rb") as file,
-        tarfile.open(fileobj=file, mode="r|*", bufsize=1 << 20) as archive,
+        tarfile.open(fileobj=file, mode="r|*", bufsize=BUFFER, tarinfo=_Header) as archive,
     ):
 
-        def content(entry: tarfile.TarInfo) -> bytes:
-            with readable(path):
-                return archive.extractfile(entry).read()
+        def content(entry: tarfile.TarInfo, most: int) -> bytes | str:
+            with refused(f"cannot read the archive {path}", UNREADABLE):
+                fits = entry.size <= most
+                return archive.extractfile(entry).read() if fits else TOO_LARGE.format(most)
 
         while (entry := archive.next()) is not None:
             archive.members.clear()  # tarfile would keep millions of headers
             match = MEMBER.search(entry.name) if entry.isfile() else None
-            if match and match[2] in splits:
-                part, name, frame = match[1], (match[2], match[3]), int(match[4])
-                yield Member(part, name, frame, file.tell(), partial(content, entry))
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading an archive into one sentence."""
-    try:
-        yield
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise StudyError(f"cannot read the archive {path}: {error}") from error
+            if not match or match[2] not in splits:
+                continue
+            part, split, place = match[1], match[2], PurePosixPath(match[3])
+            frame, name = frame_of(part, place), (split, place.parent.name)
+            if frame is not None and all(map(visible, place.parts)):
+                note_place(places, name, place.parent, path)
+                if run != (run := (part, name)):
+                    seen.clear()
+                if frame in seen:
+                    raise StudyError(f"{path}: frame {frame} of {name[1]} is there twice")
+                seen.add(frame)
+                yield Member(part, name, frame, file.tell(), partial(content, entry, MOST[part]))
 
 
 class ArchiveSource:
@@ -84,9 +106,8 @@ class ArchiveSource:
         """The videos not in ``skip``, in the archive's order, each in one piece."""
         # 1.2 million XML files would not fit into memory: compressed, a video at a time.
         annotations: dict[Name, list[bytes]] = defaultdict(list)
-        finished: set[Name] = set()
-        late: set[Name] = set()
-        for name, part, run in self._runs():
+        finished, late = set[Name](), set[Name]()
+        for (name, part), run in self._runs():
             if name in skip:
                 continue
             if part == "Annotations":
@@ -96,29 +117,27 @@ class ArchiveSource:
                 yield from self._video(name, run, annotations.pop(name, []), finished)
             else:
                 late.add(name)
-        for name, part, run in self._runs() if late else ():
+        for (name, part), run in self._runs() if late else ():
             if name in late and part == "Data":
                 yield from self._video(name, run, annotations.pop(name, []), finished)
         for name in sorted(annotations):
             yield from self._video(name, [], annotations[name], finished)
+        if lacking := sorted(set(self._splits) - {split for split, _ in finished | skip}):
+            raise StudyError(f"{self._path} holds no videos in {', '.join(lacking)}")
 
-    def _runs(self) -> Iterator[tuple[Name, str, Iterator[Member]]]:
+    def _runs(self) -> Iterator[tuple[tuple[Name, str], Iterator[Member]]]:
         """Files that lie side by side and are of one video and one part."""
-        found = members(self._path, self._splits)
-        for (name, part), run in groupby(found, key=lambda member: (member.name, member.part)):
-            yield name, part, run
+        return groupby(members(self._path, self._splits), key=attrgetter("name", "part"))
 
     def _video(
         self, name: Name, images: Iterable[Member], packed: list[bytes], finished: set[Name]
     ) -> Iterator[Chunk]:
         """One video's images with their annotations, then the annotations without an image."""
         if name in finished:
-            raise StudyError(
-                f"{self._path}: the files of {name[1]} are scattered over the archive; unpack it "
-                "and give the folder"
-            )
+            said = f"the files of {name[1]} are scattered over the archive"
+            raise StudyError(f"{self._path}: {said}; unpack it and give the folder")
         finished.add(name)
-        files: dict[int, bytes] = {}
+        files: dict[int, bytes | str] = {}
         for block in packed:
             files |= pickle.loads(zlib.decompress(block))
         at = self.total
@@ -152,11 +171,8 @@ def unpack_validation(path: Path, folder: Path, count: int) -> bool:
         if member.name in chosen:
             ending = "JPEG" if member.part == "Data" else "xml"
             file = begun / member.part / "VID/val" / member.name[1] / f"{member.frame:06d}.{ending}"
-            data = member.read()
-            try:
+            if isinstance(data := member.read(), bytes):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
-            except OSError as error:
-                raise StudyError(f"cannot write {file}: {error.strerror}") from error
     begun.rename(folder)
     return True

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 
 from esiamfc_lib.data import geometry
-from esiamfc_lib.data.images import decode_image, encode_jpeg
-from esiamfc_lib.data.vid import Annotation, Object, box_fault, parse_annotation
+from esiamfc_lib.data.images import MOST_BYTES, decode_image, encode_jpeg, read_bytes
+from esiamfc_lib.data.vid import MOST_XML, Annotation, Object, box_fault, parse_annotation
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
 
@@ -21,11 +21,11 @@ Problem = tuple[int, int, str]  # frame, track_id (-1: the whole frame), reason
 
 
 class FrameFiles(NamedTuple):
-    """One frame's two files: a path, the content itself, or None where there is no such file."""
+    """One frame's files: a path, the content, what is wrong with it, or None: no such file."""
 
     frame: int
-    annotation: Path | bytes | None
-    image: Path | bytes | None
+    annotation: Path | bytes | str | None
+    image: Path | bytes | str | None
 
 
 class Chunk(NamedTuple):
@@ -62,7 +62,9 @@ class Cut:
 
 
 def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
-    """Cut all crops of a chunk; whatever is broken is skipped and reported, never raised."""
+    """Cut all crops of a chunk; whatever is broken is skipped and reported, never raised. What the
+    machine refuses is no fault of a frame, and an OSError.
+    """
     # The processes are the parallelism: OpenCV's own threads would only compete with them.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -77,24 +79,21 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
 
 
 def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
-    """Add one frame's crops and problems to ``result``; a StudyError for a fault of the whole
-    frame.
-    """
+    """Add a frame's crops and problems to ``result``; a StudyError if all of it is at fault."""
     xml, jpeg, fault = read_files(files)
     result.digests[files.frame] = digest_of([xml, jpeg])
     if fault:
         raise StudyError(fault)
     annotation = parse_annotation(xml)
-    result.size = result.size or (annotation.width, annotation.height)
+    size = annotation.width, annotation.height
+    result.size = result.size or size
     objects = usable(files.frame, annotation, result)
     if not objects:
         return
     image = decode_image(jpeg)
-    height, width = image.shape[:2]
-    if (width, height) != (annotation.width, annotation.height):
-        raise StudyError(
-            f"size differs: XML {annotation.width}×{annotation.height}, image {width}×{height}"
-        )
+    if image.shape[1::-1] != size:
+        both = *size, *image.shape[1::-1]
+        raise StudyError("size differs: XML {}×{}, image {}×{}".format(*both))
     border, image = geometry.mean_colour(image), geometry.four_channels(image)
     for item in objects:
         jpeg = encode_jpeg(search_crop(image, item.box, border), jpeg_quality)
@@ -102,21 +101,20 @@ def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
 
 
 def read_files(files: FrameFiles) -> tuple[bytes, bytes, str]:
-    """A frame's XML and JPEG, empty where they cannot be read, and what is wrong with them, or "".
+    """A frame's XML and JPEG, empty where they are not read, and what is wrong with them, or "".
 
     The words hold no path, so that a list of problems is the same wherever the data lies.
     """
     contents, faults = [], []
-    for file, kind in ((files.annotation, "XML"), (files.image, "JPEG")):
-        data = b""
-        if file is None:
-            faults.append(f"missing {kind}")
-        else:
+    for file, kind, most in zip(files[1:], ("XML", "JPEG"), (MOST_XML, MOST_BYTES), strict=True):
+        if isinstance(file, Path):
             try:
-                data = file if isinstance(file, bytes) else file.read_bytes()
-            except OSError as error:
-                faults.append(f"unreadable {kind}: {error.strerror}")
-        contents.append(data)
+                file = read_bytes(file, most, seen=True)
+            except StudyError as error:
+                file = str(error).removeprefix(f"{file} ")
+        if not isinstance(file, bytes):
+            faults.append(f"{kind} {file}" if file else f"missing {kind}")
+        contents.append(file if isinstance(file, bytes) else b"")
     return contents[0], contents[1], ", ".join(faults)
 
 
@@ -124,9 +122,8 @@ def usable(frame: int, annotation: Annotation, result: Cut) -> list[Object]:
     """The objects of a frame that can be cropped; the others become problems."""
     chosen: dict[int, Object] = {}
     for item in annotation.objects:
-        fault = box_fault(item.box, annotation.width, annotation.height)
-        if item.track_id in chosen:
-            fault = "track appears twice in the frame"
+        twice = "track appears twice in the frame" if item.track_id in chosen else ""
+        fault = twice or box_fault(item.box, annotation.width, annotation.height)
         if fault:
             result.problems.append((frame, item.track_id, fault))
         else:

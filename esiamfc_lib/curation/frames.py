@@ -5,15 +5,14 @@ Both have ``signatures``, to see that a store is continued from the same source,
 frames, a few at a time, video by video.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 from esiamfc_lib.curation.crops import Chunk, FrameFiles, read_files
-from esiamfc_lib.data.vid import VID
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.data.vid import VID, note_place
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import digest_of
 
 CHUNK_FRAMES = 16
@@ -22,21 +21,23 @@ Name = tuple[str, str]  # split, video
 
 class FolderSource:
     """A VID root on disk; ``part`` (i, n) is every n-th video from the i-th on (0-based), for
-    machines that share the work. A StudyError if a folder cannot be listed, or two videos share a
-    name.
+    machines that share the work. A StudyError if it cannot be listed, or two videos share a name.
     """
 
     unit = "frame"
 
     def __init__(self, root: Path, splits: tuple[str, ...], part: tuple[int, int] = (0, 1)):
         self._vid = {split: VID(root, split) for split in splits}
+        for vid in self._vid.values():
+            if not vid.videos:
+                raise StudyError(f"{root} holds no videos in {vid.split}")
         names = [(split, video) for split in sorted(splits) for video in self._vid[split].videos]
-        videos = sorted(video for _, video in names)
-        if twice := [video for video, following in pairwise(videos) if video == following]:
-            raise StudyError(f"{root}: the video {twice[0]} is in two splits")
-        if not videos:
-            raise StudyError(f"{root} holds no videos in {', '.join(splits)}")
+        places: dict[str, Path] = {}
+        for split, video in names:
+            note_place(places, video, Path(split, video), root)
         self.names: list[Name] = names[part[0] :: part[1]]
+        if not self.names:
+            raise StudyError(f"{root} holds {len(names)} videos: no part {part[0] + 1}/{part[1]}")
         # Threads, because on a network file system listing is waiting.
         with ThreadPoolExecutor(8) as threads:
             listed = dict(zip(self.names, threads.map(self._list, self.names), strict=True))
@@ -46,18 +47,11 @@ class FolderSource:
 
     def _list(self, name: Name) -> tuple[int, str]:
         """Number of frames, and a digest of the names, sizes and times of a video's files."""
-        vid, lines, stems = self._vid[name[0]], [], set()
-        for path in (vid.frame_path(name[1], 0), vid.annotation_path(name[1], 0)):
-            if not path.parent.is_dir():
-                continue
-            try:
-                with os.scandir(path.parent) as entries:
-                    found = [(e.name, e.stat()) for e in entries if e.name.endswith(path.suffix)]
-            except OSError as error:
-                raise StudyError(f"cannot list {path.parent}: {error.strerror}") from error
-            lines += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found]
-            stems |= {name.removesuffix(path.suffix) for name, _ in found}
-        return len(stems), digest_of(line.encode() for line in sorted(lines))
+        images, annotations = self._vid[name[0]].frames(name[1])
+        with refused(f"cannot list {name[1]}", OSError):
+            found = [(path.name, path.stat()) for path in (*images.values(), *annotations.values())]
+        lines = sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in found)
+        return len(images | annotations), digest_of(line.encode() for line in lines)
 
     def content(self, key: str) -> str:
         """Digest of all files of the video ``split/video``."""
@@ -78,16 +72,9 @@ class FolderSource:
 
     def _files(self, split: str, video: str) -> list[FrameFiles]:
         """Both files of every frame of a video, in order."""
-        vid = self._vid[split]
-        images, annotations = map(set, vid.frames(video))
-        return [
-            FrameFiles(
-                n,
-                vid.annotation_path(video, n) if n in annotations else None,
-                vid.frame_path(video, n) if n in images else None,
-            )
-            for n in sorted(images | annotations)
-        ]
+        images, annotations = self._vid[split].frames(video)
+        numbers = sorted(images.keys() | annotations.keys())
+        return [FrameFiles(n, annotations.get(n), images.get(n)) for n in numbers]
 
 
 def chunked(frames: Iterable[FrameFiles]) -> Iterator[tuple[tuple[FrameFiles, ...], bool]]:

@@ -12,7 +12,7 @@ from esiamfc_lib.curation.archive import unpack_validation
 from esiamfc_lib.curation.pipeline import curate
 from esiamfc_lib.curation.store_check import adopt
 from esiamfc_lib.data.roots import Roots
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.paths import resolve
 from esiamfc_lib.synthetic.dataset import build
 from esiamfc_lib.synthetic.settings import BuiltIn
@@ -69,10 +69,8 @@ def fill_store(p: DatasetParameters, roots: Roots) -> dict:
     """
     place = p.artefacts.store
     if p.store:
-        try:
+        with refused("dataset.store", StudyError):
             return adopt(resolve(p.store), place)
-        except StudyError as error:
-            raise StudyError(f"dataset.store: {error}") from None
     if place.is_symlink():  # to a store that was taken over before, which is not ours to write
         place.unlink()
     return curate(

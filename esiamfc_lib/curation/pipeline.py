@@ -19,8 +19,9 @@ from esiamfc_lib.curation.store_manifest import DiskFullError, write_problems
 from esiamfc_lib.curation.store_writer import SHARD_BYTES, StoreWriter
 from esiamfc_lib.data.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store_index import Index
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.runtime.bars import Progress
+from esiamfc_lib.runtime.files import writable_folder
 from esiamfc_lib.runtime.parallel import spread
 
 DEFAULTS = DatasetParameters()
@@ -42,12 +43,19 @@ def curate(
 ) -> dict:
     """Fill a crop store, or continue one that was interrupted, and return its manifest.
 
-    A StudyError for other parameters or another source, too many bad frames (``problems.csv`` in
-    the store lists them) or a full disk: what was finished by then stays in the store.
+    A StudyError for other parameters or another source, no crop, too many bad frames
+    (``problems.csv`` in the store lists them) or a full disk, an OSError for files that cannot be
+    had from this machine: what was finished by then stays in the store.
     """
     root, store = Path(vid_root), Path(store_path)
     if root.is_file() and part != (0, 1):
         raise StudyError(f"{root}: an archive is one stream and cannot be divided into parts")
+    if not root.exists():
+        raise StudyError(f"the VID root {root} does not exist")
+    for source in (root / "Data", root / "Annotations"):
+        if store.resolve().is_relative_to(source.resolve()):
+            raise StudyError(f"the store {store} would lie in {source}, which it is made of")
+    writable_folder(store)
     source = ArchiveSource(root, splits) if root.is_file() else FolderSource(root, splits, part)
     parameters = {
         "splits": sorted(splits),
@@ -61,25 +69,22 @@ def curate(
     with closing(StoreWriter(store, *given)) as writer:
         chunks = source.chunks({record.key for record in writer.records})
         cuts = spread(partial(cut, jpeg_quality=jpeg_quality), chunks, workers, scheduler)
-        frames, bad = _fill(writer, cuts, source, max_bad_fraction)
-        write_problems(store, writer.records)
-        problems = sum(len(record.problem) for record in writer.records)
-        return writer.complete({"frames": frames, "bad_frames": bad, "problems": problems})
+        _fill(writer, cuts, source, max_bad_fraction)
+        table = write_problems(store, writer.records)
+        if not any(len(record.frame) for record in writer.records):
+            raise StudyError(f"{root}: not one object could be cut out, see {table}")
+        return writer.complete()
 
 
 def read_families(path: Path) -> dict[tuple[str, int], str]:
     """Known labels by (video, track_id), from a table ``video, track_id, family``."""
-    try:
+    with refused(f"{path}: no table with video, track_id, family", (*DAMAGE, csv.Error)):
         rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
         return {(r["video"], int(r["track_id"])): r["family"] for r in rows if r["track_id"]}
-    except (OSError, KeyError, ValueError) as error:
-        raise StudyError(f"{path}: no table with video, track_id, family ({error})") from error
 
 
-def _fill(writer: StoreWriter, cuts, source, max_bad_fraction: float) -> tuple[int, int]:
-    """Write every video that the store lacks; gives the frames of all and the bad ones of them."""
-    frames, bad = count_bad(writer.records)
-    started, crops, problems = time.monotonic(), 0, 0
+def _fill(writer: StoreWriter, cuts, source, max_bad_fraction: float) -> None:
+    """Write every video that the store lacks."""
     look = {"desc": "curation", "unit": source.unit, "unit_scale": source.unit == "B"}
     with Progress(total=source.total, **look) as bar:
         for result in cuts:
@@ -87,33 +92,18 @@ def _fill(writer: StoreWriter, cuts, source, max_bad_fraction: float) -> tuple[i
                 writer.add(result)
             except DiskFullError as error:
                 raise _with_need(error, writer.records, bar.n / source.total) from error
-            crops, problems = crops + len(result.crops), problems + len(result.problems)
-            rate = crops / (time.monotonic() - started)
-            bar.set_postfix_str(f"{rate:.0f} crops/s, {problems} problems", refresh=False)
+            bar.set_postfix_str(f"{writer.bad_frames} bad frames", refresh=False)
             bar.update(result.at - bar.n)
-            if result.last:
-                more = count_bad(writer.records[-1:])
-                frames, bad = frames + more[0], bad + more[1]
-                _check_bad(writer, frames, bad, max_bad_fraction, source.frames)
-    _check_bad(writer, frames, bad, max_bad_fraction, frames)
-    return frames, bad
+            _check_bad(writer, max_bad_fraction, source.frames)
+    _check_bad(writer, max_bad_fraction, writer.frames)
 
 
-def count_bad(records: list[Index]) -> tuple[int, int]:
-    """Frames looked at, and frames of which something was left out."""
-    frames = sum(int(record.n_frames[0]) for record in records)
-    bad = sum(len(set(record.problem[:, 1]) - {"-1"}) for record in records)
-    return frames, bad
-
-
-def _check_bad(writer: StoreWriter, frames: int, bad: int, most: float, total: float) -> None:
+def _check_bad(writer: StoreWriter, most: float, total: float) -> None:
     """Give up as soon as the bad frames are more than the share ``most`` of all ``total``."""
-    if bad > most * total:
+    if writer.bad_frames > most * total:
         table = write_problems(writer.path, writer.records)
-        raise StudyError(
-            f"{bad} of the first {frames} frames are bad, more than max_bad_fraction "
-            f"= {most} of all allows: see {table}"
-        )
+        said = f"{writer.bad_frames} of the first {writer.frames} frames are bad"
+        raise StudyError(f"{said}, more than max_bad_fraction = {most} of all allows: see {table}")
 
 
 def _with_need(error: DiskFullError, records: list[Index], done: float) -> DiskFullError:
@@ -121,10 +111,9 @@ def _with_need(error: DiskFullError, records: list[Index], done: float) -> DiskF
     written = sum(int(record.n_bytes.sum()) for record in records)
     if not done or not written:
         return error
-    return DiskFullError(
-        f"{error}: about {written * (1 / done - 1) / 1e9:.3g} GB more are needed; the "
-        f"{len(records)} videos finished so far are kept, start again when there is space"
-    )
+    need = f"about {written * (1 / done - 1) / 1e9:.3g} GB more are needed"
+    kept = f"the {len(records)} videos finished so far are kept, start again when there is space"
+    return DiskFullError(f"{error}: {need}; {kept}")
 
 
 def estimate(
@@ -140,10 +129,7 @@ def estimate(
     without writing anything; ``seconds_per_crop`` are of one process.
     """
     if Path(vid_root).is_file():
-        raise StudyError(
-            f"{vid_root} is an archive, whose videos are counted only by reading it to its end: "
-            "the estimate needs a folder in VID layout"
-        )
+        raise StudyError(f"{vid_root} is an archive: the estimate needs a folder to count files in")
     source = FolderSource(Path(vid_root), splits)
     step = max(len(source.names) // sample_videos, 1)
     skip = set(source.names) - set(source.names[::step][:sample_videos])

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from esiamfc_lib.curation import store_manifest
+from esiamfc_lib.data import store as stores
 from esiamfc_lib.data.geometry import SEARCH_SIZE
 from esiamfc_lib.data.images import decode_image
-from esiamfc_lib.data.store import CropStore, numbered_records, open_shard, read_records
 from esiamfc_lib.data.store_index import join
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
+from esiamfc_lib.runtime.files import digest_of, exclusive
 
 
 def info(path: str | Path) -> dict:
     """What a store holds: its manifest's counts and parameters, classes, lengths."""
-    store = CropStore(path)
+    store = stores.CropStore(path)
     index, tracks = store.index, store.tracks
     lengths = np.quantile(tracks["frames"], (0, 0.5, 1)) if len(store) else np.zeros(3)
     return {
@@ -41,12 +42,8 @@ def verify(path: str | Path, decode: bool = False) -> list[str]:
     """One sentence for each difference of a store from what it says about itself, to the checksum
     of every crop; ``decode`` decodes each as well. A StudyError if it cannot be read.
     """
-    store = CropStore(path)
-    faults = [fault for file in store.shards if (fault := _shard_fault(file))]
-    if faults:
-        return faults  # reading beyond the end of a file would end this process
-    if store.complete:
-        faults = _disagreements(store)
+    store = stores.CropStore(path)
+    faults = _disagreements(store) if store.complete else []
     with Progress(total=len(store), desc="verify", unit="crop") as bar:
         for track, name in enumerate(store.tracks["track"]):
             frames = store.frames(track)
@@ -59,35 +56,24 @@ def verify(path: str | Path, decode: bool = False) -> list[str]:
     return faults
 
 
-def _shard_fault(file: Path) -> str:
-    """What is wrong with a shard as a file, or ""; a copy that was broken off is too short."""
-    try:
-        shard = open_shard(file)
-    except StudyError as error:
-        return str(error)
-    size = (shard.info()["last_pgno"] + 1) * shard.stat()["psize"]
-    there = file.stat().st_size
-    return f"{file.name} is cut short: {there} bytes instead of {size}" if there < size else ""
-
-
-def _disagreements(store: CropStore) -> list[str]:
+def _disagreements(store: stores.CropStore) -> list[str]:
     """Where the manifest, the index and the shards of a finished store differ."""
     index, manifest = store.index, store.manifest
-    expected = store_manifest.manifest_of(index, store.path, manifest["parameters"], {})
+    expected = store_manifest.manifest_of(index, store.path, manifest["parameters"])
     faults = [
         f"manifest.json and index.npz disagree about {name}"
-        for name in ("crops", "tracks", "videos", "bytes", "digest", "source", "shards")
+        for name in sorted(set(expected) - {"made_with"})
         if expected[name] != manifest.get(name)
     ]
     digests = np.array(index.digests())
     for number, file in enumerate(store.shards):
-        there = join((record, number) for record in read_records(file)).digests()
+        there = join((record, number) for record in stores.read_records(file)).digests()
         if there != digests[index.shard == number].tolist():
             faults.append(f"{file.name} and index.npz disagree about the crops")
     return faults
 
 
-def _crop_fault(store: CropStore, track: int, i: int, decode: bool) -> str:
+def _crop_fault(store: stores.CropStore, track: int, i: int, decode: bool) -> str:
     """What is wrong with one crop, or ""."""
     row = store.rows(track).start + i
     try:
@@ -109,7 +95,7 @@ def adopt(source: str | Path, place: str | Path) -> dict:
     or not as it was made, or if ``place`` holds one.
     """
     source, place = Path(source).resolve(), Path(place)
-    store = CropStore(source)
+    store = stores.CropStore(source)
     if not store.complete:
         raise StudyError(f"{source} is unfinished: curate it to its end, see manifest.json")
     faults = verify(source)
@@ -130,41 +116,41 @@ def adopt(source: str | Path, place: str | Path) -> dict:
 def merge(paths: list[str | Path], out: str | Path) -> dict:
     """Join complete stores of different videos, for example parts that several machines made, by
     copying their shards, and return the manifest, whose digest is that of a store made in one go.
-    A StudyError if they do not fit together or the disk is full.
+    A StudyError if they do not fit together, are damaged, or do not fit on the disk.
     """
     out = Path(out)
-    stores = [CropStore(path) for path in paths]
-    parameters = stores[0].manifest["parameters"]
-    for store in stores:
+    parts = [stores.CropStore(path) for path in paths]
+    parameters = parts[0].manifest["parameters"]
+    for store in parts:
         if not store.complete:
             raise StudyError(f"{store.path} is unfinished: curate it to its end before merging")
         if store.manifest["parameters"] != parameters:
-            raise StudyError(
-                f"{store.path} and {stores[0].path} were made with different parameters"
-            )
+            raise StudyError(f"{store.path} has different parameters than {parts[0].path}")
     if (out / "manifest.json").exists():
         raise StudyError(f"{out} holds a crop store already")
-    files = [file for store in stores for file in store.shards]
-    records = numbered_records(files)
+    stray = [*out.glob("shard-*.mdb")]
+    if stray and "merged" not in stores.read_json(out / "source.json"):
+        raise StudyError(f"{out} holds shards that no merge has left there")
+    files = [file for store in parts for file in store.shards]
+    records = stores.numbered_records(files)
     index = join(records)
+    if sorted(index.digests()) != sorted(d for store in parts for d in store.index.digests()):
+        raise StudyError("shards and index of a store disagree: verify each of them")
     needed = sum(file.stat().st_size for file in files)
     look = {"desc": "merge", "unit": "B", "unit_scale": True}
-    try:
-        with store_manifest.lock(out), Progress(total=needed, **look) as bar:
-            for number, file in enumerate(files):
-                shutil.copyfile(file, out / f"shard-{number:04d}.mdb")
-                bar.update(file.stat().st_size)
-            counts = {
-                name: sum(store.manifest[name] for store in stores)
-                for name in ("frames", "bad_frames", "problems")
-            }
-            manifest = store_manifest.manifest_of(index, out, parameters, counts)
-            store_manifest.write_file(out / "index.npz", index.to_bytes())
-            store_manifest.write_problems(out, [record for record, _ in records])
-            store_manifest.write_file(out / "source.json", {"merged": manifest["source"]})
-            store_manifest.write_file(out / "manifest.json", manifest)
-    except OSError as error:
-        raise store_manifest.DiskFullError(
-            f"cannot write {out}: {error.strerror} (the merged store takes {needed / 1e9:.3g} GB)"
-        ) from error
+    with exclusive(out, store_manifest.BUSY.format(out)), Progress(total=needed, **look) as bar:
+        if (free := shutil.disk_usage(out).free) < needed:
+            said = f"the merged store takes {needed / 1e9:.3g} GB, {free / 1e9:.3g} are free"
+            raise store_manifest.DiskFullError(f"cannot write {out}: {said}")
+        source = {"merged": digest_of(content.encode() for content in index.content)}
+        store_manifest.write_file(out / "source.json", source)
+        for file in stray:
+            file.unlink()
+        for number, file in enumerate(files):
+            shutil.copyfile(file, out / stores.shard_name(number))
+            bar.update(file.stat().st_size)
+        manifest = store_manifest.manifest_of(index, out, parameters)
+        store_manifest.write_file(out / "index.npz", index.to_bytes())
+        store_manifest.write_problems(out, [record for record, _ in records])
+        store_manifest.write_file(out / "manifest.json", manifest)
     return manifest

@@ -1,26 +1,26 @@
 """The files of a crop store beside its shards: manifest, problems, lock; written kill-safe."""
 
-import csv
-import io
 import json
 from pathlib import Path
-from typing import TextIO
 
 import cv2
 import lmdb
 import numpy as np
+import pandas as pd
 
 from esiamfc_lib.data.store import FORMAT, shard_files, store_digest
 from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import digest_of, exclusive, write_atomically
+from esiamfc_lib.runtime.files import digest_of, write_atomically
+
+BUSY = "another process is writing the crop store {}"
 
 
 class DiskFullError(StudyError):
     """The disk is full; finished videos are safe."""
 
 
-def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> dict:
+def manifest_of(index: Index, path: Path, parameters: dict) -> dict:
     """What a finished store says about itself."""
     digests = np.array(index.digests())
     crop_shard = index.shard[index.track_video].repeat(np.diff(index.offset))
@@ -38,7 +38,9 @@ def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> di
         "format": FORMAT,
         "complete": True,
         "parameters": parameters,
-        **summary,
+        "frames": int(index.n_frames.sum()),
+        "bad_frames": len({(video, n) for video, n, *_ in index.problem.tolist() if n != "-1"}),
+        "problems": len(index.problem),
         "videos": len(index.video),
         "tracks": len(index.track_id),
         "crops": len(index.frame),
@@ -50,19 +52,13 @@ def manifest_of(index: Index, path: Path, parameters: dict, summary: dict) -> di
     }
 
 
-def lock(path: Path) -> TextIO:
-    return exclusive(path, f"another process is writing the crop store {path}")
-
-
 def write_problems(store: Path, records: list[Index]) -> Path:
     """Write ``problems.csv``: split, video, frame, track_id (-1: all), reason."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["split", "video", "frame", "track_id", "reason"])
-    for record in sorted(records, key=lambda record: record.key):
-        table.writerows([record.split[0], *row] for row in record.problem)
-    path = store / "problems.csv"
-    write_file(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    records = sorted(records, key=lambda record: record.key)
+    rows = [[record.split[0], *row] for record in records for row in record.problem]
+    table = pd.DataFrame(rows, columns=["split", "video", "frame", "track_id", "reason"])
+    path, text = store / "problems.csv", table.to_csv(index=False, lineterminator="\n")
+    write_file(path, text.encode("utf-8", "surrogateescape"))
     return path
 
 

@@ -6,20 +6,23 @@ so that a store that was interrupted and continued equals one that was not.
 
 import errno
 import os
+import resource
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import lmdb
 import numpy as np
 
 from esiamfc_lib.curation.crops import Cut, Problem
-from esiamfc_lib.curation.store_manifest import DiskFullError, lock, manifest_of, write_file
+from esiamfc_lib.curation.store_manifest import BUSY, DiskFullError, manifest_of, write_file
 from esiamfc_lib.data import store
 from esiamfc_lib.data.store_index import Index, join
-from esiamfc_lib.data.vid import Object, gather_tracks
+from esiamfc_lib.data.vid import Object
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import progress
-from esiamfc_lib.runtime.files import digest_of
+from esiamfc_lib.runtime.files import digest_of, exclusive
 
 MAP_SIZE = 1 << 40  # address space, not disk: the file grows as it is written
 SHARD_BYTES = 4 << 30  # beyond this a new shard is begun
@@ -32,9 +35,10 @@ class StoreWriter:
     """Adds videos to a store one after the other and closes it with its index; ``records`` are of
     the videos that are completely in it.
 
-    Parameters or signatures other than those of the store that is there are refused, or with
-    ``force`` begin it again. Where only a finished video's signature has changed (the time of a
-    copied file), ``content`` decides. A shard takes no further video beyond ``shard_bytes``.
+    Parameters or signatures other than those of the store that is there are refused, as is a
+    damaged one, or with ``force`` begin it again. Where only a finished video's signature has
+    changed (the time of a copied file), ``content`` decides. A shard takes no further video beyond
+    ``shard_bytes``.
     """
 
     def __init__(
@@ -51,33 +55,42 @@ class StoreWriter:
         self._families, self._shard_bytes, self._content = families or {}, shard_bytes, content
         self.records: list[Index] = []
         self._shard_of: list[int] = []
-        self._shard = self._shard_written = 0
+        self._written = Counter()  # bytes of crops, by shard
+        self.frames = self.bad_frames = 0  # looked at; those of which something was left out
         self._environment: lmdb.Environment | None = None
         self._pending: list[tuple[bytes, bytes]] = []
-        self._begin_video()
-        self._lock = lock(path)
+        # Of a limit of address space (ulimit -v) a quarter, in whole pages.
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        self._map = MAP_SIZE if limit < 0 else min(MAP_SIZE, limit >> 14 << 12)
+        self._lock, there = exclusive(path, BUSY.format(path)), False
         try:
-            if not self._continue(force):
+            with suppress(StudyError) if force else nullcontext():
+                there = self._continue()
+            if not there:
                 self._start()
-        except StudyError:
+            self._begin_video()
+        except BaseException:
             self.close()
             raise
 
     def _begin_video(self) -> None:
+        self._shard = max(self._shard_of, default=0)
+        # Half of a small map is left for the last video of a shard.
+        if self._written[self._shard] > min(self._shard_bytes, self._map // 2):
+            self._close_shard()
+            self._shard += 1
         self._crops: dict[tuple[int, int], tuple[Object, int, int]] = {}
         self._digests: dict[int, str] = {}
         self._problems: list[Problem] = []
         self._size: tuple[int, int] | None = None
 
-    def _continue(self, force: bool) -> bool:
-        """Take up what is there; False: nothing is, or it is to be replaced."""
+    def _continue(self) -> bool:
+        """Take up what is there; False: nothing is."""
         manifest, source = self.path / "manifest.json", self.path / "source.json"
         if not (manifest.is_file() and source.is_file()):
-            if store.shard_files(self.path) and not force:
-                raise StudyError(
-                    f"{self.path} has shards but lacks manifest.json or source.json: "
-                    "force to start it again"
-                )
+            if store.shard_files(self.path):
+                said = "has shards but lacks manifest.json or source.json: force to start it again"
+                raise StudyError(f"{self.path} {said}")
             return False
         records = store.numbered_records(store.shard_files(self.path))
         old = store.read_json(manifest).get("parameters", {})
@@ -88,13 +101,9 @@ class StoreWriter:
         ]
         contents = {"/".join(record.key): record.content[0] for record, _ in records}
         difference += self._source_differences(store.read_json(source), contents)
-        if difference and not force:
-            raise StudyError(
-                f"{self.path} was made differently ({'; '.join(difference)}): choose "
-                "another folder, or force to start it again"
-            )
         if difference:
-            return False
+            said = f"was made differently ({'; '.join(difference)}): choose another folder"
+            raise StudyError(f"{self.path} {said}, or force to start it again")
         for record, shard in records:
             self._count(record, shard)
         write_file(source, self._signatures)
@@ -110,20 +119,19 @@ class StoreWriter:
                 for name in progress(changed, "comparing", unit="video")
                 if name in contents and contents[name] != self._content(name)
             ]
-        new_ones, gone = sorted(set(new) - set(old)), sorted(set(old) - set(new))
+        groups = {"new": sorted(set(new) - set(old)), "gone": sorted(set(old) - set(new))}
         said = []
-        for word, names in (("new", new_ones), ("gone", gone), ("changed", changed)):
-            if names:
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                said.append(f"{word} in the source: {', '.join(names[:3])}{more}")
+        for word, names in (groups | {"changed": changed}).items():
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            said += [f"{word} in the source: {', '.join(names[:3])}{more}"] if names else []
         return said
 
     def _start(self) -> None:
         files = [self.path / name for name in ("manifest.json", "index.npz", "problems.csv")]
-        for file in [*files, *store.shard_files(self.path)]:
+        for file in [*files, *self.path.glob("shard-*.mdb")]:
             file.unlink(missing_ok=True)
-        write_file(self.path / "source.json", self._signatures)
         facts = {"format": store.FORMAT, "complete": False, "parameters": self._parameters}
+        write_file(self.path / "source.json", self._signatures)
         write_file(self.path / "manifest.json", facts)
 
     def add(self, cut: Cut) -> None:
@@ -146,15 +154,14 @@ class StoreWriter:
 
     def _record(self, split: str, video: str) -> Index:
         """The index of the video that has just ended."""
-        crops = self._crops
-        tracks = gather_tracks(video, [(frame, item) for (_, frame), (item, *_) in crops.items()])
-        order = [(track.track_id, int(frame)) for track in tracks for frame in track.frames]
-        objects = [crops[key] for key in order]
+        order = sorted(self._crops)  # (track_id, frame)
+        objects = [self._crops[key] for key in order]
+        tracks, firsts = np.unique([track for track, _ in order], return_index=True)
         problems = [
             (video, str(frame), str(track_id), reason)
             for frame, track_id, reason in sorted(self._problems, key=lambda problem: problem[:2])
         ]
-        if not tracks:
+        if not order:
             problems.append((video, "-1", "-1", "video without tracks"))
         return Index.of(
             video=[video],
@@ -164,10 +171,10 @@ class StoreWriter:
             n_frames=[len(self._digests)],
             content=[digest_of(self._digests[n].encode() for n in sorted(self._digests))],
             track_video=[0] * len(tracks),
-            track_id=[track.track_id for track in tracks],
-            track_name=[track.name for track in tracks],
-            track_family=[self._families.get((video, track.track_id), "") for track in tracks],
-            offset=np.cumsum([0] + [len(track) for track in tracks]),
+            track_id=tracks,
+            track_name=[objects[i][0].name for i in firsts],
+            track_family=[self._families.get((video, int(track)), "") for track in tracks],
+            offset=[*firsts, len(order)] if order else [0],
             frame=[frame for _, frame in order],
             box=[item.box for item, _, _ in objects],
             occluded=[item.occluded for item, _, _ in objects],
@@ -181,10 +188,9 @@ class StoreWriter:
         """Write what is pending, all or nothing."""
         try:
             if self._environment is None:
-                file = self.path / f"shard-{self._shard:04d}.mdb"
-                self._environment = lmdb.open(
-                    str(file.resolve()), subdir=False, lock=False, map_size=MAP_SIZE, metasync=False
-                )
+                file = str(self.path.resolve() / store.shard_name(self._shard))
+                how = {"subdir": False, "lock": False, "metasync": False}
+                self._environment = lmdb.open(file, map_size=self._map, **how)
             with self._environment.begin(write=True) as transaction:
                 for key, value in self._pending:
                     transaction.put(key, value)
@@ -195,25 +201,24 @@ class StoreWriter:
             if any(os.strerror(code) in str(error) for code in NO_SPACE):
                 raise DiskFullError(f"no space left: {said}") from error
             hint = "; close the CropStore that reads it" if "already open" in str(error) else ""
+            if isinstance(error, lmdb.MapFullError | lmdb.MemoryError):
+                hint = "; the limit of address space is too low, see ulimit -v"
             raise StudyError(f"{said}{hint}") from error
         self._pending = []
 
     def _count(self, record: Index, shard: int) -> None:
-        """Note a finished video; begin a new shard when this one has grown enough."""
+        """Note a finished video."""
         self.records.append(record)
         self._shard_of.append(shard)
-        if shard > self._shard:
-            self._shard, self._shard_written = shard, 0
-        self._shard_written += int(record.n_bytes.sum())
-        if self._shard_written > self._shard_bytes:
-            self._close_shard()
-            self._shard, self._shard_written = self._shard + 1, 0
+        self._written[shard] += int(record.n_bytes.sum())
+        self.frames += int(record.n_frames[0])
+        self.bad_frames += len(set(record.problem[:, 1]) - {"-1"})
 
-    def complete(self, summary: dict) -> dict:
-        """Write index and manifest, which is returned: ``summary``, counts, bytes and digests."""
+    def complete(self) -> dict:
+        """Write index and manifest, which is returned: parameters, counts, bytes and digests."""
         self._close_shard()
         index = join(zip(self.records, self._shard_of, strict=True))
-        manifest = manifest_of(index, self.path, self._parameters, summary)
+        manifest = manifest_of(index, self.path, self._parameters)
         write_file(self.path / "index.npz", index.to_bytes())
         write_file(self.path / "manifest.json", manifest)
         return manifest

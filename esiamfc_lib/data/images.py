@@ -1,15 +1,28 @@
 """Images: decoded, encoded, read and written; always RGB, uint8, (H, W, 3)."""
 
+import errno
+import io
+import math
+import stat
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import simplejpeg
+from PIL import Image
 
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import in_order
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000")
+MOST_PIXELS = 89_000_000  # of one image: Pillow's own limit, and 12K video has 80 million
+MOST_BYTES = 1 << 28  # of one file
+TOO_LARGE = "is no regular file of at most {:,} bytes"
+WAITS = (0.2, 1, 3)  # seconds before a file is tried again
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN, errno.EREMOTEIO}
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -19,19 +32,28 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:
-    """JPEG or PNG bytes as uint8 (H, W, 3) RGB, grey ones too; a StudyError if they are damaged."""
-    buffer = np.frombuffer(data, dtype=np.uint8)
+    """Bytes of an image in ``FORMATS`` as uint8 (H, W, 3) RGB, grey ones too; a StudyError if
+    they are damaged, or promise more than ``MOST_PIXELS``: no memory is taken for those.
+    """
+    buffer, image = np.frombuffer(data, dtype=np.uint8), None
+    fault = "is truncated or no image" if buffer.size else "is empty"
     # A camera's Exif data can turn the image, which is left to OpenCV.
     if buffer[:2].tobytes() == b"\xff\xd8" and b"Exif" not in buffer[:4096].tobytes():
         # The same pixels as OpenCV's, sooner. What it refuses is OpenCV's to judge.
-        try:
-            return simplejpeg.decode_jpeg(buffer, "RGB")
-        except ValueError:
-            pass
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB) if buffer.size else None
+        with suppress(ValueError):
+            if math.prod(simplejpeg.decode_jpeg_header(buffer)[:2]) <= MOST_PIXELS:
+                return simplejpeg.decode_jpeg(buffer, "RGB")
+    try:
+        with Image.open(io.BytesIO(buffer), formats=FORMATS) as header:
+            if math.prod(header.size) > MOST_PIXELS:
+                raise Image.DecompressionBombError
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB)
+    except Image.DecompressionBombError:  # raised by Pillow, too
+        fault = f"promises more than {MOST_PIXELS:,} pixels"
+    except (OSError, SyntaxError, ValueError, cv2.error):
+        pass
     if image is None:
-        fault = "truncated or no image" if buffer.size else "empty"
-        raise StudyError(f"{name}: the file is {fault}")
+        raise StudyError(f"{name}: the file {fault}")
     return image
 
 
@@ -46,10 +68,8 @@ def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") 
     except ValueError:
         image = decode_image(data, name)
     if image.shape != out.shape:
-        raise StudyError(
-            f"{name}: {image.shape[1]}×{image.shape[0]} pixels where "
-            f"{out.shape[1]}×{out.shape[0]} are expected"
-        )
+        there, here = ("×".join(map(str, of.shape[1::-1])) for of in (image, out))
+        raise StudyError(f"{name}: {there} pixels where {here} are expected")
     if image.ctypes.data != out.ctypes.data:
         out[:] = image
 
@@ -59,25 +79,36 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(read_bytes(path), str(path))
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """The file's content; a StudyError if it is missing or cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror}") from error
+def read_bytes(path: str | Path, most: int = MOST_BYTES, seen: bool = False) -> bytes:
+    """A file's content; a StudyError if it is missing, a pipe or the like, or has more than
+    ``most`` bytes.
+
+    What a disk or network refuses for a moment is tried again. Then it is an OSError, as are all
+    faults of a file that was ``seen`` before: they are the machine's and not the file's.
+    """
+    for wait in (*WAITS, None):
+        try:
+            status = Path(path).stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= most:
+                return Path(path).read_bytes()
+            raise StudyError(f"{path} {TOO_LARGE.format(most)}")
+        except OSError as error:
+            if error.errno not in PASSING and not seen:
+                raise StudyError(f"cannot read {path}: {error.strerror}") from error
+            if wait is None:
+                raise
+            time.sleep(wait)
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
     """Width and height of an image file, in pixels; errors as in ``read_image``."""
-    height, width = read_image(path).shape[:2]
-    return width, height
+    return read_image(path).shape[1::-1]
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """JPEG bytes of a uint8 (H, W, 3) RGB image."""
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise StudyError(f"an image of shape {image.shape} cannot be encoded as JPEG")
     return data.tobytes()

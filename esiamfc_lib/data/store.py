@@ -23,9 +23,9 @@ import lmdb
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.data.images import decode_image, decode_into
+from esiamfc_lib.data.images import decode_image, decode_into, read_bytes
 from esiamfc_lib.data.store_index import Index, join
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import digest_of
 
 FORMAT = 1
@@ -45,31 +45,48 @@ def record_key(split: str, video: str) -> bytes:
     return f"#{split}/{video}".encode("utf-8", "surrogateescape")
 
 
+def shard_name(number: int) -> str:
+    """File name of a shard."""
+    return f"shard-{number:04d}.mdb"
+
+
 def shard_files(path: Path) -> list[Path]:
-    """The store's shards, in order; a kill can leave an empty file where one was to begin."""
-    return sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
+    """The store's shards, in order; a kill can leave an empty file where one was to begin. A
+    StudyError if one is missing between others.
+    """
+    files = sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
+    for file, name in zip(files, map(shard_name, range(len(files))), strict=True):
+        if file.name != name:
+            raise StudyError(f"{path / name} is missing")
+    return files
 
 
 def open_shard(file: Path) -> lmdb.Environment:
     """A shard for reading, shared with whoever in this process has it open; read-only and without
     a lock file, so that read-only media work. The mapping survives a fork.
+
+    A StudyError if it is no shard, or cut short: reading beyond its end would end this process.
     """
     key = str(file.resolve())
     environment = _environments.get(key)
     if environment is None:
-        try:
+        with refused(f"{file.parent}: cannot open the shard {file.name}", lmdb.Error):
+            if not file.is_file():  # opening a pipe would never end
+                raise lmdb.Error("no such file")
             environment = lmdb.open(
                 key, subdir=False, readonly=True, lock=False, readahead=False, max_readers=1
             )
-        except lmdb.Error as error:
-            raise StudyError(f"cannot open the shard {file}: {error}") from error
+            size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+            if (there := file.stat().st_size) < size:
+                raise StudyError(f"{file} is cut short: {there} bytes instead of {size}")
         _environments[key] = environment
     return environment
 
 
 def read_records(file: Path) -> list[Index]:
     """The records of a shard's finished videos."""
-    with open_shard(file).begin(buffers=True) as transaction:
+    fault = refused(f"{file} is damaged", lmdb.Error)
+    with fault, open_shard(file).begin(buffers=True) as transaction:
         cursor = transaction.cursor()
         cursor.set_range(b"#")
         found = takewhile(lambda entry: entry[0][:1] == b"#", cursor)
@@ -82,11 +99,9 @@ def numbered_records(shards: list[Path]) -> list[tuple[Index, int]]:
 
 
 def read_json(path: Path) -> dict:
-    """A JSON file's content; a StudyError if it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"cannot read {path}: {error}") from error
+    """The object in a JSON file; a StudyError if it cannot be read."""
+    with refused(f"cannot read {path}", (TypeError, ValueError, RecursionError)):
+        return dict(json.loads(read_bytes(path)))
 
 
 def store_digest(index: Index) -> str:
@@ -104,20 +119,24 @@ class CropStore:
             raise StudyError(f"{self.path} is no crop store: manifest.json is missing")
         self.manifest: dict = read_json(manifest)
         if self.manifest.get("format") != FORMAT:
-            raise StudyError(
-                f"{manifest}: format {self.manifest.get('format')!r}, this version reads {FORMAT}"
-            )
-        needed = {"complete", "parameters"}
+            found = self.manifest.get("format")
+            raise StudyError(f"{manifest}: format {found!r}, this version reads {FORMAT}")
+        needed = {"complete": bool, "parameters": dict}
         if self.manifest.get("complete"):
-            needed |= {"tracks", "digest", "shards"}
-        if lacking := sorted(needed - set(self.manifest)):
+            needed |= {"digest": str, "shards": list, "tracks": int}
+        there = {name for name in needed if isinstance(self.manifest.get(name), needed[name])}
+        if lacking := sorted(set(needed) - there):
             raise StudyError(f"{manifest} lacks {', '.join(lacking)}")
         if self.complete:
-            self.shards = [self.path / shard["file"] for shard in self.manifest["shards"]]
+            self.shards = [self.path / shard_name(n) for n, _ in enumerate(self.manifest["shards"])]
             self.index = Index.from_bytes(self.path / "index.npz", str(self.path / "index.npz"))
         else:
             self.shards = shard_files(self.path)
             self.index = join(numbered_records(self.shards))
+        if not set(self.index.shard) <= set(range(len(self.shards))):
+            raise StudyError(f"{manifest} and index.npz disagree about shards")
+        for file in self.shards:
+            open_shard(file)  # a first look at each
 
     def __getstate__(self) -> dict:
         # Environments stay behind: a spawned worker opens its own.
@@ -211,10 +230,11 @@ class CropStore:
         """``convert`` the stored bytes without a copy, while the transaction holds them."""
         video = self.index.track_video[track]
         key = crop_key(self.index.video[video], self.index.track_id[track], self.index.frame[row])
-        with self._open[self.index.shard[video]].begin(buffers=True) as transaction:
+        shard = self.index.shard[video]
+        fault = refused(f"{self.shards[shard]} is damaged", lmdb.Error)
+        with fault, self._open[shard].begin(buffers=True) as transaction:
             data = transaction.get(key)
             if data is None:
-                raise StudyError(
-                    f"{self.path}: the crop {key.decode('utf-8', 'replace')} is missing"
-                )
+                name = key.decode("utf-8", "replace")
+                raise StudyError(f"{self.path}: the crop {name} is missing")
             return convert(data)

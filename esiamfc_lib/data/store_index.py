@@ -6,7 +6,6 @@ in the same transaction: a video is finished exactly when its record is there.
 """
 
 import io
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import Annotated
 
 import numpy as np
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.data.images import read_bytes
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import digest_of
 
 
@@ -67,12 +67,17 @@ class Index:
     @classmethod
     def from_bytes(cls, data: bytes | Path, name: str = "index") -> "Index":
         """The inverse of ``to_bytes``, a StudyError for damaged bytes; a path reads the file."""
-        try:
-            file = data if isinstance(data, Path) else io.BytesIO(data)
+        with refused(f"{name} is damaged", Exception):
+            file = io.BytesIO(read_bytes(data) if isinstance(data, Path) else data)
             with np.load(file, allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in TYPES})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise StudyError(f"{name} is damaged: {error}") from error
+                if any(member.compress_type for member in arrays.zip.filelist):
+                    raise ValueError("compressed, which this library never writes")
+                index = cls.of(**{name: arrays[name] for name in TYPES})
+            rows = [len(getattr(index, name)) for name in TYPES]
+            videos, tracks, crops = rows[0], rows[6], rows[11]
+            if rows[:-1] != [videos] * 6 + [tracks] * 4 + [tracks + 1] + [crops] * 6:
+                raise ValueError("its columns do not fit together")
+            return index
 
     def digests(self) -> list[str]:
         """One digest a video, of everything in it but the shard it happens to lie in."""

@@ -69,7 +69,7 @@ def video_sheet(videos: VID, count: int, frames: int) -> Figure:
     for axis in axes.flat:
         axis.axis("off")
     for row, name in zip(axes, names, strict=True):
-        tracks, known = videos.tracks(name), videos.frames(name)[0]
+        tracks, known = videos.tracks(name), list(videos.frames(name)[0])
         shown = [known[i] for i in evenly_spaced(len(known), frames)]
         for axis, frame in zip(row, shown, strict=False):
             axis.imshow(images.read_image(videos.frame_path(name, frame)))

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+from contextlib import closing
 
 import lmdb
 import matplotlib.pyplot as plt
@@ -14,10 +15,12 @@ from esiamfc_lib.curation import archive
 from esiamfc_lib.curation.inputs import fill_store, prepare
 from esiamfc_lib.curation.pipeline import curate
 from esiamfc_lib.curation.store_check import adopt, merge
+from esiamfc_lib.curation.store_writer import StoreWriter
 from esiamfc_lib.data.roots import load_roots
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.data.vid import validation_sequences
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime import paths
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +159,12 @@ def test_a_store_without_tracks(tmp_path):
     for file in (root / "Annotations/VID/train").rglob("*.xml"):
         text = file.read_text()
         file.write_text(text[: text.index("<object>")] + "</annotation>")
-    curate(root, tmp_path / "empty")
+    with pytest.raises(StudyError, match=r"not one object could be cut out, see .*problems\.csv"):
+        curate(root, tmp_path / "empty")
+    with closing(StoreWriter(tmp_path / "older", {}, {})) as writer:
+        writer.complete()
     with pytest.raises(StudyError, match="holds no track"):
-        adopt(tmp_path / "empty", tmp_path / "run/dataset/store")
+        adopt(tmp_path / "older", tmp_path / "run/dataset/store")
 
 
 def test_an_archive_is_a_root(made, tmp_path, monkeypatch):
@@ -187,8 +193,9 @@ def test_an_archive_without_validation_videos(tmp_path):
 
 
 @pytest.mark.parametrize("frames", ["", "vid.tar.gz", "vid"])
-def test_notebook_01_reports_from_the_store_alone(made, tmp_path, root, frames):
+def test_notebook_01_reports_from_the_store_alone(made, tmp_path, root, frames, monkeypatch):
     """With the frames, with those of an archive, and without any."""
+    monkeypatch.setenv(paths.CHAIN, "1")
     given = str(made / frames) if frames else ""
     p = parameters(tmp_path, store=str(made / "merged"), vid_root=given)
     namespace = {**p.model_dump(), "display": lambda shown: None}
