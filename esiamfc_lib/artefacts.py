@@ -20,6 +20,7 @@ CENTRES = "clustering/centres.npz"
 BRANCH = "branches/{}/branch.safetensors"
 FUSION = "fusion/esiamfc.safetensors"
 SCORES = "results/scores.csv"
+CONTROLS = "controls/scores.csv"
 ARMS = "arms"
 MANIFEST = "arms/arms.json"
 SWEEP = "sweep.json"
@@ -35,6 +36,7 @@ OUTPUTS = {
     "branches": (BRANCH,),
     "fusion": (FUSION,),
     "results": (SCORES,),
+    "controls": (CONTROLS,),
 }
 """What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
 
@@ -45,7 +47,8 @@ INPUTS = {
     "clustering": (DATASET, STORE, BASELINE, FEATURES, UMAP),
     "branches": (STORE, BASELINE, MEMBERSHIP),
     "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
-    "results": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH, FUSION),
+    "results": (DATASET, BASELINE, CENTRES, FUSION),
+    "controls": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION, SCORES),
 }
 """What each stage reads of the others' outputs."""
 
@@ -65,8 +68,9 @@ class Artefacts:
         self.centres = run / CENTRES
         self.fusion = run / FUSION
         self.results = (run / SCORES).parent
-        self.control_scores = self.results / "controls.csv"  # of all arms, from many starts
-        self.closer_scores = self.results / "closer.csv"  # of some arms, from more starts
+        self.scores = run / SCORES  # of all trackers, one pass over the benchmarks
+        self.control_scores = run / CONTROLS  # of all arms, from many starts
+        self.closer_scores = run / "controls/closer.csv"  # of some arms, from more starts
 
     def branch(self, cluster: int) -> Path:
         """One base tracker, of notebook 05."""

@@ -136,9 +136,9 @@ class DatasetParameters(StageParameters):
     vid_root: str = param("", "VID layout (Data/VID, Annotations/VID), or a .tar or .tar.gz of it")
     store: str = param("", "a finished crop store to take over; empty: the videos are curated")
     splits: list[Literal["train", "val"]] = param(["train"], "curated; val is never learned from")
-    otb_root: str = param("", "OTB layout, for notebook 07")
+    otb_root: str = param("", "OTB layout, for notebooks 07 and 08")
     vot_root: str = param("", "VOT layout, for notebook 07")
-    got10k_root: str = param("", "GOT-10k layout, for notebook 07")
+    got10k_root: str = param("", "GOT-10k layout, for notebooks 07 and 08")
     more_roots: dict[str, str] = param({}, "further benchmarks by name: uav123, dtb70, lasot ...")
     train_videos: Count = param(150, "built-in data: training videos")
     val_videos: Count = param(18, "validation videos, built-in or unpacked from an archive")
@@ -152,9 +152,7 @@ class DatasetParameters(StageParameters):
     families: Annotated[int, Field(ge=2, le=6)] = param(6, "built-in data: object families, 2 to 6")
     separation: Fraction = param(1.0, "built-in data: how much families differ, 0 to 1")
     hues: Fraction = param(1.0, "built-in data: share of the colour circle that a family uses")
-    conflict: Fraction = param(
-        0.0, "built-in data: share of objects that change colours or pattern"
-    )
+    conflict: Fraction = param(0.0, "built-in data: share of objects whose look changes")
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = param(95, "of the stored crops")
     max_bad_fraction: Fraction = param(0.05, "fail above this share of bad frames")
     workers: Count = param(2, "processes")
@@ -182,9 +180,7 @@ class TrainingParameters(StageParameters):
     radius: Positive = param(16.0, "positives lie within this many pixels of the centre")
     validation_fraction: Fraction = param(0.1, "share of videos kept for validation")
     validation_pairs: NonNegativeInt = param(400, "pairs of the validation loss")
-    precision: Literal["auto", "fp32", "bf16"] = param(
-        "auto", "auto: bf16 where the processor has it"
-    )
+    precision: Literal["auto", "fp32", "bf16"] = param("auto", "auto: bf16 where supported")
     device: str = param("auto", "auto, cpu, cuda, cuda:1 ...")
     threads: NonNegativeInt = param(2, "CPU threads; 0: all. Moves the last digits of results")
     workers: NonNegativeInt = param(0, "loader processes; 0: in the training process")
@@ -293,7 +289,7 @@ class FusionParameters(TrainingParameters):
 
 
 class ResultsParameters(StageParameters):
-    """Notebook 07: benchmarks."""
+    """Notebook 07: one pass over the benchmarks."""
 
     stage, notebook = "results", "07_results"
 
@@ -304,7 +300,19 @@ class ResultsParameters(StageParameters):
     )
     max_sequences: NonNegativeInt = param(0, "of each benchmark; 0: all")
     published: str = param("", "scores of a published SiamFC (JSON), to compare with")
-    starts: NonNegativeInt = param(0, "segments forward, and as many backward; 0: one pass only")
+    selection: str = param("", "file of 'esiamfc select', for its tracking parameters")
+    tracking: dict = param({}, "changes to TrackingParameters")
+    precision: Literal["auto", "fp32", "bf16"] = param("fp32", "of the networks")
+    device: str = param("auto", "auto, cpu, cuda ...")
+    workers: Count = param(2, "processes, one thread each")
+
+
+class ControlsParameters(StageParameters):
+    """Notebook 08: control arms, many starts, specialists; what it tracks is as notebook 07 did."""
+
+    stage, notebook = "controls", "08_controls"
+
+    starts: NonNegativeInt = param(0, "segments forward, and as many backward; 0: 07's one pass")
     segment_frames: Several = param(100, "frames of a segment")
     closer_arms: list = param([], "control arms to compare from more starts, closer_arms_starts")
     closer_arms_starts: NonNegativeInt = param(0, "in place of starts, for these arms")
@@ -312,9 +320,6 @@ class ResultsParameters(StageParameters):
     perturb: Annotated[float, Field(ge=0.0, lt=0.5)] = param(
         0.1, "largest shift and change of size of such a box, in its sides"
     )
-    selection: str = param("", "file of 'esiamfc select', for its tracking parameters")
-    tracking: dict = param({}, "changes to TrackingParameters")
-    precision: Literal["auto", "fp32", "bf16"] = param("fp32", "of the networks")
     device: str = param("auto", "auto, cpu, cuda ...")
     workers: Count = param(2, "processes, one thread each")
 
@@ -327,11 +332,6 @@ class SweepParameters(StageParameters):
     run_dir: str = param("data/scaling", "working folder of the sweep")
     report_dir: str = param("reports/scaling", "its figures and tables")
 
-    @property
-    def metrics(self) -> Path:
-        """What the notebook leaves last."""
-        return self.run / self.stage / "metrics.json"
-
 
 STAGES: tuple[type[StageParameters], ...] = (
     DatasetParameters,
@@ -341,4 +341,5 @@ STAGES: tuple[type[StageParameters], ...] = (
     TransferParameters,
     FusionParameters,
     ResultsParameters,
+    ControlsParameters,
 )

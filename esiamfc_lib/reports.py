@@ -5,6 +5,7 @@ The same content gives the same bytes, so that a report can be compared with tha
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ def save_figure(
     """Write ``<reports>/figures/<name>.pdf`` and ``.png``; returns the figure, for display.
 
     ``photographs``: it shows pixels of the data set. With real videos these are third parties'
-    pictures: they go into ``figures/photographs``, which git ignores.
+    pictures: they go into ``figures/photographs``, which git ignores. In names of files blanks and
+    commas become ``_``.
     """
+    name = _file_name(name)
     folder = parameters.reports / "figures" / ("photographs" if photographs else "")
     look = {"format": "pdf", "metadata": {"CreationDate": None}, "dpi": 150}
     with plt.rc_context({"pdf.fonttype": 42}):  # text stays text, as journals ask
@@ -41,13 +44,17 @@ def save_table(
     table: pd.DataFrame, parameters: StageParameters, name: str, caption: str = ""
 ) -> pd.DataFrame:
     """Write ``<reports>/tables/<name>.csv`` (full precision) and ``.tex`` (three decimals)."""
-    folder = parameters.reports / "tables"
+    folder, name = parameters.reports / "tables", _file_name(name)
     write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     place = {"caption": caption or None, "label": f"tab:{name}", "position": "tb"}
     numbers = {"float_format": "%.3f", "na_rep": "--"}
     body = table.to_latex(index=False, escape=True, **numbers, **place)
     write_atomically(folder / f"{name}.tex", body)
     return table
+
+
+def _file_name(name: str) -> str:
+    return re.sub("[ ,]+", "_", name)
 
 
 def save_html(page: str, parameters: StageParameters, name: str) -> Path:
@@ -60,22 +67,27 @@ def save_html(page: str, parameters: StageParameters, name: str) -> Path:
 def save_page(
     title: str, tables: dict[str, pd.DataFrame], sentences: list[str], parameters: StageParameters
 ) -> str:
-    """Write ``<reports>/README.md``, what was found in sentences, tables and pictures; returns it.
+    """Write this notebook's part of ``<reports>/README.md``, sentences and tables; gives all of it.
+
+    The parts of other notebooks stay; at the end are the pictures of all.
 
     Args:
         tables: heading → table; numbers are rounded to three decimals.
         sentences: findings, one a line; each was made from a table, none by hand.
     """
-    by = f"Written by notebook {parameters.notebook[:2]} from the tables beside it."
+    file, number = parameters.reports / "README.md", parameters.notebook[:2]
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    parts = dict(re.findall(r"^<!-- (\S+) -->\n(.*?)(?=^<!-- |\Z)", text, re.S | re.M))
+    by = f"Written by notebook {number} from the tables beside it."
     lines = [f"# {title}", "", by, ""]
     lines += [f"- {sentence}" for sentence in sentences]
     for heading, table in tables.items():
         lines += ["", f"## {heading}", "", *markdown(table)]
     pictures = sorted((parameters.reports / "figures").glob("*.png"))
-    lines += ["", "## Figures", ""]
-    lines += [f"![{picture.stem}](figures/{picture.name})\n" for picture in pictures]
-    page = "\n".join(lines)
-    write_atomically(parameters.reports / "README.md", page)
+    shown = [f"![{picture.stem}](figures/{picture.name})\n" for picture in pictures]
+    parts |= {number: "\n".join([*lines, "", ""]), "figures": "\n".join(["## Figures", "", *shown])}
+    page = "".join(f"<!-- {part} -->\n{parts[part]}" for part in sorted(parts))
+    write_atomically(file, page)
     return page
 
 

@@ -16,7 +16,7 @@ from speed import full_scale, markdown
 
 
 def differences(rows: list[dict]) -> str:
-    """Rows of ``07_controls_differences.csv`` and ``07_closer.csv`` as a table."""
+    """Rows of ``08_controls_differences.csv`` and ``08_closer.csv`` as a table."""
     lines = [
         "| on | ESiamFC minus | starts | AUC | 95 % | for all at once | won, tied, lost | flips |",
         "|---|---|---:|---:|---|---|---|---|",
@@ -39,7 +39,7 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "docs/training_plan.md": (["reports/bench/training.json"], markdown),
     "docs/speed.md": (["reports/bench/tracking.json"], markdown),
     "reports/real/INTERPRETATION.md": (
-        ["reports/real/tables/07_closer.csv", "reports/real/tables/07_controls_differences.csv"],
+        ["reports/real/tables/08_closer.csv", "reports/real/tables/08_controls_differences.csv"],
         differences,
     ),
 }

@@ -256,7 +256,7 @@ def _exactness(args: Namespace, root: Path, weights: Path) -> list[Row]:
 def _accuracy(args: Namespace, root: Path, weights: Path) -> list[Row]:
     """Mean success AUC, and mean IoU with the boxes in fp32, of a weights file."""
     sequences, _ = benchmarks.read_benchmark("otb2015", root, args.limit)
-    kind = "built-in" if benchmarks.is_own("otb2015", root) else "OTB"
+    kind = "OTB" if benchmarks.title("otb2015", root) == "otb2015" else "built-in"
     results = []
     for name, spec in _specs(weights).items():
         out = args.out / f"{root.name}-{spec.name}"

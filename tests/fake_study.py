@@ -1,4 +1,4 @@
-"""A project whose seven notebooks only pretend to work: for tests of the chain itself.
+"""A project whose notebooks only pretend to work: for tests of the chain itself.
 
 Every notebook has the real parameters, reads the files that its stage declares, and writes a text
 made from them, so a change of one is seen in all that depend on it.
@@ -7,7 +7,7 @@ made from them, so a change of one is seen in all that depend on it.
 import json
 from pathlib import Path
 
-from esiamfc_lib.chain.graph import INPUTS, OUTPUTS
+from esiamfc_lib.artefacts import INPUTS, OUTPUTS
 from esiamfc_lib.config import STAGES
 
 WORK = """

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from esiamfc_lib import reports
-from esiamfc_lib.config import ResultsParameters
+from esiamfc_lib.config import ControlsParameters, ResultsParameters
 from esiamfc_lib.errors import StudyError
 
 
@@ -88,4 +88,30 @@ def test_page_holds_sentences_tables_and_pictures(parameters):
     assert "- A is best.\n" in page
     assert "| A\\|B | 0.123 |  |" in page
     assert "![line](figures/line.png)" in page
+    plt.close("all")
+
+
+def test_every_notebook_has_its_part_of_the_page(parameters):
+    later = ControlsParameters(**parameters.model_dump(include={"run_dir", "report_dir"}))
+    table = pd.DataFrame({"tracker": ["A"]})
+    reports.save_page("Controls", {"Arms": table}, ["B is no better."], later)
+    reports.save_page("Results", {"Scores": table}, ["A is best."], parameters)
+    reports.save_figure(drawn(), later, "line")
+    reports.save_page("Controls", {"Arms": table}, ["B is better."], later)
+    page = reports.save_page("Results", {"Scores": table}, ["A is best."], parameters)
+    said = [line for line in page.splitlines() if line.startswith(("#", "- ", "!"))]
+    assert said == [
+        *("# Results", "- A is best.", "## Scores"),
+        *("# Controls", "- B is better.", "## Arms"),
+        *("## Figures", "![line](figures/line.png)"),
+    ]
+    plt.close("all")
+
+
+def test_names_of_files_have_no_blanks(parameters):
+    name = "07_curves_built-in, otb2015 layout"
+    reports.save_figure(drawn(), parameters, name)
+    reports.save_table(pd.DataFrame({"a": [1]}), parameters, name)
+    found = sorted(path.name for path in parameters.reports.rglob("*.*"))
+    assert found == [f"07_curves_built-in_otb2015_layout.{e}" for e in ("csv", "pdf", "png", "tex")]
     plt.close("all")

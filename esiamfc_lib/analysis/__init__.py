@@ -12,15 +12,18 @@ from esiamfc_lib.analysis.arm_comparison import (
     compare_arms,
     oracle_differences,
 )
-from esiamfc_lib.analysis.intervals import hierarchical_differences, paired_differences, sentence
+from esiamfc_lib.analysis.intervals import (
+    answer,
+    hierarchical_differences,
+    paired_differences,
+    sentence,
+)
 from esiamfc_lib.analysis.published_numbers import published_table
 from esiamfc_lib.analysis.selection import selected_tracking
 from esiamfc_lib.analysis.specialists import (
-    composition,
     disagreement,
     diversity,
     kind_matrix,
-    nearest_clusters,
     own_kind,
     relation,
     response_maps,
@@ -28,16 +31,15 @@ from esiamfc_lib.analysis.specialists import (
 )
 from esiamfc_lib.analysis.sweeps import (
     against_controls,
-    branch_losses,
     gain_sentences,
     gains,
     read_points,
 )
 
 __all__ = [
-    "against_controls", "arm_differences", "arm_means", "branch_losses", "compare_arms",
-    "composition", "disagreement", "diversity", "gain_sentences", "gains",
-    "hierarchical_differences", "kind_matrix", "nearest_clusters", "oracle_differences",
+    "against_controls", "answer", "arm_differences", "arm_means", "compare_arms",
+    "disagreement", "diversity", "gain_sentences", "gains",
+    "hierarchical_differences", "kind_matrix", "oracle_differences",
     "own_kind", "paired_differences", "published_table", "read_points", "relation",
     "response_maps", "routing", "selected_tracking", "sentence",
 ]  # fmt: skip

@@ -85,7 +85,7 @@ def compare_arms(
     ``run, arms, options`` and errors are as for ``trackers``, ``plan`` as for
     ``segments.segments``, the others as for ``segments.evaluate_segments``.
     """
-    chosen = trackers(run, benchmark == segments.VALIDATION, arms, **options)
+    chosen = trackers(run, segments.VALIDATION in benchmark, arms, **options)
     scores = segments.evaluate_segments(chosen, sequences, benchmark, out, workers, **plan)
     return labelled(scores, Artefacts(run).arms())
 
@@ -126,11 +126,14 @@ def arm_differences(
     table = intervals.hierarchical_differences(kept, ensemble, seed=seed)
     if table.empty:
         return table
-    swaps = {"tracker": "minus", "wins": "losses", "flips_won": "flips_lost"}
+    swaps = {
+        **{"tracker": "minus", "wins": "losses", "flips_won": "flips_lost", "low": "high"},
+        **{"low_all": "high_all", "precision_low": "precision_high"},
+    }
     turned = table.rename(columns=swaps | {new: old for old, new in swaps.items()})
-    for low, high in (("low", "high"), ("low_all", "high_all")):
-        turned[[low, high]] = -table[[high, low]].to_numpy()
-    turned[["difference", "median"]] = -table[["difference", "median"]].to_numpy()
+    ends = [name for name in turned if name.endswith(("low", "high", "_all"))]
+    ends += [name for name in ("difference", "median", "precision") if name in turned]
+    turned[ends] = 0.0 - turned[ends]
     return turned[list(table.columns)]
 
 

@@ -21,6 +21,9 @@ TIE = 0.005  # a difference in AUC that rounding alone makes
 # held to the end: a segment that goes from one to the other has flipped. What lies between (lost
 # half-way, or held loosely) changes by degrees and is no flip.
 LOST, HELD = 0.2, 0.5
+MEASURED = ("difference", "low", "high")
+METRICS = {"success": MEASURED, "precision": ("precision", "precision_low", "precision_high")}
+NOTHING = {name: [] for name in ("benchmark", "tracker", "minus", *MEASURED)}
 
 
 def bootstrap_interval(
@@ -46,21 +49,25 @@ def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> p
 
     Of scores with one row a tracker and sequence (``tracker, benchmark, sequence, success``), one
     row a tracker and benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the mean),
-    ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``. A StudyError
-    if the reference was not run, or on no sequence of another's.
+    ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``; where there
+    is a column ``precision`` also ``precision, precision_low, precision_high``. A StudyError if
+    the reference was not run, or on no sequence of another's.
     """
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
-        table = part.pivot(index="sequence", columns="tracker", values="success")
         for tracker in _others(part, reference):
-            change = (table[tracker] - table[reference]).dropna().to_numpy()
-            if not len(change):
-                raise StudyError(f"{benchmark}: {tracker} and {reference} share no sequence")
-            low, high = bootstrap_interval(np.mean, change, seed=seed)
             row = {"benchmark": benchmark, "tracker": tracker, "minus": reference}
-            row |= {"difference": float(change.mean()), "low": low, "high": high}
-            rows.append(row | _tally(change) | {"sequences": len(change)})
-    return pd.DataFrame(rows)
+            for metric, names in _metrics(part):
+                table = part.pivot(index="sequence", columns="tracker", values=metric)
+                change = (table[tracker] - table[reference]).dropna().to_numpy()
+                if not len(change):
+                    raise StudyError(f"{benchmark}: {tracker} and {reference} share no sequence")
+                found = change.mean(), *bootstrap_interval(np.mean, change, seed=seed)
+                row |= dict(zip(names, map(float, found), strict=True))
+                if metric == "success":
+                    row |= _tally(change) | {"sequences": len(change)}
+            rows.append(row)
+    return pd.DataFrame(rows or NOTHING)
 
 
 def hierarchical_differences(
@@ -88,12 +95,13 @@ def hierarchical_differences(
     correction, which gives no intervals and cannot use that branches of one network resemble each
     other; the shared draws do.
 
-    Scores have one row a tracker and run: ``tracker, benchmark, sequence, success``, and those of
-    ``start, direction, perturbation, seed`` that tell the runs apart. A tracker without seeds
-    (NaN) is compared with every seed of the other.
+    Scores have one row a tracker and run: ``tracker, benchmark, sequence, success``, if known
+    ``precision``, and those of ``start, direction, perturbation, seed`` that tell the runs apart.
+    A tracker without seeds (NaN) is compared with every seed of the other.
 
     Gives one row a tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %;
-    NaN where no level has two units), ``comparisons``; over sequences ``median, wins, ties``
+    NaN where no level has two units), ``comparisons``; ``precision, precision_low,
+    precision_high``, the same of one comparison; over sequences ``median, wins, ties``
     (|difference| ≤ 0.005), ``losses``; ``flips_won, flips_lost`` (runs from success below 0.2 to
     above 0.5, and back); ``sd_sequences, sd_starts`` (standard deviations between sequences,
     without what starts explain, and within one); ``sequences``, ``starts`` (of a sequence, at
@@ -103,14 +111,18 @@ def hierarchical_differences(
     """
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
-        pairs = [paired(part, name, reference) for name in _others(part, reference)]
-        check_complete(pairs, benchmark)
-        found = _intervals(pairs, draws, np.random.default_rng(seed))
-        rows += [
-            {"benchmark": benchmark, "tracker": pair.tracker, "minus": reference} | row
-            for pair, row in zip(pairs, found, strict=True)
-        ]
-    return pd.DataFrame(rows)
+        if not (others := _others(part, reference)):
+            continue
+        tables = []
+        for metric, names in _metrics(part):
+            pairs = [paired(part, name, reference, metric) for name in others]
+            check_complete(pairs, benchmark)
+            found = pd.DataFrame(_intervals(pairs, draws, np.random.default_rng(seed)))
+            renamed = found.rename(columns=dict(zip(MEASURED, names, strict=True)))
+            tables.append(renamed if metric == "success" else renamed.reindex(columns=names))
+        place = {"benchmark": benchmark, "tracker": others, "minus": reference}
+        rows.append(pd.concat([pd.DataFrame(place), *tables], axis=1))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(NOTHING)
 
 
 def sentence(row: pd.Series) -> str:
@@ -129,11 +141,35 @@ def sentence(row: pd.Series) -> str:
             among = f" among {row['comparisons']} comparisons"
     text = (
         f"{row['benchmark']}: {row['tracker']} − {row['minus']}: {signed(row['difference'])} "
-        f"AUC [{signed(row['low'])}, {signed(row['high'])}], {counts}: "
+        f"AUC [{signed(row['low'])}, {signed(row['high'])}], "
     )
+    if not np.isnan(row.get("precision", np.nan)):
+        shown = (signed(row[name]) for name in METRICS["precision"])
+        text += "precision {} [{}, {}], ".format(*shown)
+    text += f"{counts}: "
     if np.isnan(low):
         return text + "too few for an interval"
     return text + ("no" if low <= 0 <= high else "a") + f" difference is shown{among}"
+
+
+def answer(table: pd.DataFrame) -> str:
+    """Whether all rows of a table of differences are gains, in one sentence with the least sure.
+
+    "Yes" where every interval (those for all comparisons together, where the table has them) lies
+    above zero; "No" else, which says that a gain is not shown, not that there is none.
+    """
+    if table.empty:
+        return "No: nothing could be compared."
+    low = table["low_all" if "low_all" in table else "low"].fillna(-np.inf)
+    shown = int((low > 0).sum())
+    verdict = "Yes" if shown == len(table) else "No"
+    among = f"a gain is shown in {shown} of {len(table)} comparisons"
+    return f"{verdict}: {among}; the least sure is {sentence(table.loc[low.idxmin()])}."
+
+
+def _metrics(part: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:
+    known = part.columns[part.notna().all()]
+    return ((metric, names) for metric, names in METRICS.items() if metric in known)
 
 
 def _by_benchmark(scores: pd.DataFrame, reference: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -242,4 +278,4 @@ def _tally(change: np.ndarray) -> dict:
 
 def signed(value: float) -> str:
     """Three decimals with a sign, the typographic minus."""
-    return f"{value:+.3f}".replace("-", "−")
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # 0.0 takes the sign of -0.0

@@ -43,16 +43,18 @@ class MatchedRuns:
         return tuple(sorted(self.runs["seed"].unique()))
 
 
-def paired(part: pd.DataFrame, tracker: str, reference: str) -> MatchedRuns:
-    """Match the runs of two trackers; a StudyError if one lacks a run, or its seed, or has it
-    twice.
+def paired(
+    part: pd.DataFrame, tracker: str, reference: str, metric: str = "success"
+) -> MatchedRuns:
+    """Match the runs of two trackers in a ``metric``; a StudyError if one lacks a run, or its
+    seed, or has it twice.
     """
     starts = [name for name in START if name in part]
     keys = ["sequence", *starts]
     sides = []
     for name in (tracker, reference):
         side = part.loc[part["tracker"] == name]
-        side = side[[*keys, "success"]].assign(seed=side.get("seed", np.nan))
+        side = side[[*keys, metric]].assign(seed=side.get("seed", np.nan))
         seeded = side["seed"].notna()
         if seeded.any() and not seeded.all():
             raise StudyError(f"{name}: some runs have a seed and some have none")
@@ -75,7 +77,7 @@ def paired(part: pd.DataFrame, tracker: str, reference: str) -> MatchedRuns:
         lacking = reference if first["_merge"] == "left_only" else tracker
         place = ", ".join(f"{key} {first[key]}" for key in keys)
         raise StudyError(f"{lacking} lacks the run of {place}: finish it, or leave it out for all")
-    runs = runs.rename(columns={"success_one": "value", "success_other": "reference"})
+    runs = runs.rename(columns={f"{metric}_one": "value", f"{metric}_other": "reference"})
     start = runs.groupby(starts).ngroup() if starts else 0
     change = runs["value"] - runs["reference"]
     runs = runs.assign(start=start, seed=runs["seed"].fillna(0), difference=change)

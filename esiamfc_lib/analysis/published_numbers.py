@@ -7,18 +7,15 @@ beside published ones.
 """
 
 import math
-import re
 import string
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval
-from esiamfc_lib.errors import StudyError, refused
-from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.errors import StudyError
 
 FILE = Path(__file__).with_name("published.csv")
 CELL = ("tracker", "implementation", "benchmark", "metric", "value", "source")
@@ -35,95 +32,57 @@ COLUMNS = {
     ("dtb70", "gain"): "DTB70 gain",
     ("lasot", "gain"): "LaSOT gain",
 }
-TITLES = {
-    "otb2015": "OTB-2015", "got10k-test": "GOT-10k test", "tcolor128": "TColor128",
-    "dtb70": "DTB70", "lasot": "LaSOT",
-}  # fmt: skip
+TITLES = {name: title.rpartition(" ")[0] for (name, _), title in COLUMNS.items()}
 
 
-@dataclass(frozen=True)
-class PaperTable:
+class PaperTable(NamedTuple):
     """``cells``, one row a number: ``tracker, implementation, benchmark, metric, value, low,
     high`` (95 % interval of our gains), ``sequences, of`` (of ours), ``source``; ``wide``, the
-    table as text, one row a tracker and implementation; ``notes``, one a mark in it: the mark,
-    what is missing, the command that fills it.
+    table as text, one row a tracker and implementation; ``notes``, one row a mark in it: ``mark``,
+    ``missing``, ``command`` that fills it.
     """
 
     cells: pd.DataFrame
     wide: pd.DataFrame
-    notes: list[tuple[str, str, str]]
-
-    def markdown(self) -> str:
-        """The table, its notes below."""
-        rows = [self.wide.columns, ["---"] * len(self.wide.columns), *self.wide.to_numpy()]
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        lines += ["", *(f"- [{mark}] {what}: `{command}`" for mark, what, command in self.notes)]
-        return "\n".join(lines) + "\n"
-
-    def latex(self) -> str:
-        """The table, its notes below, for ``\\input``."""
-        text = self.wide.to_latex(index=False, escape=True)
-        text += "\\par\\footnotesize\\raggedright\n" if self.notes else ""
-        for mark, *words in self.notes:
-            what, command = (re.sub(r"([_%&#{}])", r"\\\1", part) for part in words)
-            text += f"[{mark}] {what}: \\texttt{{{command}}}\\\\\n"
-        return text
-
-    def save(self, folder: str | Path, name: str = "07_paper") -> None:
-        """Write ``<name>.csv`` (the numbers), ``.tex`` and ``.md`` (the table)."""
-        cells = self.cells.to_csv(index=False, lineterminator="\n")
-        for end, text in (("csv", cells), ("tex", self.latex()), ("md", self.markdown())):
-            write_atomically(Path(folder) / f"{name}.{end}", text)
+    notes: pd.DataFrame
 
 
 def published_table(
     scores: pd.DataFrame,
     totals: dict[str, int],
-    own: Collection[str] = (),
     profile: str = "paper",
     run_dir: str = "data/paper",
     seed: int = 0,
 ) -> PaperTable:
-    """Put our scores (of any benchmarks, as ``score_table`` returns) beside the published ones.
+    """Put our scores (of any benchmarks, as ``evaluate`` returns) beside the published ones.
 
     ``totals`` has the sequences of the complete benchmarks by name: a score on a part says on how
-    many. Benchmarks in ``own``, whose data is built-in or one's own, do not stand in the table.
-    The commands of the notes need ``profile`` and ``run_dir``, the intervals ``seed``.
+    many. Built-in data and one's own, which ``benchmarks.title`` gives another name, do not stand
+    in the table: a note says so. The commands of the notes need ``profile`` and ``run_dir``, the
+    intervals ``seed``.
     """
-    scores = scores[~scores["benchmark"].isin(list(own))]
     ours = _ours(scores, totals, seed)
-    cells = pd.concat([published(), ours], ignore_index=True)
+    cells = pd.concat([pd.read_csv(FILE), ours], ignore_index=True)
     missing = [name for name in TITLES if name not in set(ours["benchmark"])]
     marks, notes = dict(zip(missing, string.ascii_lowercase, strict=False)), []
     for name, mark in marks.items():
         what = f"no {TITLES[name]} data"
-        if name in own:
+        if scores["benchmark"].str.endswith(f", {name} layout").any():
             what += " (what is there is built-in, or one's own, in its layout)"
         if name == "got10k-test":
             what += ": only the benchmark's server scores it; the command writes the zip it takes"
-        notes.append((mark, what, _command(name, profile, run_dir)))
-    return PaperTable(cells, _wide(cells, marks), notes)
-
-
-def published(path: Path = FILE) -> pd.DataFrame:
-    """The published numbers, with ``CELL``; a StudyError if one is missing or of no column."""
-    with refused(f"{path} holds no published numbers"):
-        table = pd.read_csv(path)[list(CELL)].astype({"value": float})
-    unknown = set(zip(table["benchmark"], table["metric"], strict=True)) - set(COLUMNS)
-    if unknown or table.isna().any(axis=None):
-        raise StudyError(f"{path}: a field is empty, or no column for {sorted(unknown)}")
-    return table
+        notes.append((f"[{mark}]", what, _command(name, profile, run_dir)))
+    columns = ("mark", "missing", "command")
+    return PaperTable(cells, _wide(cells, marks), pd.DataFrame(notes, columns=columns))
 
 
 def relative_gain(
     scores: pd.DataFrame, tracker: str, reference: str, seed: int = 0
 ) -> tuple[float, float, float]:
     """``mean(tracker) / mean(reference) − 1`` in precision, and its 95 % bootstrap interval, of
-    scores on one benchmark; a StudyError if one was not run, or if the reference scores 0.
+    scores of both on one benchmark; a StudyError if the reference scores 0.
     """
     wide = scores.pivot(index="sequence", columns="tracker", values="precision")
-    if not {tracker, reference} <= set(wide):
-        raise StudyError(f"a gain needs scores of {tracker!r} and of {reference!r}")
     ours, theirs = wide[[tracker, reference]].dropna().to_numpy().T
     if not theirs.sum():
         raise StudyError(f"{reference!r} has no precision that a gain could be relative to")

@@ -2,13 +2,11 @@
 
 An ensemble can be better than its members only where these differ. Does branch i win on its own
 kind of object (``kind_matrix``, ``own_kind``)? Does the fusion give different objects to
-different branches (``routing``)? How far apart are their responses, and what does averaging them
-gain (``diversity``)? Does the ensemble gain most where they disagree most (``disagreement``,
-``relation``)?
+different branches (``routing``)? How far apart are their responses (``diversity``)? Does the
+ensemble gain most where they disagree most (``disagreement``, ``relation``)?
 """
 
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,13 +17,12 @@ from scipy import stats
 from torch import Tensor
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval
-from esiamfc_lib.data import geometry, images
+from esiamfc_lib.data import geometry
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
-from esiamfc_lib.networks.loss import balanced_loss, response_labels
-from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
+from esiamfc_lib.networks.siamfc import STRIDE
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loading import PairLoader
 
@@ -50,12 +47,10 @@ def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None)
     sorted.
 
     Scores have one row a tracker and sequence (or run of one); branches are called ``Branch 0``
-    ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if there is no
-    branch among the trackers, or no sequence with a kind.
+    ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if no sequence of
+    a branch has a kind.
     """
     rows = scores[scores["tracker"].str.fullmatch(r"Branch \d+")]
-    if not len(rows):
-        raise StudyError("no base trackers among the scores: results.trackers needs 'branches'")
     kind = rows["family"] if kinds is None else rows["sequence"].map(kinds)
     rows = rows.assign(kind=kind.where(kind != "")).dropna(subset=["kind", "success"])
     if not len(rows):
@@ -67,16 +62,9 @@ def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None)
     return table.loc[order].rename_axis(index=None, columns=None)
 
 
-def composition(clusters: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
-    """Share of each family (a column) in every cluster (a row), by track -> family."""
-    known = clusters.assign(family=clusters["track"].map(families)).dropna(subset=["family"])
-    shares = pd.crosstab(known["cluster"], known["family"], normalize="index")
-    shares.index = [f"Branch {cluster}" for cluster in shares.index]
-    return shares.rename_axis(index=None, columns=None)
-
-
 def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
-    """Does a branch win on what it learned from, by ``kind_matrix`` and ``composition``?
+    """Does a branch win on what it learned from, by ``kind_matrix`` and the share of each kind
+    (a column) in every cluster (a row, called as its branch)?
 
     Some kinds are easier and some branches better in general; what is left when both means are
     taken away (the interaction of a two-way table) is specialisation.
@@ -128,47 +116,24 @@ def _entropy(weights: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.ndarray]:
-    """How much the branches differ on one epoch of held-out pairs of images, and what averaging
-    them gains; the model is on the CPU, in eval mode.
-
-    The loss is convex in the response, so the mean response never has a larger loss than the
-    branches have on average; the gap is what their differences give (for the squared error it is
-    exactly their variance: Krogh & Vedelsby 1995, *Neural Network Ensembles, Cross Validation,
-    and Active Learning*).
+    """How much the branches differ on one epoch of held-out pairs of images; the model is on the
+    CPU, in eval mode.
 
     Gives ``correlation`` (mean over pairs of branches and images), ``disagreement`` (share of
-    images and pairs of branches whose peaks lie more than 16 px apart), ``branch_loss`` (mean of
-    the branches), ``mean_loss`` (of their mean response), ``gain`` (the difference),
-    ``fused_loss`` (by cluster weights), ``oracle_loss`` (best branch of each pair in hindsight);
-    and the (k, k) matrix of correlations.
+    images and pairs of branches whose peaks lie more than 16 px apart); and the (k, k) matrix of
+    correlations.
     """
-    k, count = model.k, 0
-    correlations, sums = np.zeros((k, k)), Counter()
+    correlations, apart, count = np.zeros((model.k, model.k)), 0.0, 0
     for batch in pairs.epoch(0):
-        maps = response_maps(model, *augment(batch, augmentation="none"))
-        responses, fused = maps["responses"], maps["fused"]
-        n, size = len(responses), responses.shape[-1]
-        labels = response_labels(size, radius=RADIUS) * batch.positive[:, None, None]
+        responses = response_maps(model, *augment(batch, augmentation="none"))["responses"]
         flat = responses.double().flatten(2)
         flat = torch.nn.functional.normalize(flat - flat.mean(2, keepdim=True), dim=2)
         correlations += (flat @ flat.transpose(1, 2)).sum(0).numpy()
-        losses = torch.tensor(
-            [
-                [float(balanced_loss(r[None], y[None])) for r in own]
-                for own, y in zip(responses, labels, strict=True)
-            ]
-        )
-        sums["disagreement"] += _apart(responses) * n
-        sums["branch_loss"] += float(losses.mean(1).sum())
-        sums["oracle_loss"] += float(losses.amin(1).sum())
-        sums["mean_loss"] += float(balanced_loss(responses.mean(1), labels)) * n
-        sums["fused_loss"] += float(balanced_loss(fused, labels)) * n
-        count += n
+        apart += _apart(responses) * len(responses)
+        count += len(responses)
     correlations /= count
-    figures = {name: value / count for name, value in sums.items()}
-    figures["gain"] = figures["branch_loss"] - figures["mean_loss"]
-    figures["correlation"] = float(correlations[~np.eye(k, dtype=bool)].mean())
-    return figures, correlations
+    mean = float(correlations[~np.eye(model.k, dtype=bool)].mean())
+    return {"correlation": mean, "disagreement": apart / count}, correlations
 
 
 def _apart(responses: Tensor) -> float:
@@ -185,12 +150,10 @@ def disagreement(
     out: Path, branches: Iterable[str], sequences: Iterable[Sequence], benchmark: str
 ) -> pd.Series:
     """How far apart the branches' boxes are: per sequence the mean of 1 − IoU over their pairs,
-    by the results in ``out`` of a benchmark (see ``scoring.read_boxes``). A StudyError if there
-    are fewer than two branches, or a result is missing.
+    by the results in ``out`` of a benchmark (see ``scoring.read_boxes``). A StudyError if a result
+    is missing.
     """
     names, found = list(branches), {}
-    if len(names) < 2:
-        raise StudyError("disagreement needs two base trackers or more")
     for sequence in sequences:
         boxes = [scoring.read_boxes(out, name, sequence, benchmark)[1:] for name in names]
         overlaps = [geometry.iou(boxes[i], boxes[j]) for i in range(len(names)) for j in range(i)]
@@ -207,12 +170,9 @@ def relation(
     Of scores with one row a tracker and sequence and of ``disagreement``: the table ``sequence,
     disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 % bootstrap interval
     ``low, high`` and ``sequences``; NaN where fewer than four sequences or no spread leave
-    nothing to correlate. A StudyError if one of the trackers was not run.
+    nothing to correlate. Both trackers have run.
     """
     table = scores.pivot_table(index="sequence", columns="tracker", values="success")
-    for name in (tracker, reference):
-        if name not in table:
-            raise StudyError(f"no scores of {name!r}")
     gain = (table[tracker] - table[reference]).rename("gain")
     both = pd.concat([apart, gain], axis=1, join="inner").dropna()
     values = both.to_numpy().T
@@ -229,24 +189,3 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     with warnings.catch_warnings():  # NaN where a draw is constant
         warnings.simplefilter("ignore", stats.ConstantInputWarning)
         return float(stats.spearmanr(x, y).statistic)
-
-
-@torch.inference_mode()
-def nearest_clusters(
-    sequences: Iterable[Sequence], baseline: SiamFC, centres: np.ndarray
-) -> dict[str, int]:
-    """The cluster whose centre, of (k, d), is nearest to the first exemplar of each sequence.
-
-    It stands in for the kind of an object where families are not known, as in real videos.
-    ``baseline``, whose features were clustered, is on the CPU, in eval mode.
-    """
-    found = {}
-    for sequence in sequences:
-        image, box = images.read_image(sequence.frames[0]), sequence.boxes[0]
-        side = geometry.context_side(box[2], box[3])
-        cut = geometry.crop(image, geometry.center(box), side, geometry.EXEMPLAR_SIZE)
-        exemplar = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)[None].float()
-        feature = baseline.features(exemplar).flatten().numpy()
-        # -log((x·c + 1) / 2) is smallest where x·c is largest
-        found[sequence.name] = int(np.argmax(centres @ feature))
-    return found

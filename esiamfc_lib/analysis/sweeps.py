@@ -1,7 +1,7 @@
 """What a sweep says: gains against the amount and the variety of the data (notebook 09).
 
 Every point of a sweep (``esiamfc run --sweep``) is a study whose control arms were tracked from
-many starts; from the scores that notebook 07 keeps come tables that begin with the point's
+many starts; from the scores that notebook 08 keeps come tables that begin with the point's
 values.
 """
 
@@ -18,9 +18,6 @@ from esiamfc_lib.errors import StudyError
 
 BUDGET = "equal_budget SiamFC"
 """The tracker that gains are taken from: one network that has seen as many pairs."""
-
-FACTS = ("clusters", "method", "membership", "pairs")
-LOSSES = ("validation_loss_before", "validation_loss_after")
 
 
 def read_points(out: Path) -> pd.DataFrame:
@@ -60,14 +57,14 @@ def at_every_point(of_point: Callable[..., pd.DataFrame]) -> Callable[..., pd.Da
 
 
 @at_every_point
-def gains(artefacts: Artefacts, control: str = BUDGET) -> pd.DataFrame:
-    """Gains of all trackers over ``control``: as ``intervals.hierarchical_differences``, and
+def gains(artefacts: Artefacts) -> pd.DataFrame:
+    """Gains of all trackers over ``BUDGET``: as ``intervals.hierarchical_differences``, and
     ``clusters, method, membership, pairs`` of each; intervals hold together within a point.
     """
     scores = pd.read_csv(artefacts.control_scores)
-    keys = ["benchmark", "tracker"]
-    means = arm_comparison.arm_means(scores, artefacts.arms())[[*keys, *FACTS]]
-    return intervals.hierarchical_differences(scores, control).merge(means, on=keys, how="left")
+    facts = ["benchmark", "tracker", "clusters", "method", "membership", "pairs"]
+    means = arm_comparison.arm_means(scores, artefacts.arms())[facts]
+    return intervals.hierarchical_differences(scores, BUDGET).merge(means, on=facts[:2], how="left")
 
 
 @at_every_point
@@ -82,16 +79,6 @@ def against_controls(artefacts: Artefacts) -> pd.DataFrame:
     return pd.concat([found, arm_comparison.oracle_differences(scores)], ignore_index=True)
 
 
-@at_every_point
-def branch_losses(artefacts: Artefacts) -> pd.DataFrame:
-    """What learning in its cluster did to each branch of the study: ``cluster, tracks`` (of the
-    branch), ``validation_loss_before, validation_loss_after`` (on the cluster's held-out videos).
-    """
-    files = sorted(artefacts.run.glob("branches/*/metrics.json"))
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return pd.DataFrame(found, columns=["cluster", "tracks", *LOSSES])
-
-
 def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
     """From which ``value`` (the one column that grows) on a tracker of ``gains`` gains for sure.
 
@@ -101,19 +88,16 @@ def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
     sentences = []
     for tracker, rows in table.groupby("tracker", sort=True):
         rows = rows.sort_values(value)
-        last = rows.iloc[-1]
-        shown = last[["difference", "low_all", "high_all"]]
-        gain, low, high = (intervals.signed(figure) for figure in shown)
-        sure = rows["low_all"] > 0
-        lasting = sure[::-1].cummin()[::-1]  # from here on at every larger value, too
+        lasting = (rows["low_all"] > 0)[::-1].cummin()  # from here on at every larger value, too
+        verdict = f"no gain is shown that lasts to the largest number of {value}"
         if tracker.endswith("Oracle"):
             verdict = "an upper bound"
         elif lasting.any():
-            verdict = f"the gain is shown from {rows.loc[lasting.idxmax(), value]} {value} on"
-        else:
-            verdict = f"no gain is shown that lasts to the largest number of {value}"
-        among = f"among {last['comparisons']} comparisons"
-        sentences.append(
-            f"{tracker}: at {last[value]} {value} {gain} [{low}, {high}] {among}, {verdict}"
-        )
+            verdict = (
+                f"the gain is shown from {rows.loc[lasting[lasting].index, value].min()} {value} on"
+            )
+        last = rows.iloc[-1]
+        gain, low, high = map(intervals.signed, last[["difference", "low_all", "high_all"]])
+        among = f"{gain} [{low}, {high}] among {last['comparisons']} comparisons"
+        sentences.append(f"{tracker}: at {last[value]} {value} {among}, {verdict}")
     return sentences

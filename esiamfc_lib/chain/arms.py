@@ -9,7 +9,7 @@ named set of changes to the parameters of notebooks 04 to 06::
 
 It works in ``<run_dir>/arms/<name>``. What it does not change it shares with the study, or with
 another arm: links in its folder point to the folders of those stages, so that every notebook finds
-its files where it always does. Notebook 07 of the study itself compares the arms.
+its files where it always does. Notebook 08 of the study itself compares the arms.
 """
 
 import json
@@ -131,7 +131,7 @@ def treatment(stages: Stages, arms: Mapping[str, Stages]) -> str:
 
 
 def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
-    """Tell notebook 07 which arms there are: ``arms/arms.json``; removed where there are none."""
+    """Tell notebook 08 which arms there are: ``arms/arms.json``; removed where there are none."""
     file = run / MANIFEST
     if not arms:
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The study as a graph: seven notebooks, the files they read and write, and what is out of date.
+"""The study as a graph: its notebooks, the files they read and write, and what is out of date.
 
 A stage reads artefacts (files) of other stages and writes its own; ``artefacts`` names them.
 Whether a stage is up to date is decided by comparing its fingerprint with the record of its last
@@ -110,7 +110,7 @@ def graph(profile: Profile) -> dict[str, Stage]:
     in the graph once. A StudyError says that branches start from branches that start from them.
     """
     builder = _Builder(profile)
-    builder.stage("", "results")
+    builder.stage("", "controls")
     return builder.stages
 
 
@@ -155,13 +155,13 @@ class _Builder:
         return self.stages.setdefault(same.name, same)
 
     def _inputs(self, arm: str, kind: str) -> dict[str, Stage]:
-        """Artefact -> stage; for the results also what the arms leave."""
+        """Artefact -> stage; for the controls also what the arms leave."""
         inputs, stages = {}, self.parameters[arm]
         kept = kind in ("branches", "fusion") and stages["embedding"].keep_stem
         for name in (*at.INPUTS[kind], *([at.STEM] if kept else [])):
             for i in range(stages["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, name.partition("/")[0], i)
-        for other, stages in self.profile.arms.items() if kind == "results" else ():
+        for other, stages in self.profile.arms.items() if kind == "controls" else ():
             single = stages["clustering"].n_clusters == 1  # nothing to fuse
             for name in (at.BRANCH.format(0),) if single else (at.CENTRES, at.FUSION):
                 inputs[f"{at.ARMS}/{other}/{name}"] = self.stage(other, name.partition("/")[0])

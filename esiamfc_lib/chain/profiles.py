@@ -1,4 +1,4 @@
-"""Profiles: one YAML file that sets the parameters of all seven stages.
+"""Profiles: one YAML file that sets the parameters of all stages.
 
 Everything a profile can get wrong is found here, before any stage starts.
 """

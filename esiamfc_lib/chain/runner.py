@@ -155,8 +155,9 @@ class Chain:
             end_leftover(last.kernel)
         current = stage.fingerprint()
         self._check_clusters(stage)
-        # the results know by themselves, file by file, which of them are still good
-        old = last and stage.kind != "results" and stale(last.fingerprint, current)
+        # boxes of trackers know by themselves, file by file, which of them are still good
+        tracked = stage.kind in ("results", "controls")
+        old = last and not tracked and stale(last.fingerprint, current)
         if stage.name in self.forced or old:
             shutil.rmtree(stage.folder, ignore_errors=True)
         record = Record(stage.name, "running", current, started=datetime.now(UTC).isoformat())

@@ -131,6 +131,6 @@ def report(name: str, changes: Iterable[str]) -> Path:
 
     base = load_profile(name, changes).stages["dataset"]
     own = SweepParameters(run_dir=base.run_dir, report_dir=base.report_dir, seed=base.seed)
-    place = Path("notebooks", f"{own.notebook}.ipynb")
-    run_notebook(project_root() / place, own.run / place, own.model_dump(), outputs=[own.metrics])
+    place, left = Path("notebooks", f"{own.notebook}.ipynb"), own.run / own.stage / "metrics.json"
+    run_notebook(project_root() / place, own.run / place, own.model_dump(), outputs=[left])
     return own.reports

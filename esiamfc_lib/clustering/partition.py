@@ -1,4 +1,4 @@
-"""The split of the tracks into clusters, as notebook 04 hands it to notebooks 05 to 07."""
+"""The split of the tracks into clusters, as notebook 04 hands it to notebooks 05 to 08."""
 
 import numpy as np
 import pandas as pd

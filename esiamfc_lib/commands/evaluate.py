@@ -147,7 +147,7 @@ def main(args: Namespace) -> int:
 def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     """Run the segments; every tracker minus the first one."""
     sequences = segments.read_segments(args.benchmark, args.root, args.limit)
-    place = args.benchmark, args.out, args.workers, args.scheduler
+    place = benchmarks.title(args.benchmark, args.root), args.out, args.workers, args.scheduler
     scores = segments.evaluate_segments(trackers, sequences, *place, seed=args.seed, **plan(args))
     sys.stdout.write(segments.mean_scores(scores).to_string(float_format="%.4f") + "\n")
     if len(trackers) > 1:
@@ -173,7 +173,7 @@ def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequence
         figures["accuracy_robustness"] = drawn.accuracy_robustness(summary)
     else:
         curves = scoring.curves(out, names, sequences, benchmark)
-        figures["curves"] = drawn.success_precision(curves, benchmark, int(summary["of"].iloc[0]))
+        figures["curves"] = drawn.success_precision(curves, *summary.loc[0, ["benchmark", "of"]])
     if scores["attributes"].any():
         figures["attributes"] = drawn.attribute_bars(scores, "failures" if vot else "success")
     # The first tracker's three worst and best sequences, with everybody's boxes.

@@ -9,7 +9,7 @@ crops).
 Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` in pixels.
 """
 
-from esiamfc_lib.data.benchmarks import is_own, read_benchmark, total
+from esiamfc_lib.data.benchmarks import read_benchmark, title, total
 from esiamfc_lib.data.exemplars import exemplar, middle_exemplars, thumbnails
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.images import read_image
@@ -20,6 +20,6 @@ from esiamfc_lib.data.vid import VID, validation_sequences
 
 __all__ = [
     "EXEMPLAR_SIZE", "SEARCH_SIZE", "VID", "CropStore", "Roots", "Sequence", "evenly_spaced",
-    "exemplar", "is_own", "load_roots", "middle_exemplars", "read_benchmark", "read_image",
-    "thumbnails", "total", "validation_sequences",
+    "exemplar", "load_roots", "middle_exemplars", "read_benchmark", "read_image",
+    "thumbnails", "title", "total", "validation_sequences",
 ]  # fmt: skip

@@ -92,9 +92,14 @@ def total(benchmark: str, present: int, missing: list[str], built_in: bool) -> i
     return known if built_in else max(known, READERS[benchmark].targets)
 
 
-def is_own(benchmark: str, root: str | Path) -> bool:
-    """Whether ``root`` only borrows the benchmark's layout: built-in data, or one's own."""
-    return _layout(benchmark, root).own
+def title(benchmark: str, root: str | Path) -> str:
+    """What tables and figures call the data under ``root``: the benchmark's name (or ``vid-val``);
+    where it only borrows that layout, ``built-in, otb2015 layout`` or ``own data, otb2015 layout``.
+    """
+    if (Path(root).expanduser().resolve().parent / files.FAMILIES).is_file():
+        return f"built-in, {benchmark} layout"
+    own = benchmark in READERS and _layout(benchmark, root).own
+    return f"own data, {benchmark} layout" if own else benchmark
 
 
 def _layout(benchmark: str, root: str | Path) -> files.Layout:

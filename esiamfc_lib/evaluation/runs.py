@@ -53,17 +53,18 @@ def evaluate(
         lockstep: whether a tracker runs on all sequences at once (``lockstep``), in this process;
             None: where its network is on a GPU. VOT's supervised runs are always one by one.
 
-    Gives ``scores.score_table``, without times, so that two runs give the same bytes;
-    ``scores.csv`` (with frames per second), ``scores.json`` and the summaries are written to
-    ``out``. StudyError: two trackers of one name, a missing file, an unreadable sequence, no
-    scheduler.
+    Gives ``scores.score_table`` under the ``benchmarks.title``, without times, so that two runs
+    give the same bytes; ``scores.csv`` (with frames per second), ``scores.json`` and the summaries
+    are written to ``out``. StudyError: two trackers of one name, a missing file, an unreadable
+    sequence, no scheduler.
     """
     trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.read_benchmark(benchmark, root, limit)
     track_benchmark(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
-    own = benchmarks.is_own(benchmark, root)
-    total = benchmarks.total(benchmark, len(sequences), missing, built_in=own)
+    title = benchmarks.title(benchmark, root)
+    total = benchmarks.total(benchmark, len(sequences), missing, built_in=title != benchmark)
     scores = scoring.score_table(out, [spec.name for spec in trackers], sequences, benchmark)
+    scores["benchmark"] = title
     scoring.write_scores(out, scores, total, missing)
     return scores
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.config import ResultsParameters
+from esiamfc_lib.config import ControlsParameters
 from esiamfc_lib.data import benchmarks, geometry, vid
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
@@ -27,7 +27,7 @@ from esiamfc_lib.evaluation.scores import read_boxes
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec
 
-PLAN = ResultsParameters()
+PLAN = ControlsParameters()
 VALIDATION = "vid-val"  # the held-out tracks of a VID root, beside the names of ``benchmarks``
 SHORT = 2 / 3  # share of a short sequence that a segment covers, so that its starts can differ
 COLUMNS = (

@@ -37,21 +37,19 @@ def looks(trackers: Iterable[str]) -> dict[str, dict]:
 def success_precision(curves: dict[str, Curves], title: str, total: int) -> Figure:
     """Success and precision plots, best first; the title says how many of ``total`` were scored."""
     figure, ((success, precision),) = panels(1, 2, (9, 3.6))
-    areas = {name: float(curve.success.mean()) for name, curve in curves.items()}
     at = metrics.PRECISION_PIXELS
-    shares = {name: float(curve.precision[at]) for name, curve in curves.items()}
     precision.axvline(at, color="0.6", linewidth=0.8, zorder=0)
     success.set(title="success (score: area)", xlabel="overlap (IoU) above")
     precision.set(title=f"precision (score: at {at} px)", xlabel="centre error within, pixels")
-    plots = (
-        (success, "success", metrics.IOU_THRESHOLDS, areas),
-        (precision, "precision", metrics.PIXEL_THRESHOLDS, shares),
-    )
     look = looks(curves)
-    for axis, name, thresholds, scores in plots:
-        for tracker in sorted(scores, key=scores.get, reverse=True):
-            label = f"{scores[tracker]:.3f}  {tracker}"
-            axis.plot(thresholds, getattr(curves[tracker], name), label=label, **look[tracker])
+    for axis, name, thresholds, score in (
+        (success, "success", metrics.IOU_THRESHOLDS, np.mean),
+        (precision, "precision", metrics.PIXEL_THRESHOLDS, lambda curve: curve[at]),
+    ):
+        shares = {tracker: getattr(curve, name) for tracker, curve in curves.items()}
+        for tracker in sorted(shares, key=lambda tracker: -score(shares[tracker])):
+            label = f"{score(shares[tracker]):.3f}  {tracker}"
+            axis.plot(thresholds, shares[tracker], label=label, **look[tracker])
         axis.set(ylabel="share of frames", ylim=(0, 1.02), xlim=(0, thresholds[-1]))
         axis.legend(**BESIDE, handlelength=2.2)
     figure.suptitle(_heading(title, next(iter(curves.values())).sequences, total))
@@ -76,7 +74,7 @@ def accuracy_robustness(summary: pd.DataFrame) -> Figure:
     unplaced = len(summary) - len(rows)
     note = f", {unplaced} never long enough on the target" if unplaced else ""
     first = summary.iloc[0]
-    axis.set_title(_heading(f"VOT A-R{note}", first.sequences, first.of))
+    axis.set_title(_heading(f"{first.benchmark}{note}", first.sequences, first.of))
     axis.legend(**BESIDE)
     return figure
 
@@ -98,7 +96,7 @@ def attribute_bars(scores: pd.DataFrame, column: str = "success") -> Figure:
     axis.set_xticks(range(len(names)), labels)
     axis.set(xlabel="attribute (sequences that show it)", ylabel=f"mean {column}")
     axis.legend(**BESIDE, title="")
-    axis.set_ylim(0, None)
+    axis.set(ylim=(0, None), title=scores["benchmark"].iloc[0])
     return figure
 
 
@@ -116,7 +114,7 @@ def sequence_heatmap(scores: pd.DataFrame, column: str = "success") -> Figure:
     numbers = {"annot": len(table) <= 40, "fmt": ".2f", "annot_kws": {"fontsize": 7}}
     bar = {"label": column, "shrink": 0.6}
     sns.heatmap(table, ax=axis, vmin=0, vmax=1, cmap="viridis", cbar_kws=bar, **numbers)
-    axis.set(xlabel="", ylabel="")
+    axis.set(xlabel="", ylabel="", title=scores["benchmark"].iloc[0])
     axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right")
     axis.tick_params(axis="y", rotation=0)
     return figure

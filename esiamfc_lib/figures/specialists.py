@@ -75,7 +75,9 @@ def correlations(matrix: np.ndarray) -> Figure:
 
 
 @style()
-def distance_relation(table: pd.DataFrame, found: dict[str, float], gain: str) -> Figure:
+def distance_relation(
+    table: pd.DataFrame, found: dict[str, float], gain: str, benchmark: str
+) -> Figure:
     """Gain (named for example ``ESiamFC − SiamFC``) against disagreement: ``analysis.relation``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
     axis.axhline(0, color="0.5", linewidth=0.8)
@@ -84,7 +86,7 @@ def distance_relation(table: pd.DataFrame, found: dict[str, float], gain: str) -
     for point in table.iloc[sorted(ends)].itertuples():
         place = {"xytext": (3, 3), "textcoords": "offset points"}
         axis.annotate(point.sequence, (point.disagreement, point.gain), fontsize=7, **place)
-    title = f"{found['sequences']} sequences"
+    title = f"{benchmark}\n{found['sequences']} sequences"
     if np.isfinite(found["rank_correlation"]):
         numbers = "{rank_correlation:+.2f} [{low:+.2f}, {high:+.2f}]".format(**found)
         title += f", rank correlation {numbers}".replace("-", "−")
@@ -106,4 +108,5 @@ def forest(table: pd.DataFrame) -> Figure:
     axis.set_yticks(places, names)
     axis.set(xlabel="difference in AUC", ylim=(-0.6, len(table) - 0.4))
     axis.grid(visible=False, axis="y")
+    axis.set_title("; ".join(table["benchmark"].unique()))
     return figure

@@ -48,8 +48,7 @@ def learning_curves(
     dashed = {"linestyle": "--", "color": "C7"}
     losses = axes[0, 0]
     losses.plot(history["epoch"], history["loss"], marker="o", label="training")
-    known = history.dropna(subset="validation_loss")
-    if len(known):
+    if len(known := history.dropna(subset="validation_loss")):
         losses.plot(known["epoch"], known["validation_loss"], marker="s", label="validation")
     if baseline_loss is not None:
         losses.axhline(baseline_loss, label="validation, before training", **dashed)

@@ -19,11 +19,16 @@ def response_labels(size: int, *, radius: float) -> Tensor:
 
 
 def balanced_loss(responses: Tensor, labels: Tensor) -> Tensor:
+    """The mean over samples of ``sample_losses``: a scalar."""
+    return sample_losses(responses, labels).mean()
+
+
+def sample_losses(responses: Tensor, labels: Tensor) -> Tensor:
     """Logistic loss in which positives and negatives of a sample count for one half each.
 
     ``responses`` are (N, H, W) logits, ``labels`` (H, W) or (N, H, W) of 0 and 1. A sample without
     positives (a pair of two different objects) or without negatives weighs all its cells equally.
-    The mean over cells of each sample, then over samples: a scalar.
+    The mean over cells of each sample: (N,).
     """
     labels = labels.expand_as(responses)
     positives = labels.sum((1, 2), keepdim=True)
@@ -32,4 +37,4 @@ def balanced_loss(responses: Tensor, labels: Tensor) -> Tensor:
     share = torch.where(both, 0.5, 1.0)
     weights = share * (labels / positives.clamp(min=1) + (1 - labels) / negatives.clamp(min=1))
     losses = F.binary_cross_entropy_with_logits(responses.float(), labels, reduction="none")
-    return (weights * losses).sum((1, 2)).mean()
+    return (weights * losses).sum((1, 2))

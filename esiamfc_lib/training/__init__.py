@@ -11,7 +11,7 @@ from esiamfc_lib.training.held_out import split_tracks
 from esiamfc_lib.training.loading import PairLoader, loader
 from esiamfc_lib.training.log import history_table
 from esiamfc_lib.training.loop import fit
-from esiamfc_lib.training.measure import evaluate_loss, inputs_of
+from esiamfc_lib.training.measure import evaluate_loss, inputs_of, pair_losses
 from esiamfc_lib.training.pairs import PairDataset
 from esiamfc_lib.training.stem_features import find_stem_features, keep_stem_features, pairs_of
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask
@@ -19,5 +19,5 @@ from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask
 __all__ = [
     "BaselineTask", "BranchTask", "FusionTask", "PairDataset", "PairLoader", "augment",
     "evaluate_loss", "find_stem_features", "fit", "history_table", "inputs_of",
-    "keep_stem_features", "loader", "margin", "pairs_of", "split_tracks",
+    "keep_stem_features", "loader", "margin", "pair_losses", "pairs_of", "split_tracks",
 ]  # fmt: skip

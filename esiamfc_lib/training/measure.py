@@ -1,25 +1,55 @@
 """The figures of a task: sums over batches, and its loss on pairs without learning."""
 
+import copy
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from esiamfc_lib.config import TrainingParameters
+from esiamfc_lib.config import FusionParameters, TrainingParameters
+from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
+from esiamfc_lib.networks.loss import sample_losses
 from esiamfc_lib.runtime import devices
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.pairs import PairBatch
-from esiamfc_lib.training.tasks import Task
+from esiamfc_lib.training.tasks import FusionTask, Task
 
 
 def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
     """Loss of a network as it stands, computed as ``fit`` computes the validation loss."""
+    return figures_on(task, pairs, _placed(task, parameters))["loss"]
+
+
+def _placed(task: Task, parameters: TrainingParameters) -> Fabric:
     device = devices.choose_device(parameters.device)
-    fabric = devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
     task.to(device=device, memory_format=torch.channels_last)
-    return figures_on(task, pairs, fabric)["loss"]
+    return devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
+
+
+@torch.no_grad()
+def pair_losses(model: ESiamFC, pairs: PairLoader, parameters: FusionParameters) -> pd.DataFrame:
+    """What an ensemble, its plain average and its branches lose on pairs, as ``evaluate_loss``.
+
+    A row a pair: ``track`` (index of the exemplar's), ``average`` (of the branches' mean response),
+    ``fusion`` (of their sum by the model's weights), ``branch 0`` ... (of each alone).
+    """
+    options = {"radius": parameters.radius, "temperature": parameters.temperature}
+    task = FusionTask(copy.deepcopy(model), [0], entropy_weight=0.0, **options).eval()
+    fabric, rows = _placed(task, parameters), []
+    for batch in pairs.epoch(0):
+        batch = batch.to(fabric.device)
+        with fabric.autocast():
+            z, responses = task.frozen(*inputs_of(batch, augmentation="none"))
+            fused = fuse(responses, task.model.cluster_weights(z))
+        labels, maps = task.labels(fused, batch.positive), (responses.mean(1), fused)
+        losses = [sample_losses(one, labels).cpu() for one in (*maps, *responses.unbind(1))]
+        rows.append(np.column_stack([batch.track.cpu(), *losses]))
+    names = ["track", "average", "fusion", *(f"branch {i}" for i in range(model.k))]
+    return pd.DataFrame(np.concatenate(rows), columns=names).astype({"track": int})
 
 
 @torch.no_grad()

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from esiamfc_lib.analysis.arm_comparison import arm_differences
 from esiamfc_lib.analysis.intervals import (
+    answer,
     bootstrap_interval,
     hierarchical_differences,
     paired_differences,
@@ -83,6 +85,39 @@ def test_trackers_without_a_common_sequence_are_refused():
     frame = scores(A=[0.1, 0.5], B=[0.2, 0.9]).drop(index=[1, 2])
     with pytest.raises(StudyError, match="otb2015: B and A share no sequence"):
         paired_differences(frame, "A")
+
+
+@pytest.mark.parametrize("compared", [paired_differences, hierarchical_differences])
+def test_precision_stands_beside_the_auc(compared):
+    frame = scores(A=[0.1, 0.5, 0.3], B=[0.2, 0.7, 0.4])
+    plain = compared(frame, "A").iloc[0]
+    double = frame.assign(precision=2 * frame["success"])
+    row = compared(double, "A").iloc[0]
+    pd.testing.assert_series_equal(row[plain.index], plain)  # what was told before stays
+    told = row[["precision", "precision_low", "precision_high"]].astype(float).to_numpy()
+    np.testing.assert_allclose(told, 2 * row[["difference", "low", "high"]].astype(float))
+    assert "AUC [" in sentence(row) and ", precision +0.267 [" in sentence(row)
+    turned = arm_differences(double, "A").iloc[0]
+    assert (turned["tracker"], turned["minus"]) == ("A", "B")
+    assert turned["precision_low"] < turned["precision"] < turned["precision_high"] < 0
+
+
+def test_the_answer_is_yes_only_where_every_gain_is_shown():
+    gain = hierarchical_differences(scores(A=[0.1, 0.5, 0.3], B=[0.2, 0.61, 0.4]), "A")
+    assert answer(gain).startswith(
+        "Yes: a gain is shown in 1 of 1 comparisons; the least sure is otb2015: B − A: +0.103 AUC ["
+    )
+    none = hierarchical_differences(scores(A=[0.1, 0.5], C=[0.2, 0.4]), "A")
+    both = answer(pd.concat([gain, none], ignore_index=True))
+    assert both.startswith(
+        "No: a gain is shown in 1 of 2 comparisons; the least sure is otb2015: C − A"
+    )
+    worse = answer(paired_differences(scores(A=[0.2, 0.6], B=[0.1, 0.5]), "A"))
+    assert worse.startswith("No: ") and worse.endswith("a difference is shown.")
+    one = answer(hierarchical_differences(scores(A=[0.1], B=[0.2]), "A"))
+    assert one.startswith("No: ") and one.endswith("too few for an interval.")
+    empty = paired_differences(scores(A=[np.nan], B=[np.nan]), "A")
+    assert answer(empty) == "No: nothing could be compared."
 
 
 # Several starts of a sequence, several seeds.

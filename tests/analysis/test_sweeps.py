@@ -1,4 +1,4 @@
-"""What a sweep says, from scores as notebook 07 leaves them."""
+"""What a sweep says, from scores as notebook 08 leaves them."""
 
 import json
 
@@ -32,12 +32,9 @@ def make_point(out, videos: int, separation: float, gain: float) -> str:
                 rows.append((*place, success, 0.6, "ball", seed))
     folder = f"train_videos={videos},separation={separation:g}"
     study = Artefacts(out / folder)
-    for path in (study.control_scores, study.run / "branches/0/x", study.run / STORE):
+    for path in (study.control_scores, study.run / STORE):
         path.parent.mkdir(parents=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(study.control_scores, index=False)
-    losses = {"validation_loss_before": 0.3, "validation_loss_after": 0.2}
-    branch = {"cluster": 0, "tracks": videos, "k": 2} | losses
-    (study.run / "branches/0/metrics.json").write_text(json.dumps(branch))
     (study.run / STORE).write_text(json.dumps({"tracks": 2 * videos}))
     facts = {"clusters": 2, "method": "pikmeans", "membership": "nearest", "seed": 4, "pairs": 9}
     arms = dict.fromkeys(("main", "random", "seeds", "kmeans", "equal_budget"), facts)
@@ -102,13 +99,6 @@ def test_controls_are_compared_from_the_closer_look_where_there_is_one(sweep_of)
     looked = table[(table["dataset.train_videos"] == 20) & (table["tracker"] == "ESiamFC")]
     assert sorted(looked["minus"]) == sorted(kept[1:])
     assert looked["difference"].between(0.08, 0.12).all()
-
-
-def test_losses_of_the_branches(sweep_of):
-    losses = analysis.branch_losses(analysis.read_points(sweep_of({10: 0.0, 20: 0.0})))
-    assert losses["tracks"].tolist() == [10, 20]
-    assert losses["validation_loss_after"].tolist() == [0.2, 0.2]
-    assert "k" not in losses
 
 
 def test_faults(tmp_path):

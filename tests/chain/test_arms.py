@@ -75,6 +75,7 @@ def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
         "branches/0",
         "branches/1",
         "fusion",
+        "results",
         "clustering@random",
         "branches@random/0",
         "branches@random/1",
@@ -82,7 +83,7 @@ def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
         "branches@seeds/0",
         "branches@seeds/1",
         "fusion@seeds",
-        "results",
+        "controls",
     ]
     done = set()
     for name, stage in stages.items():
@@ -92,7 +93,7 @@ def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
     assert stages["branches/0"].parameters.initial == (
         "data/tiny/arms/all/branches/0/branch.safetensors"
     )
-    inputs = [name for name in stages["results"].inputs if name.startswith("arms/")]
+    inputs = [name for name in stages["controls"].inputs if name.startswith("arms/")]
     assert inputs == [
         "arms/all/branches/0/branch.safetensors",
         "arms/random/clustering/centres.npz",
@@ -102,14 +103,14 @@ def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
     ]
 
 
-def test_without_arms_the_graph_is_the_seven_notebooks(project):
+def test_without_arms_the_graph_is_the_notebooks(project):
     stages = graph(load_profile("tiny", ["arms={}", "branches.initial=''"]))
-    assert list(stages) == [*MAIN, "branches/0", "branches/1", "fusion", "results"]
+    assert list(stages) == [*MAIN, "branches/0", "branches/1", "fusion", "results", "controls"]
     assert not any(stage.links() for stage in stages.values())
 
 
 def test_arms_run_in_their_own_folders_with_links_to_what_they_share(project):
-    assert len(run()) == 17
+    assert len(run()) == 18
     random = project / "data/tiny/arms/random"
     assert (random / "baseline").is_symlink() and not (random / "clustering").is_symlink()
     assert (random / "baseline").resolve() == (project / "data/tiny/baseline").resolve()
@@ -118,13 +119,13 @@ def test_arms_run_in_their_own_folders_with_links_to_what_they_share(project):
     assert run() == []
 
 
-def test_a_change_of_one_arm_runs_that_arm_and_the_results(project):
+def test_a_change_of_one_arm_runs_that_arm_and_the_controls(project):
     run()
     arms = ARMS.replace("method: random", "method: kmeans")
     file = project / "notebooks/profiles/tiny.yaml"
     file.write_text(file.read_text().replace(ARMS, arms))
     assert run() == [
-        "clustering@random", "branches@random/0", "branches@random/1", "fusion@random", "results"
+        "clustering@random", "branches@random/0", "branches@random/1", "fusion@random", "controls"
     ]  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def test_a_stage_that_becomes_shared_gives_its_folder_up_and_gets_it_back(projec
     file.write_text(own.replace("{method: random}", "{method: pikmeans}"))
     stages = graph(load_profile("tiny"))
     assert not any("@random" in name for name in stages)
-    assert run() == ["results"]
+    assert run() == ["controls"]
     clustering = project / "data/tiny/arms/random/clustering"
     assert clustering.is_symlink()
     before = (project / "data/tiny/clustering/membership.csv").read_bytes()
@@ -156,19 +157,19 @@ def test_another_start_trains_what_starts_from_it(project):
 
 def test_results_of_trackers_are_kept_when_an_arm_joins(project):
     run()
-    boxes = project / "data/tiny/results/boxes"
+    boxes = project / "data/tiny/controls/boxes"
     boxes.touch()
     file = project / "notebooks/profiles/tiny.yaml"
     file.write_text(file.read_text() + "  kmeans: {clustering: {method: kmeans}}\n")
-    assert "results" in run()
+    assert "controls" in run()
     assert boxes.is_file()
 
 
-def test_results_run_again_when_only_the_list_of_arms_changes(project):
+def test_controls_run_again_when_only_the_list_of_arms_changes(project):
     run()
     file = project / "notebooks/profiles/tiny.yaml"
     file.write_text(file.read_text().replace("  random:\n", "  random:\n    test: false\n"))
-    assert run() == ["results"]
+    assert run() == ["controls"]
 
 
 def test_only_and_until_reach_into_arms(project):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from esiamfc_lib.config import STAGES
+from esiamfc_lib.data.benchmarks import READERS
 
 pytestmark = pytest.mark.timeout(1500)  # seconds; the study takes under 180 on two idle cores
 
@@ -57,6 +59,7 @@ def test_every_stage_leaves_its_files_and_its_record(smoke):
         "branches/1",
         "fusion",
         "results",
+        "controls",
     ):
         record = json.loads((data / name / "provenance.json").read_text())
         assert record["status"] == "done"
@@ -78,7 +81,51 @@ def test_scores_name_every_tracker(smoke):
         rows = list(csv.DictReader(file))
     names = {"Identity", "SiamFC", "Branch 0", "Branch 1", "Uniform", "Nearest centroid", "ESiamFC"}
     assert {row["tracker"] for row in rows} == names
-    assert {row["benchmark"] for row in rows} == {"otb2015", "vot2018", "got10k-val"}
+    assert {row["benchmark"] for row in rows} == {
+        f"built-in, {name} layout" for name in ("otb2015", "vot2018", "got10k-val")
+    }
+
+
+def test_the_reports_name_no_benchmark_without_saying_that_the_data_is_built_in(smoke):
+    """Tables, page and metrics of notebooks 07 and 08, and the names of all files."""
+    reports = smoke.folder / "first" / "reports"
+    made = [path for path in reports.rglob("*") if path.is_file()]
+    for path in made:
+        named = any(benchmark in path.name for benchmark in READERS)
+        assert not named or "built-in" in path.name, path
+    texts = [reports / "metrics" / "controls.json", *reports.glob("tables/0[78]_*")]
+    texts = [path for path in texts if "07_paper" not in path.name]
+    assert len(texts) > 10
+    told = {path: path.read_text(encoding="utf-8") for path in texts}
+    page = (reports / "README.md").read_text(encoding="utf-8")
+    told["page"] = re.sub(r"## Beside published numbers.*?(?=<!-- )", "", page, flags=re.S)
+    assert len(told["page"]) < len(page)
+    for place, text in told.items():
+        plain = re.sub(r"built-in[,_] ?(\S+?)[ _]layout", "", text.replace("\\_", "_"))
+        assert not [benchmark for benchmark in READERS if benchmark in plain], place
+    numbers = (reports / "tables" / "07_paper_numbers.csv").read_text(encoding="utf-8")
+    assert "published" in page and "this study" not in numbers
+
+
+def test_every_notebook_answers_its_question(smoke):
+    reports = smoke.folder / "first" / "reports"
+    for name in ("fusion", "results", "controls"):
+        metrics = json.loads((reports / "metrics" / f"{name}.json").read_text())
+        assert metrics["answer"].startswith(("Yes: ", "No: ")), name
+        assert name == "fusion" or metrics["answer"] in (reports / "README.md").read_text()
+
+
+def test_what_is_said_of_the_fusion_is_in_its_metrics(smoke):
+    metrics = json.loads((smoke.folder / "first/reports/metrics/fusion.json").read_text())
+    losses, saved = metrics["held_out_losses"], metrics["saved"]
+    assert {"average", "fusion", "mean of the branches", "branch 0", "branch 1"} < set(losses)
+    assert losses["best branch of each track"] <= min(losses["branch 0"], losses["branch 1"])
+    assert losses["fusion"] == pytest.approx(metrics["best"]["validation"]["loss"], rel=1e-3)
+    shown = [losses["fusion"], losses["average"], saved["mean"]]
+    shown.append(metrics["rank_correlation_of_weights"])
+    for value, form in zip(shown, (".4f", ".4f", "+.4f", "+.2f"), strict=True):
+        assert format(value, form).replace("-", "−") in metrics["answer"]
+    assert metrics["answer"].startswith("Yes" if saved["low"] > 0 else "No")
 
 
 def test_a_second_run_does_nothing(smoke):

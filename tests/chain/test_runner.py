@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from fake_study import edit, make_project
 
+from esiamfc_lib.artefacts import OUTPUTS
 from esiamfc_lib.chain import notebook_run
 from esiamfc_lib.chain.fingerprint import code_cells
-from esiamfc_lib.chain.graph import OUTPUTS, stale
+from esiamfc_lib.chain.graph import stale
 from esiamfc_lib.chain.notebook_run import NotebookFailed
 from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.chain.record import read_record
@@ -32,6 +33,7 @@ ALL = [
     "branches/1",
     "fusion",
     "results",
+    "controls",
 ]
 
 
@@ -112,7 +114,7 @@ def runs(pid: int) -> bool:
 def test_first_run_runs_everything_in_order_and_records_it(finished):
     root, said = finished
     assert calls(root) == ALL
-    assert "8 of 8 stage runs done" in said
+    assert "9 of 9 stage runs done" in said
     record = read_record(root / "data" / "tiny" / "branches" / "1")
     assert record.status == "done"
     assert record.fingerprint["parameters"]["cluster_id"] == 1
@@ -125,7 +127,7 @@ def test_first_run_runs_everything_in_order_and_records_it(finished):
 def test_second_run_does_nothing_and_says_so(project):
     code, said = run()
     assert code == 0
-    assert "nothing to do, all 8 stage runs are up to date" in said
+    assert "nothing to do, all 9 stage runs are up to date" in said
     assert calls(project) == []
 
 
@@ -154,7 +156,7 @@ def test_changed_parameter_reruns_its_stage_and_what_reads_its_outputs(quick):
     assert calls(quick) == ["clustering"]  # wrote the same bytes: nothing else runs
     edit(quick, "04_clustering", "read += str(kp).encode()")
     run("clustering.kp=0.01")
-    assert calls(quick)[1:] == ["clustering", "branches/0", "branches/1", "fusion", "results"]
+    assert calls(quick)[1:] == ALL[3:]
 
 
 def test_missing_and_altered_outputs_are_made_again(quick):

@@ -70,8 +70,9 @@ def test_equal_stages_are_made_once(project):
     swept = sweep.points("tiny", [], ["clustering.method=pikmeans,random"])
     assert sweep.run(swept, stream)
     first, second = (point.profile.run for point in swept)
-    assert len(called(first)) == 8  # two branches
-    assert called(second) == ["clustering", "branches/0", "branches/1", "fusion", "results"]
+    assert len(called(first)) == 9  # two branches
+    own = ["clustering", "branches/0", "branches/1", "fusion", "results", "controls"]
+    assert called(second) == own
     assert (second / "baseline").resolve() == first / "baseline"
     listed = json.loads((project / "data/tiny/sweep.json").read_text())
     assert [point["values"] for point in listed] == [
@@ -82,7 +83,7 @@ def test_equal_stages_are_made_once(project):
     # in another order nothing is made again, and what is shared has moved to the point that leads
     assert sweep.run(swept[::-1], stream)
     assert not (second / "baseline").is_symlink() and (first / "baseline").is_symlink()
-    assert len(called(second)) == 5 + 3  # notebooks say where they work: drawn again, not trained
+    assert len(called(second)) == 6 + 3  # notebooks say where they work: drawn again, not trained
 
 
 def test_a_point_put_before_others_takes_over_what_they_have_made(project):
@@ -105,7 +106,7 @@ def test_a_point_that_fails_does_not_stop_the_others(project):
     swept = sweep.points("tiny", [], ["clustering.method=random,kmeans"])
     assert not sweep.run(swept, stream)
     assert "no chance" in stream.getvalue()
-    assert "results" in called(swept[1].profile.run)
+    assert "controls" in called(swept[1].profile.run)
 
 
 def test_the_command_tells_what_would_run(project, capsys):

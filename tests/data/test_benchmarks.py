@@ -1,5 +1,7 @@
 """Every layout is read, in full and in part; faults are named."""
 
+import shutil
+
 import benchmark_layouts as layouts
 import built_in
 import numpy as np
@@ -96,6 +98,7 @@ def test_a_part_of_otb_says_what_is_missing(tmp_path, data):
     read, missing = benchmarks.read_benchmark("otb2015", tmp_path)
     assert [s.name for s in read] == ["Basketball", "Jogging.1", "Jogging.2"]
     assert len(missing) == 97
+    assert benchmarks.title("otb2015", tmp_path) == "otb2015"
     assert "Skating2.2" in missing
     assert benchmarks.total("otb2015", len(read), missing, built_in=False) == 100
     assert len(benchmarks.read_benchmark("otb2015", tmp_path, limit=2)[0]) == 2
@@ -106,10 +109,17 @@ def test_a_part_of_otb_says_what_is_missing(tmp_path, data):
 def test_the_built_in_data_is_complete_by_itself(data):
     read, missing = benchmarks.read_benchmark("otb2015", data.otb)
     assert (len(read), missing) == (3, [])
-    assert benchmarks.is_own("otb2015", data.otb)
-    assert benchmarks.is_own("vot2018", data.vot)
+    assert benchmarks.title("otb2015", data.otb) == "built-in, otb2015 layout"
+    assert benchmarks.title("vot2018", data.vot) == "built-in, vot2018 layout"
+    assert benchmarks.title("vid-val", data.vid) == "built-in, vid-val layout"
     assert benchmarks.total("vot2018", 3, [], built_in=True) == 3
     assert benchmarks.total("vot2018", 3, [], built_in=False) == 60
+
+
+def test_ones_own_sequences_are_called_so(data, tmp_path):
+    shutil.copytree(data.otb, tmp_path / "otb")
+    assert benchmarks.title("otb2015", tmp_path / "otb") == "own data, otb2015 layout"
+    assert benchmarks.title("vid-val", data.otb / "..") == "vid-val"
 
 
 def test_families_and_attributes_of_the_built_in_data(data):
@@ -170,7 +180,7 @@ def test_real_sequences(shared):
     read, missing = benchmarks.read_benchmark("vot2014", shared / "real" / "VOT2014")
     assert [s.name for s in read] == ["diving", "motocross", "surfing"]
     assert "camera_motion" in read[0].attributes
-    assert not benchmarks.is_own("vot2014", shared / "real" / "VOT2014")
+    assert benchmarks.title("vot2014", shared / "real" / "VOT2014") == "vot2014"
 
 
 def test_faults_are_named(tmp_path, data):

@@ -10,10 +10,12 @@ import zipfile
 from pathlib import Path
 
 import built_in
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+from esiamfc_lib import figures
 from esiamfc_lib.commands import evaluate as command
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.errors import StudyError
@@ -106,6 +108,25 @@ def test_the_written_tables(done):
     for row in summary.itertuples():
         assert row.success == pytest.approx(mean[row.tracker])
     assert "\\begin{tabular}" in (out / "summary.tex").read_text()
+
+
+def test_built_in_data_is_called_built_in_in_every_table_and_figure(done, data):
+    out, scores = done
+    name = "built-in, otb2015 layout"
+    assert set(scores["benchmark"]) == {name}
+    for file in ("scores.csv", "summary.csv", "summary.tex", "scores.json"):
+        assert "otb2015" not in (out / file).read_text().replace(name, "")
+    sequences, _ = benchmarks.read_benchmark("otb2015", data.otb)
+    curves = scoring.curves(out, ["SiamFC", "Identity"], sequences, "otb2015")
+    summary = scoring.summary(scores).assign(accuracy=0.5, failures=1.0)
+    drawn = [
+        figures.success_precision(curves, name, 3), figures.accuracy_robustness(summary),
+        figures.attribute_bars(scores), figures.sequence_heatmap(scores),
+    ]  # fmt: skip
+    for figure in drawn:
+        titles = [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]
+        assert any(title.startswith(name) for title in titles), titles
+    plt.close("all")
 
 
 def test_boxes_are_those_of_the_tracker_in_the_files_coordinates(done, data, weights):

@@ -17,10 +17,12 @@ from esiamfc_lib.config import BaselineParameters, FusionParameters, TransferPar
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loop import fit, learning_rate
+from esiamfc_lib.training.measure import evaluate_loss, pair_losses
 from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.tasks import BaselineTask, BranchTask, FusionTask, agreement
 
@@ -432,6 +434,24 @@ def test_fusion_reports_weights_per_cluster_and_warns_of_collapse(tmp_path):
     with pytest.warns(UserWarning, match="fusion has collapsed: branch 2 gets 100%"):
         result = fit(task, parameters(FusionParameters, epochs=1, lr=1e-9), Blobs(), tmp_path / "b")
     assert "collapsed" in result.history[0]["warning"]
+
+
+def test_losses_of_pairs_are_those_of_the_fusion_its_average_and_its_branches():
+    ensemble, pairs = warm(ESiamFC(3, WIDTH)).eval(), Blobs(2)
+    p = parameters(FusionParameters, temperature=0.5, precision="fp32")
+    task = fusion_task(ensemble, clusters=[0] * 6, temperature=0.5)
+    expected = evaluate_loss(task, pairs, p)
+    losses = pair_losses(ensemble, pairs, p)
+    assert list(losses) == ["track", "average", "fusion", "branch 0", "branch 1", "branch 2"]
+    batches = list(pairs.epoch(0))
+    assert losses["track"].tolist() == torch.cat([b.track for b in batches]).tolist()
+    assert losses["fusion"].mean() == pytest.approx(expected, rel=1e-5)
+    z, x = (batches[0].exemplar.float(), batches[0].search.float())
+    with torch.no_grad():
+        response = ensemble.eval().base_tracker(1)(z, x)
+        labels = response_labels(17, radius=p.radius)
+    alone = [float(balanced_loss(one[None], labels)) for one in response]
+    np.testing.assert_allclose(losses["branch 1"][: len(alone)], alone, rtol=1e-4)
 
 
 def test_entropy_term_by_hand():
