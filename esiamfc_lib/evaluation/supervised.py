@@ -35,7 +35,7 @@ def track_supervised(
         image = images.read_image(frame)
         began = time.perf_counter()
         if i == start_at:
-            tracker.init(image, sequence.boxes[i])
+            tracker.begin(image, sequence, i)
             entry = INITIALISED
         else:
             entry = to_file(tracker.update(image), "vot")

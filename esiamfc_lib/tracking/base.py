@@ -10,7 +10,9 @@ from PIL import Image
 
 from esiamfc_lib.data import images
 from esiamfc_lib.data.sequence import Sequence
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
+
+LARGEST = 10  # widths and heights of the frame that a box may have
 
 
 def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
@@ -26,13 +28,18 @@ def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
     return image
 
 
-def checked_box(box: np.ndarray) -> np.ndarray:
-    """The box as float64 (4,); ``StudyError`` unless it is four finite numbers and has an area."""
-    box = np.asarray(box, dtype=np.float64).ravel()
-    if box.shape != (4,) or not np.isfinite(box).all():
-        raise StudyError(f"a box is four finite numbers x, y, w, h, not {box.tolist()}")
-    if (box[2:] <= 0).any():
-        raise StudyError(f"a box needs a width and a height above 0, not {box.tolist()}")
+def checked_box(box: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The box as float64 (4,); ``StudyError`` unless it is four finite numbers, has an area, and
+    lies in the frame at least partly: boxes of another frame or in other coordinates often do not.
+    """
+    box, frame = np.asarray(box, dtype=np.float64).ravel(), np.array(image.shape[1::-1])
+    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
+        raise StudyError(f"a box is four finite numbers, with an area, not {box.tolist()}")
+    outside = (box[:2] >= frame) | (box[:2] + box[2:] <= 0) | (box[2:] > LARGEST * frame)
+    if outside.any():
+        raise StudyError(
+            f"the box {box.tolist()} is none in a frame of {frame[0]}×{frame[1]} pixels"
+        )
     return box
 
 
@@ -41,6 +48,16 @@ class SequenceTracker(Tracker):
 
     def __init__(self, name: str):
         super().__init__(name, is_deterministic=True)
+
+    def begin(self, image: np.ndarray, sequence: Sequence, i: int = 0) -> None:
+        """``init`` in frame ``i`` of a sequence, named by faults. A box just beside the frame, as
+        a perturbed one of an object that leaves may be, is moved to the frame's edge.
+        """
+        box, frame = sequence.boxes[i].copy(), np.array(image.shape[1::-1])
+        near = np.clip(box[:2], 1 - box[2:], frame - 1)
+        box[:2] = np.where(np.abs(near - box[:2]) < box[2:] / 2, near, box[:2])
+        with refused(sequence.frames[i], StudyError):
+            self.init(image, box)
 
     def track_sequence(
         self, sequence: Sequence, on_frame: Callable[[int, np.ndarray], None] | None = None
@@ -56,7 +73,7 @@ class SequenceTracker(Tracker):
             image = images.read_image(frame)
             start = time.perf_counter()
             if i == 0:
-                self.init(image, sequence.boxes[0])
+                self.begin(image, sequence)
                 boxes[0] = sequence.boxes[0]
             else:
                 boxes[i] = self.update(image)
@@ -99,7 +116,7 @@ class IdentityTracker(SequenceTracker):
         super().__init__(name)
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
-        self.box = checked_box(box)
+        self.box = checked_box(box, rgb(image))
 
     def update(self, image: np.ndarray | Image.Image) -> np.ndarray:
         return self.box

@@ -88,7 +88,7 @@ class _UnderWay:
         if self.boxes:
             self.boxes.append(self.tracker.update(image))
         else:
-            self.tracker.init(image, self.sequence.boxes[0])
+            self.tracker.begin(image, self.sequence)
             self.boxes.append(self.sequence.boxes[0])
 
     def search_crops(self) -> np.ndarray:

@@ -58,9 +58,10 @@ class SiamFCTracker(SequenceTracker):
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
         """Learn the target from a frame, RGB or grey, and its box (4,), 0-based.
 
-        The box may lie partly or wholly outside the frame; ``StudyError`` if it has NaN or no area.
+        The box may lie partly outside the frame; ``StudyError`` if it is none (``checked_box``).
         """
-        image, self.box = rgb(image), checked_box(box)
+        image = rgb(image)
+        self.box = checked_box(box, image)
         p = self.parameters
         self.center, self.size = geometry.center(self.box), self.box[2:].copy()
         self.exemplar_side = geometry.context_side(*self.size, p.context)

@@ -211,8 +211,8 @@ def test_colour_order_matters_and_is_rgb(model, frames):
     [
         [-10, -5, 30, 20],
         [150, 110, 30, 30],
-        [400, 300, 20, 20],
-        [-90, -90, 20, 20],
+        [159, 119, 20, 20],
+        [-19, -19, 20, 20],
         [20, 20, 1, 1],
         [0, 0, 160, 120],
         [30, 40, 2, 60],
@@ -241,14 +241,35 @@ def test_grey_frames_become_three_equal_channels(frames):
         assert np.array_equal(base.rgb(image), np.repeat(grey[..., None], 3, axis=2))
 
 
+def test_a_sequence_may_begin_just_beside_the_frame(frames):
+    """As perturbed boxes do; the fault of another box names the frame."""
+    tracker = base.IdentityTracker()
+
+    def begun(*box):
+        boxes = np.array([[0, 0, 9, 9], box], float)
+        tracker.begin(frames[0], Sequence("s", ("a.jpg", "b.jpg"), boxes), 1)
+        return tracker.box.tolist()
+
+    assert begun(165, -23, 20, 20) == [159, -19, 20, 20]
+    assert begun(140.25, -19, 20, 20) == [140.25, -19, 20, 20]
+    with pytest.raises(StudyError, match=r"^b.jpg: the box .* is none in a frame"):
+        begun(400, 0, 20, 20)
+    with pytest.raises(StudyError, match=r"^b.jpg: a box is four finite numbers"):
+        begun(np.nan, 0, 20, 20)
+
+
 def test_faults_are_named(model, ensemble, frames):
     tracker = SiamFCTracker(model)
     for box in ([np.nan, 0, 5, 5], [0, 0, np.inf, 5], [0, 0, 5]):
         with pytest.raises(StudyError, match="four finite numbers"):
             tracker.init(frames[0], np.array(box))
     for box in ([0, 0, 0, 5], [0, 0, 5, -1]):
-        with pytest.raises(StudyError, match="width and a height above 0"):
+        with pytest.raises(StudyError, match="four finite numbers, with an area"):
             tracker.init(frames[0], np.array(box, float))
+    for box in ([160, 9, 20, 20], [9, -20, 20, 20], [-9, -9, 9e9, 9e9], [400, 300, 20, 20]):
+        for one in (tracker, ESiamFCTracker(ensemble), base.IdentityTracker()):
+            with pytest.raises(StudyError, match="none in a frame of 160×120 pixels"):
+                one.init(frames[0], np.array(box, float))
     with pytest.raises(StudyError, match="uint8"):
         tracker.init(frames[0].astype(float), BOX)
     with pytest.raises(StudyError, match="1 or 3 channels, not 4"):
