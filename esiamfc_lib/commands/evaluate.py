@@ -19,7 +19,7 @@ from esiamfc_lib.figures import scores as drawn
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.tracking.engine import PRECISIONS
-from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
+from esiamfc_lib.tracking.spec import TrackerSpec, name_of, tracker_specs
 
 OF_ENSEMBLES = (*Fusion, "branches", "oracle")
 
@@ -102,11 +102,11 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
     for path in args.weights:
         if path in singles:
             (spec,) = tracker_specs(["siamfc"], siamfc=path, **options)
-            found.append(spec.model_copy(update={"name": path.stem}))
+            found.append(spec.model_copy(update={"name": name_of(path)}))
         else:
             found += tracker_specs(
                 args.fusion, siamfc=singles[0] if singles else "", esiamfc=path,
-                centroids=args.centroids, prefix=f"{path.stem} ", **options,
+                centroids=args.centroids, prefix=f"{name_of(path)} ", **options,
             )  # fmt: skip
     for spec in found if args.precision == "auto" else []:
         device, precision, reason = spec.runs_on()

@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -14,6 +15,17 @@ from typing import BinaryIO, TextIO
 from esiamfc_lib.errors import StudyError, refused
 
 LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a temporary file
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write; it takes that name when the block ends without an error."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
@@ -24,18 +36,13 @@ def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -49,14 +56,14 @@ def writable_folder(path: str | Path) -> Path:
 def writable_file(path: str | Path, *sources: str | Path) -> Path:
     """A file for output in a ``writable_folder``; what may be there already is replaced.
 
-    A StudyError if it is a folder, or one of the ``sources`` by whatever name: they are kept.
+    A StudyError if it is a folder, or one of the ``sources`` by whatever name, or in one of them.
     """
     path = Path(path)
     if path.is_dir():
         raise StudyError(f"cannot write to {path}: it is a folder")
     for source in filter(os.path.exists, sources):
-        if path.exists() and path.samefile(source):
-            raise StudyError(f"{path} would replace its own source {source}: choose another output")
+        if any(place.exists() and place.samefile(source) for place in (path, path.parent)):
+            raise StudyError(f"{path} is, or is in, its own source {source}: choose another output")
     return writable_folder(path.parent) / path.name
 
 

@@ -1,5 +1,6 @@
 """Trackers as JSON: their names, how worker processes build them, what their boxes depend on."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from esiamfc_lib.config import TRACKERS, Fusion, TrackingParameters
 from esiamfc_lib.errors import StudyError, refused
@@ -27,7 +28,9 @@ from esiamfc_lib.tracking.siamfc import SiamFCTracker
 class TrackerSpec(Parameters):
     """A tracker as JSON: worker processes, also on other machines, build it from this."""
 
-    name: str = Field(pattern=r"^[\w][\w .+=-]*$", description="in tables, and of its folder")
+    model_config = ConfigDict(regex_engine="python-re")  # in which \w is what name_of leaves
+
+    name: str = Field(pattern=r"^\w[\w .+=-]*$", description="in tables, and of its folder")
     kind: Literal["identity", "siamfc", "branch", "ensemble", "oracle"] = Field(
         description="oracle: per sequence the best branch by ground truth, an upper bound"
     )
@@ -95,6 +98,11 @@ class TrackerSpec(Parameters):
                 facts["baseline"] = files.file_digest(self.baseline)
                 facts["centroids"] = files.file_digest(self.centroids)
         return facts
+
+
+def name_of(weights: Path) -> str:
+    """A tracker's name by that of its weights; what a name may not have becomes ``_``."""
+    return re.sub(r"^\W|[^\w .+=-]", "_", weights.stem)[:50]
 
 
 def tracker_specs(

@@ -1,5 +1,6 @@
 """Track one object through a video, a folder of frames or a camera; no window is needed."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,8 +11,13 @@ import numpy as np
 
 from esiamfc_lib.data import images
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.base import SequenceTracker
 
+RESULTS = ("boxes.txt", "tracked.mp4")
+RATE = 25.0  # frames a second where a source gives none that a video can have
+COUNTED = (".avi", ".m4v", ".mov", ".mp4")  # hold the number of their frames; others a duration,
+TAIL = 0.1  # to which sound that is longer adds; seconds
 BOX_COLOUR = (255, 176, 0)  # RGB
 BAR_COLOUR = (100, 143, 255)
 TEXT_COLOUR = (255, 255, 255)
@@ -20,29 +26,35 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True)
 class Source:
-    """Frames, uint8 (H, W, 3) RGB of one size; their number, 0 if unknown; frames a second."""
+    """Frames, uint8 (H, W, 3) RGB of one size, ended by a ``StudyError`` if some are missing; their
+    number, 0 if unknown; frames a second; the path of the file or folder.
+    """
 
     frames: Iterable[np.ndarray]
     total: int = 0
-    fps: float = 25.0
+    fps: float = RATE
+    path: str = ""
 
 
 def open_video(name: str) -> Source:
     """A video file, a folder of images (``images.image_files``), or a camera's number."""
-    folder = Path(name)
-    if folder.is_dir():
-        files = images.image_files(folder)
-        if not files:
-            raise StudyError(f"no image (jpg, png, bmp) in {folder}")
-        return Source((images.read_image(file) for file in files), len(files))
-    camera = name.isdigit()
-    if not camera and not folder.is_file():
+    path = Path(name)
+    if path.is_dir():
+        if not (found := images.image_files(path)):
+            raise StudyError(f"no image (jpg, png, bmp) in {path}")
+        return Source(_images(found), len(found), path=name)
+    camera = name.isdecimal() and len(name) < 6 and not path.exists()
+    if not camera and (not path.is_file() or path.suffix.lower() in images.IMAGES):
         raise StudyError(f"no video, folder or camera {name!r}")
-    capture = cv2.VideoCapture(int(name) if camera else str(folder))
+    # A file of many streams, as of action cameras, has thousands of packets between two frames.
+    os.environ.setdefault("OPENCV_FFMPEG_READ_ATTEMPTS", "1000000")
+    capture = cv2.VideoCapture(int(name) if camera else name)
     if not capture.isOpened():
         raise StudyError(f"{'camera ' if camera else ''}{name} cannot be opened as a video")
-    total = 0 if camera else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    return Source(_captured(capture), total, capture.get(cv2.CAP_PROP_FPS) or 25.0)
+    count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    total = int(count) if 0 < count < 1e9 and not camera else 0
+    fps = fps if 0.01 <= fps <= 1000 else RATE
+    return Source(_captured(capture, name, total, fps), total, fps, name)
 
 
 def track_video(
@@ -50,30 +62,50 @@ def track_video(
 ) -> Iterator[np.ndarray]:
     """Follow the object from its box (4,), 0-based, in the first frame; yields each frame's box.
 
-    ``out/boxes.txt`` (a line ``x,y,w,h`` a frame) and ``out/tracked.mp4`` grow with every frame,
-    and are whole whenever the loop ends, by the last frame or by an interruption.
+    ``out/boxes.txt`` (a line ``x,y,w,h`` a frame) and ``out/tracked.mp4`` take the place of former
+    ones when the loop ends, with all that has been tracked: by the last frame, an interruption, or
+    a ``StudyError`` where frames are missing, which says how many there were. Other faults, and a
+    video that its writer has not kept whole, leave the former ones; what is no result of tracking,
+    the source itself or one of the two without the other, is never replaced.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    writer = None
-    with (out / "boxes.txt").open("w", encoding="utf-8") as lines:
+    boxes, film = (files.writable_file(out / name, source.path) for name in RESULTS)
+    if boxes.exists() != film.exists():
+        raise StudyError(f"one of {boxes} and {film} is no result: choose another output")
+    count, end, writer = 0, None, None
+    with (
+        files.replacing(boxes) as new_boxes,
+        files.replacing(film) as new_film,
+        new_boxes.open("w", encoding="utf-8") as lines,
+    ):
         try:
-            for i, image in enumerate(source.frames):
+            for image in source.frames:
                 start = time.perf_counter()
-                if i == 0:
-                    tracker.init(image, box)
-                    writer = _writer(out / "tracked.mp4", image, source.fps)
-                else:
+                if writer:
                     box = tracker.update(image)
+                else:
+                    tracker.init(image, box)
+                    writer = _writer(new_film, image, source.fps)
                 fps = 1 / (time.perf_counter() - start)
-                lines.write(",".join(f"{value:.2f}" for value in box) + "\n")
                 picture = annotated(image, box, getattr(tracker, "fusion_weights", None), fps)
                 writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+                lines.write(",".join(f"{value:.2f}" for value in box) + "\n")
+                count += 1
                 yield np.asarray(box, float)
+        except (StudyError, KeyboardInterrupt, GeneratorExit) as stop:
+            end = stop
         finally:
             if writer:
                 writer.release()
-    if not writer:
-        raise StudyError("the source gives no frame")
+        if not count:
+            raise end or StudyError("the source gives no frame")
+        kept = int(cv2.VideoCapture(str(new_film)).get(cv2.CAP_PROP_FRAME_COUNT))
+        if kept < count:
+            raise StudyError(f"{film} is incomplete: {max(kept, 0)} of {count} frames were written")
+    if isinstance(end, StudyError):
+        of = f" of {source.total}" * bool(source.total)
+        raise StudyError(f"{end}; incomplete: {count}{of} frames are tracked, in {out}") from None
+    if end:
+        raise end
 
 
 def annotated(
@@ -110,19 +142,32 @@ def annotated(
 
 
 def _writer(path: Path, image: np.ndarray, fps: float) -> cv2.VideoWriter:
-    size = image.shape[1], image.shape[0]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+    size, code = image.shape[1::-1], cv2.VideoWriter_fourcc(*"mp4v")
+    # Four digits, as the codec takes numerators up to 65535.
+    writer = cv2.VideoWriter(str(path), code, float(f"{fps:.4g}"), size)
     if not writer.isOpened():
-        raise StudyError(f"{path} cannot be written as a video")
+        raise StudyError(f"frames of {size[0]}×{size[1]} pixels cannot be written as a video")
     return writer
 
 
-def _captured(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+def _images(found: list[Path]) -> Iterator[np.ndarray]:
+    first = images.read_image(found[0])
+    for file in found:
+        image = images.read_image(file)
+        if image.shape != first.shape:
+            raise StudyError(f"{file} has another size than {found[0]}")
+        yield image
+
+
+def _captured(capture: cv2.VideoCapture, name: str, total: int, fps: float) -> Iterator[np.ndarray]:
+    count, seconds = 0, 0.0
     try:
-        while True:
-            there, image = capture.read()
-            if not there:
-                return
-            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        while (read := capture.read())[0]:
+            count, seconds = count + 1, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
+    # A duration gives too many frames where the rate varies: then the last one's time counts.
+    early = name.lower().endswith(COUNTED) or seconds + 1 / fps + TAIL < total / fps
+    if count < total and early:
+        raise StudyError(f"{name} ends before the {total} frames of its header")

@@ -98,8 +98,10 @@ def test_an_output_is_no_source_by_another_name(tmp_path, link):
     source.write_text("x")
     getattr(output, link)(source)
     for one, other in ((output, source), (source, output), (tmp_path / "." / "source", source)):
-        with pytest.raises(StudyError, match="would replace its own source"):
+        with pytest.raises(StudyError, match="its own source"):
             writable_file(one, "nothing", other)
+    with pytest.raises(StudyError, match="its own source"):
+        writable_file(tmp_path / "new", tmp_path)
     assert writable_file(tmp_path / "else", source, output) == tmp_path / "else"
 
 
