@@ -8,6 +8,7 @@ then 'pip install phx-class-registry==4.1.0' in spite of pip's complaint.
 import configparser
 import re
 import shlex
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -18,7 +19,7 @@ from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
 from esiamfc_lib.data import images
 from esiamfc_lib.data.benchmarks import VOTSequence, read_benchmark
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.files import writable_folder, write_atomically
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 STACKS = {
@@ -53,7 +54,11 @@ def main(args: Namespace) -> int:
     if args.workspace.exists():
         raise StudyError(f"{args.workspace} is already there")
     sequences, missing = read_benchmark(STACKS[args.stack], args.root)
-    names = write(args.workspace.resolve(), args.stack, sequences, trackers)
+    try:
+        names = write(writable_folder(args.workspace).resolve(), args.stack, sequences, trackers)
+    except BaseException:
+        shutil.rmtree(args.workspace, ignore_errors=True)
+        raise
     sys.stdout.write(
         f"{len(sequences)} sequences ({len(missing)} listed ones are missing), trackers: "
         f"{', '.join(names)}. In the toolkit's environment:\n"
@@ -68,32 +73,32 @@ def write(
 ) -> list[str]:
     """The workspace's files: ``config.yaml``, ``trackers.ini``, and links to the sequences.
 
-    Returns the trackers' names in the toolkit, which allows letters, digits and ``_`` only.
+    Returns the trackers' names in the toolkit, which allows ASCII letters, digits and ``_`` only;
+    a ``StudyError`` if two become one.
     """
     (workspace / "results").mkdir(parents=True)
     config = {"registry": ["./trackers.ini"], "stack": stack, "sequences": "sequences"}
     write_atomically(workspace / "config.yaml", yaml.safe_dump(config))
-    registry, names = configparser.ConfigParser(interpolation=None), []
+    registry = configparser.ConfigParser()
     for spec in trackers:
-        name = re.sub(r"\W", "_", spec.name)
+        spec.build()  # faults of its files show here and not in the toolkit
+        name = re.sub(r"\W", "_", spec.name, flags=re.ASCII)
+        if name in registry:
+            raise StudyError(f"{spec.name!r} is {name} in the toolkit, where that name is taken")
         file = workspace / "specs" / f"{name}.json"
         given = spec.model_dump(include=PATHS)
         paths = {field: str(Path(path).resolve()) for field, path in given.items() if path}
         write_atomically(file, spec.model_copy(update=paths).model_dump_json(indent=1) + "\n")
-        registry[name] = {
-            "label": spec.name,
-            "protocol": "trax",
-            "command": shlex.join([sys.executable, "-m", "esiamfc_lib.deploy.trax", str(file)]),
-            "timeout": str(START_SECONDS),
-        }
-        names.append(name)
+        command = shlex.join([sys.executable, "-m", "esiamfc_lib.deploy.trax", str(file)])
+        entry = {"label": spec.name, "protocol": "trax", "timeout": str(START_SECONDS)}
+        registry[name] = entry | {"command": command.replace("%", "%%")}
     with (workspace / "trackers.ini").open("w", encoding="utf-8") as file:
         registry.write(file)
     for sequence in sequences:
         _link(workspace / "sequences" / sequence.name, sequence)
     listed = "".join(f"{sequence.name}\n" for sequence in sequences)
     write_atomically(workspace / "sequences" / "list.txt", listed)
-    return names
+    return registry.sections()
 
 
 def anchors(length: int) -> list[int]:
@@ -106,19 +111,21 @@ def anchors(length: int) -> list[int]:
 
 
 def _link(folder: Path, sequence: VOTSequence) -> None:
-    """The toolkit's own layout, whichever year's layout the frames are in."""
-    folder.mkdir(parents=True)
-    frames = Path(sequence.frames[0]).parent
-    (folder / "color").symlink_to(frames, target_is_directory=True)
-    home = frames.parent if frames.name == "color" else frames
-    found = [file for kind in ("label", "tag", "value") for file in home.glob(f"*.{kind}")]
+    """The toolkit's own layout, whichever year's layout the frames are in: it counts from 1."""
+    colour = folder / "color"
+    colour.mkdir(parents=True)
+    frames = [Path(frame) for frame in sequence.frames]
+    for i, frame in enumerate(frames, 1):
+        (colour / f"{i:08d}{frames[0].suffix}").symlink_to(frame)
+    home = frames[0].parent.parent if frames[0].parent.name == "color" else frames[0].parent
+    found = [file for kind in ("label", "tag", "value") for file in home.glob(f"[!.]*.{kind}")]
     for file in [home / "groundtruth.txt", *found]:
         (folder / file.name).symlink_to(file)
     if not (folder / "anchor.value").exists():
         starts = "".join(f"{value}\n" for value in anchors(len(sequence)))
         write_atomically(folder / "anchor.value", starts)
-    width, height = images.read_size(sequence.frames[0])
-    facts = {"channels.color": "color/%08d.jpg", "format": "default", "fps": 30, "width": width,
-             "height": height, "length": len(sequence)}  # fmt: skip
+    width, height = images.read_size(frames[0])
+    facts = {"channels.color": f"color/%08d{frames[0].suffix}", "format": "default", "fps": 30,
+             "width": width, "height": height, "length": len(sequence)}  # fmt: skip
     lines = "".join(f"{name}={value}\n" for name, value in facts.items())
     write_atomically(folder / "sequence", lines)

@@ -8,18 +8,17 @@ standard input, and reads the box from the standard output; nothing of it has to
 import re
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
-import numpy as np
 import torch
 
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.benchmarks import from_file, to_file
 from esiamfc_lib.deploy.spec import FastTrackerSpec
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
+from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.base import SequenceTracker
 
 PREFIX = "@@TRAX:"
@@ -32,35 +31,38 @@ def serve(tracker: SequenceTracker, requests: TextIO, replies: TextIO) -> None:
 
     To the lines ``@@TRAX:initialize "file:///frame" "region"`` and ``@@TRAX:frame "file…"`` the
     answer is ``@@TRAX:state "x,y,w,h"``, in the 1-based coordinates of VOT. Lines outside of the
-    protocol are passed over; an unknown request is a ``StudyError``.
+    protocol are passed over; a request that is unknown, malformed or out of order is a
+    ``StudyError``.
     """
     _reply(replies, "hello", *HELLO)
-    for kind, arguments in _requests(requests):
-        if kind == "quit":
+    begun = False
+    for line in iter(requests.readline, ""):
+        if not (request := re.match(rf"{PREFIX}(\w+)(.*)", line)):
+            continue
+        if (kind := request[1]) == "quit":
             return
+        if kind != "initialize" and (kind != "frame" or not begun):
+            raise StudyError(f"the request {kind!r} is unknown or comes before 'initialize'")
+        malformed = f"malformed request {line.strip()[:200]!r}"
+        with refused(malformed, (IndexError, ValueError)):
+            arguments = shlex.split(request[2])
+            image = images.read_image(_path(arguments[0]))
+            if kind == "initialize":
+                box = geometry.polygon_to_box([float(value) for value in arguments[1].split(",")])
         if kind == "initialize":
-            region = np.array([float(number) for number in arguments[1].split(",")])
-            box = from_file(geometry.polygon_to_box(region), "vot")
-            tracker.init(images.read_image(_path(arguments[0])), box)
-        elif kind == "frame":
-            box = tracker.update(images.read_image(_path(arguments[0])))
+            box, begun = from_file(box, "vot"), True
+            tracker.init(image, box)
         else:
-            raise StudyError(f"unknown TraX request {kind!r}")
+            box = tracker.update(image)
         _reply(replies, "state", ",".join(f"{value:.4f}" for value in to_file(box, "vot")))
 
 
-def _requests(lines: TextIO) -> Iterator[tuple[str, list[str]]]:
-    for line in iter(lines.readline, ""):
-        match = re.match(rf"{PREFIX}(\w+)(.*)", line)
-        if match:
-            yield match[1], shlex.split(match[2])
-
-
 def _path(uri: str) -> Path:
-    parts = urlparse(uri)
-    if parts.scheme != "file":
-        raise StudyError(f"a frame is the path of a file, not {uri!r}")
-    return Path(unquote(parts.path))
+    """The toolkit sends paths as they are, other clients in the encoding of an URI."""
+    if not uri.startswith("file://"):
+        raise StudyError(f"a frame is the path of a file, file://..., not {uri[:200]!r}")
+    path = uri.removeprefix("file://")
+    return files.existing(path if Path(path).exists() else unquote(path))
 
 
 def _reply(replies: TextIO, kind: str, *arguments: str) -> None:
@@ -72,12 +74,18 @@ def _reply(replies: TextIO, kind: str, *arguments: str) -> None:
 def main(arguments: list[str]) -> int:
     """Serve the tracker that a JSON file describes; faults go to the standard error."""
     torch.set_num_threads(1)  # the same boxes however many runs are side by side
+    sys.stdin.reconfigure(errors="surrogateescape")  # for paths
     try:
-        spec = FastTrackerSpec.model_validate_json(images.read_bytes(arguments[0]))
+        if len(arguments) != 1:
+            raise StudyError("one argument is expected, the JSON file of a tracker")
+        text = images.read_bytes(files.existing(arguments[0]))
+        spec = FastTrackerSpec.validated(text, where=arguments[0])
         serve(spec.build(), sys.stdin, sys.stdout)
-    except StudyError as error:
+    except (StudyError, OSError) as error:
         sys.stderr.write(f"esiamfc_lib.deploy.trax: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

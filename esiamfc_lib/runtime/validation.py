@@ -25,10 +25,10 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @classmethod
-    def validated(cls, values: dict[str, Any], where: str = ""):
-        """Build the model; its faults become one sentence, a StudyError."""
+    def validated(cls, values: dict[str, Any] | bytes, where: str = ""):
+        """Build the model, from JSON where bytes are given; faults become a StudyError."""
         try:
-            return cls(**values)
+            return cls.model_validate_json(values) if isinstance(values, bytes) else cls(**values)
         except ValidationError as error:
             faults = [_sentence(fault) for fault in error.errors()]
             hint = " (YAML reads 1e-2 as text: write 1.0e-2)"
@@ -40,4 +40,6 @@ def _sentence(fault: ErrorDetails) -> str:
     name = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"unknown parameter {name!r}"
+    if not name:  # what is no JSON, or no object
+        return fault["msg"]
     return f"parameter {name!r} = {fault['input']!r}: {fault['msg']}"

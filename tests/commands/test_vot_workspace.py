@@ -54,9 +54,9 @@ def test_the_server_answers_with_boxes_in_vot_coordinates(data):
 
 def test_the_server_names_faults(data):
     for line, fault in (
-        ('@@TRAX:dance "x"\n', "unknown TraX request 'dance'"),
+        ('@@TRAX:dance "x"\n', "the request 'dance' is unknown"),
         ('@@TRAX:initialize "http://x" "1,2,3,4"\n', "path of a file"),
-        ('@@TRAX:initialize "file:///nowhere.jpg" "1,2,3,4"\n', "cannot read"),
+        ('@@TRAX:initialize "file:///nowhere.jpg" "1,2,3,4"\n', "no such file"),
     ):
         with pytest.raises(StudyError, match=fault):
             trax.serve(IdentityTracker(), io.StringIO(line), io.StringIO())
