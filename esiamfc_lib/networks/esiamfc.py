@@ -16,7 +16,8 @@ EXEMPLARS = 64  # in one batch of exemplar_weights
 class ClusterWeights(nn.Module):
     """The fusion: how much each branch counts, from the exemplar alone.
 
-    7.38 million parameters at width 1 and k = 6.
+    7.38 million parameters at width 1 and k = 6. Source: the ESiamFC paper (doi
+    10.1007/s00521-022-06911-4).
     """
 
     def __init__(self, k: int, width: float = 1.0):
