@@ -17,6 +17,7 @@ UMAP = "embedding/umap.npy"
 STEM = "embedding/stem.json"
 MEMBERSHIP = "clustering/membership.csv"
 CENTRES = "clustering/centres.npz"
+SPLIT = "clustering/metrics.json"
 BRANCH = "branches/{}/branch.safetensors"
 FUSION = "fusion/esiamfc.safetensors"
 SCORES = "results/scores.csv"
@@ -32,7 +33,8 @@ OUTPUTS = {
     "dataset": (DATASET, STORE),
     "baseline": (BASELINE,),
     "embedding": (FEATURES, UMAP),
-    "clustering": (MEMBERSHIP, CENTRES),
+    "clustering": (MEMBERSHIP, CENTRES, SPLIT),
+    "comparison": (),
     "branches": (BRANCH,),
     "fusion": (FUSION,),
     "results": (SCORES,),
@@ -44,7 +46,8 @@ INPUTS = {
     "dataset": (),
     "baseline": (DATASET, STORE),
     "embedding": (DATASET, STORE, BASELINE),
-    "clustering": (DATASET, STORE, BASELINE, FEATURES, UMAP),
+    "clustering": (BASELINE, FEATURES),
+    "comparison": (STORE, BASELINE, FEATURES, UMAP, MEMBERSHIP, CENTRES, SPLIT),
     "branches": (STORE, BASELINE, MEMBERSHIP),
     "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
     "results": (DATASET, BASELINE, CENTRES, FUSION),

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from esiamfc_lib.artefacts import INPUTS, OUTPUTS, Artefacts
 from esiamfc_lib.errors import StudyError
@@ -229,20 +229,22 @@ class ClusteringParameters(StageParameters):
     stage, notebook = "clustering", "04_clustering"
 
     method: Literal["pikmeans", "kmeans", "random"] = param("pikmeans", "the others are controls")
+    stop: Literal["balanced", "published"] = param("balanced", "published: sizes stay uneven")
     n_clusters: Count = param(6, "k; 1, for a control arm: all tracks in one")
     kp: NonNegative = param(0.005, "proportional gain on the cluster size")
     ki: NonNegative = param(0.005, "integral gain on the cluster size")
     tol_balance: NonNegative = param(0.02, "largest |n_j - mean| / mean at the end")
     n_init: Count = param(10, "initialisations; the best one is kept")
     max_iter: Count = param(500, "iterations of one run, at most")
-    study_inits: NonNegativeInt = param(20, "runs of the stability study, 2 or more; 0: none")
 
-    @field_validator("study_inits")
-    @classmethod
-    def _several(cls, value: int) -> int:
-        if value == 1:
-            raise ValueError("one run cannot be compared; 0 leaves the study out")
-        return value
+
+class ComparisonParameters(StageParameters):
+    """Notebook 04, its second part: that split beside others."""
+
+    stage, notebook = "comparison", "04_comparison"
+
+    runs: NonNegativeInt = param(20, "of every method; below 2 the chain leaves this notebook out")
+    most_clusters: Several = param(12, "largest k that is tried")
 
 
 class TransferParameters(TrainingParameters):
@@ -338,6 +340,7 @@ STAGES: tuple[type[StageParameters], ...] = (
     BaselineParameters,
     EmbeddingParameters,
     ClusteringParameters,
+    ComparisonParameters,
     TransferParameters,
     FusionParameters,
     ResultsParameters,

@@ -225,7 +225,7 @@ def gram_iteration(x: np.ndarray, matrix: np.ndarray) -> Row:
     for _ in range(5):
         samples.start_at(np.arange(K))
         start = time.perf_counter()
-        done = iterate(samples, PublishedControl(0.005, 0.005, K), 2 * ITERATIONS)
+        done = iterate(samples, PublishedControl(K, 0.005, 0.005), 2 * ITERATIONS)
         taken.append((time.perf_counter() - start) / len(done.history["loss"]))
     return lower(
         f"one iteration on the Gram matrix, {len(x)} samples, vs scikit-learn k-means",

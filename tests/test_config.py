@@ -117,7 +117,6 @@ def test_profile_sets_common_and_stage_parameters(profile):
         ("", ["baseline.epochs=[3"], "the value is not valid YAML"),
         ("", ["clustering.n_clusters=0"], "parameter 'n_clusters' = 0"),
         ("", ["clustering.n_clusters=1"], "clustering.n_clusters = 1: an ensemble has 2 branches"),
-        ("", ["clustering.study_inits=1"], "one run cannot be compared"),
     ],
 )
 def test_faults_of_a_profile_are_one_sentence(profile, text, changes, sentence):

@@ -30,8 +30,7 @@ CHANGEABLE = ("clustering", "branches", "fusion")
 """Stages that an arm may change; the data, the baseline and its embedding are those of all."""
 
 UNESSENTIAL = {
-    "run_dir", "report_dir", "seed", "study_inits",
-    "device", "threads", "workers", "checkpoint_seconds",
+    "run_dir", "report_dir", "seed", "device", "threads", "workers", "checkpoint_seconds",
 }  # fmt: skip
 """Parameters in which repetitions of one treatment may differ."""
 

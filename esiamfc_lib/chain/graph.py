@@ -110,6 +110,8 @@ def graph(profile: Profile) -> dict[str, Stage]:
     in the graph once. A StudyError says that branches start from branches that start from them.
     """
     builder = _Builder(profile)
+    if profile.stages["comparison"].runs > 1:
+        builder.stage("", "comparison")
     builder.stage("", "controls")
     return builder.stages
 
@@ -136,7 +138,7 @@ class _Builder:
             )
         self._under_way.add(own)
         parameters, inputs = self.parameters[arm][kind], self._inputs(arm, kind)
-        outputs = (*at.OUTPUTS[kind], f"{kind}/metrics.json")
+        outputs = tuple(dict.fromkeys((*at.OUTPUTS[kind], f"{kind}/metrics.json")))
         if kind == "embedding" and parameters.keep_stem:
             outputs += (at.STEM,)
         if kind == "branches":

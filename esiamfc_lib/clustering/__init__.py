@@ -27,10 +27,11 @@ from esiamfc_lib.clustering.membership import (
     save_partition,
 )
 from esiamfc_lib.clustering.partition import cluster_tracks
-from esiamfc_lib.clustering.pikmeans import PIKMeans
+from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
 
 __all__ = [
     "Comparison", "PIKMeans", "Partition", "VideoFeatures", "agreement_matrix", "check_split",
     "cluster_tracks", "embed", "family_agreement", "frame_features", "load_partition",
-    "nearest_agreement", "pairwise_agreement", "pca_map", "save_partition", "screen", "umap_map",
+    "nearest_agreement", "pairwise_agreement", "pca_map", "save_partition",
+    "screen", "stratified", "umap_map",
 ]  # fmt: skip

@@ -1,14 +1,15 @@
 """The comparison study of notebook 04: how the ways to split the tracks differ.
 
-Methods start from the same first centres and share one Gram matrix: ``k-means`` (no control), both
-stopping rules of PIk-means, and ``constrained``, size-constrained k-means, where every assignment
-is the cheapest one with equal sizes, found without any control by moving samples along cheapest
-paths. All tables are tidy: one observation a row.
+Methods start from the same first centres and share one Gram matrix: ``k-means`` (Lloyd's), k-means
+as the published code has it, both stopping rules of PIk-means, and ``constrained``,
+size-constrained k-means, where every assignment is the cheapest one with equal sizes, found without
+any control by moving samples along cheapest paths. All tables are tidy: one observation a row.
 """
 
 import time
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from itertools import combinations, product
 
 import numpy as np
@@ -16,36 +17,21 @@ import pandas as pd
 from sklearn import metrics
 from sklearn.exceptions import ConvergenceWarning
 
-from esiamfc_lib.clustering.assignment import rebalance, size_bounds
 from esiamfc_lib.clustering.centroids import check_unit_rows, gram
 from esiamfc_lib.clustering.pikmeans import PIKMeans
-from esiamfc_lib.clustering.size_control import PublishedControl
+from esiamfc_lib.clustering.size_control import Dealt, EqualSizes, Lloyd
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
 
 PUBLISHED, BALANCED = "PIk-means, published", "PIk-means, balanced"
 METHODS = {
-    "k-means": {"kp": 0.0, "ki": 0.0, "stop": "published", "max_iter": 70},
+    "k-means": {"control": Lloyd},
+    "k-means, published": {"kp": 0.0, "ki": 0.0, "stop": "published", "max_iter": 70},
     PUBLISHED: {"stop": "published", "max_iter": 100},
     BALANCED: {"stop": "balanced"},
-    "constrained": {},
+    "constrained": {"control": EqualSizes},
+    "random": {"control": Dealt},
 }
-
-
-class EqualSizes(PublishedControl):
-    """In place of a control: the cheapest assignment with equal sizes, by moves alone."""
-
-    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, k) distances → labels (n,) and sizes (k,)."""
-        labels = rebalance(table, table.argmin(axis=1), *size_bounds(len(table), self.k, 0.0))
-        return labels, np.bincount(labels, minlength=self.k)
-
-
-class ConstrainedKMeans(PIKMeans):
-    """k-means under the same distance where every assignment has equal sizes."""
-
-    def _control(self, n: int) -> EqualSizes:
-        return EqualSizes(0.0, 0.0, self.n_clusters)
 
 
 class Comparison:
@@ -65,26 +51,31 @@ class Comparison:
         if method not in METHODS:
             raise StudyError(f"method {method!r}: must be one of {', '.join(METHODS)}")
         settings = self.settings | METHODS[method] | changes
-        kind = ConstrainedKMeans if method == "constrained" else PIKMeans
-        estimator = kind(k, n_init=1, random_state=seed, **settings)
+        control = settings.pop("control", None)
+        estimator = PIKMeans(k, n_init=1, random_state=seed, **settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say which converged
-            return estimator.fit(self.features, gram_matrix=self.gram)
+            return estimator.fit(self.features, None, self.gram, control)
 
     def runs(
-        self, k: int, n_runs: int = 20, methods: Iterable[str] = tuple(METHODS)
+        self, k: int, n_runs: int, methods: Iterable[str] = tuple(METHODS), **grid: Iterable[float]
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """Every method from ``n_runs`` initialisations: a table with ``method``, ``run``, ``loss``,
         ``smallest``, ``largest``, ``spread`` (largest / smallest), ``iterations``, ``converged``,
-        ``reason``, ``seconds``; and per method the labels (n_runs, n)."""
+        ``reason``, ``seconds``; and per method the labels (runs, n). With a ``grid``, setting →
+        values, under each combination of them, which are columns, too."""
         rows, labels = [], {}
-        cases = list(product(methods, range(n_runs)))
+        cases = list(product(methods, range(n_runs), *grid.values()))
         with Progress(cases, desc=f"clustering, k = {k}", unit="run") as bar:
-            for method, seed in bar:
-                start = time.perf_counter()
-                fitted = self.fit(method, k, seed)
-                seconds = time.perf_counter() - start
-                rows.append({"method": method, "run": seed, **_outcome(fitted), "seconds": seconds})
+            for method, seed, *values in bar:
+                changes, start = dict(zip(grid, values, strict=True)), time.perf_counter()
+                fitted = self.fit(method, k, seed, **changes)
+                low, high = int(fitted.sizes_.min()), int(fitted.sizes_.max())
+                row = {"method": method, "run": seed, **changes, "loss": fitted.loss_}
+                row |= {"smallest": low, "largest": high, "spread": high / low}
+                row |= {"iterations": fitted.n_iter_, "converged": fitted.converged_}
+                row |= {"reason": fitted.stop_reason_, "seconds": time.perf_counter() - start}
+                rows.append(row)
                 labels.setdefault(method, []).append(fitted.labels_)
         return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
 
@@ -94,51 +85,30 @@ class Comparison:
         whole, single = [], []
         for method in METHODS:
             history = self.fit(method, k, seed).history_
-            sizes, t = history["sizes"], np.arange(1, len(history["loss"]) + 1)
-            run = pd.DataFrame({"method": method, "iteration": t, "loss": history["loss"]})
-            run["changes"] = history["changes"]
+            sizes, control = history.pop("sizes"), history.pop("control")
+            run = pd.DataFrame({"method": method} | history)
+            run["iteration"] = np.arange(1, len(run) + 1)
             run["spread"] = sizes.max(axis=1) / np.maximum(sizes.min(axis=1), 1)
+            clusters = run[["method", "iteration"]].loc[run.index.repeat(k)]
+            columns = {"cluster": np.tile(np.arange(k), len(run)), "size": sizes.ravel()}
+            single.append(clusters.assign(**columns, control=control.ravel()))
             whole.append(run)
-            clusters = pd.DataFrame({"method": method, "iteration": np.repeat(t, k)})
-            clusters["cluster"] = np.tile(np.arange(k), len(t))
-            clusters["size"], clusters["control"] = sizes.ravel(), history["control"].ravel()
-            single.append(clusters)
         return pd.concat(whole, ignore_index=True), pd.concat(single, ignore_index=True)
 
     def elbow(self, ks: Iterable[int], n_runs: int) -> pd.DataFrame:
         """Loss, spread and stability of k-means and of ours against k: the tables of :meth:`runs`
-        with a column ``k`` and ``agreement``, the mean Fowlkes–Mallows score of a run with the
-        others."""
-        tables = []
+        with a column ``k``; ``agreement``, the mean Fowlkes–Mallows score of a run with the others;
+        ``silhouette``, the mean over tracks under the cosine distance."""
+        apart, tables = np.maximum(1 - self.gram, 0), []
+        np.fill_diagonal(apart, 0)
+        score = partial(metrics.silhouette_score, apart, metric="precomputed")
         for k in ks:
             table, labels = self.runs(k, n_runs, ("k-means", BALANCED))
-            agree = pd.concat(
-                [pairwise_agreement(found).assign(method=name) for name, found in labels.items()]
-            )
-            both = pd.concat([agree, agree.rename(columns={"run_a": "run_b", "run_b": "run_a"})])
-            mean = both.groupby(["method", "run_a"])["fowlkes_mallows"].mean().rename("agreement")
-            tables.append(table.join(mean, on=["method", "run"]).assign(k=k))
+            sums = np.concatenate([agreement_matrix(own).sum(axis=0) for own in labels.values()])
+            silhouettes = [score(own) for own in np.concatenate(list(labels.values()))]
+            scores = {"agreement": (sums - 1) / (n_runs - 1), "silhouette": silhouettes}
+            tables.append(table.assign(k=k, **scores))
         return pd.concat(tables, ignore_index=True)
-
-    def sensitivity(
-        self, k: int, gains: Iterable[float] = (5e-4, 5e-3, 5e-2, 5e-1), n_runs: int = 5
-    ) -> pd.DataFrame:
-        """Both stopping rules under every pair of gains: ``method, kp, ki, run`` and as above."""
-        gains, rows = list(gains), []
-        cases = list(product((PUBLISHED, BALANCED), gains, gains, range(n_runs)))
-        with Progress(cases, desc="gains", unit="run") as bar:
-            for method, kp, ki, seed in bar:
-                fitted = self.fit(method, k, seed, kp=kp, ki=ki)
-                rows.append({"method": method, "kp": kp, "ki": ki, "run": seed, **_outcome(fitted)})
-        return pd.DataFrame(rows)
-
-
-def _outcome(fitted: PIKMeans) -> dict:
-    """What the tables say of one run."""
-    smallest, largest = int(fitted.sizes_.min()), int(fitted.sizes_.max())
-    sizes = {"smallest": smallest, "largest": largest, "spread": largest / smallest}
-    end = {"converged": fitted.converged_, "reason": fitted.stop_reason_}
-    return {"loss": fitted.loss_, **sizes, "iterations": fitted.n_iter_, **end}
 
 
 def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """The embedding: one unit vector, the **video feature**, for every track.
 
 A track's exemplars go through the baseline; each gives a vector of 6 × 6 × channels numbers, scaled
-to unit length. **Screening** keeps the frames that agree most with the others (occluded and blurred
-ones drop out); the mean of those, scaled to unit length, is the track's video feature.
+to unit length. **Screening** keeps the frames that agree most with the others; the mean of those,
+scaled to unit length, is the track's video feature. Source: the ESiamFC paper (doi
+10.1007/s00521-022-06911-4), ``bin/video_feature_rate.py`` of github.com/conquerhuang/ESiamFC.
 """
 
 from collections.abc import Iterable, Iterator
@@ -54,12 +55,8 @@ class VideoFeatures:
 
     def save(self, path: str | Path) -> None:
         """Write one ``.npz``; the same content gives the same bytes."""
-        content = {
-            "format": FORMAT,
-            "features": self.features,
-            "tracks": np.asarray(self.tracks, str),
-            "weights_digest": self.weights_digest,
-        }
+        content = {"format": FORMAT, "features": self.features}
+        content |= {"tracks": np.asarray(self.tracks, str), "weights_digest": self.weights_digest}
         for name, column in self.table.items():  # strings, where pandas has objects, need a pickle
             plain = column.dtype.kind in "biuf"
             content[f"table_{name}"] = column.to_numpy() if plain else column.to_numpy(str)
@@ -68,9 +65,7 @@ class VideoFeatures:
     @classmethod
     def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
         """Read what :meth:`save` wrote. A ``StudyError`` names a missing or damaged file, features
-        of other weights than those of ``weights_digest`` (None: any), or rows not of unit length.
-        """
-        path = Path(path)
+        of weights other than ``weights_digest`` (None: any), or rows not of unit length."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
@@ -127,15 +122,10 @@ def embed(
         raise StudyError(f"{store.path}: none of {len(tracks)} tracks has {min_frames} frames")
     target = choose_device(device)
     bf16 = choose_precision(precision, target)[0] == "bf16"
-    work = partial(
-        _embed_tracks,
-        store=store,
-        model=folded(model).to(target, memory_format=torch.channels_last),
-        frames_per_track=frames_per_track,
-        keep_fraction=keep_fraction,
-        batch_size=batch_size,
-        bf16=bf16,
-    )
+    network = folded(model).to(target, memory_format=torch.channels_last)
+    sizes = {"frames_per_track": frames_per_track, "batch_size": batch_size}
+    settings = sizes | {"keep_fraction": keep_fraction, "bf16": bf16}
+    work = partial(_embed_tracks, store=store, model=network, **settings)
     jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
     features = []
     with Progress(total=len(long_enough), desc="embedding", unit="track") as bar:

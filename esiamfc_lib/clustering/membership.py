@@ -83,9 +83,9 @@ def check_split(models: Iterable[Path], split: Partition) -> None:
 
 def save_partition(result: Partition, folder: str | Path) -> None:
     """Write ``membership.csv`` and ``centres.npz`` into ``folder``."""
-    content = {"centres": result.centres, "method": result.method}
+    arrays = {"centres": result.centres, "method": result.method}
     write_atomically(Path(folder, TABLE), result.table.to_csv(index=False, lineterminator="\n"))
-    write_atomically(Path(folder, CENTRES), lambda file: np.savez(file, **content))
+    write_atomically(Path(folder, CENTRES), lambda file: np.savez(file, **arrays))
 
 
 def load_partition(folder: str | Path) -> Partition:
@@ -96,10 +96,7 @@ def load_partition(folder: str | Path) -> Partition:
         with np.load(folder / CENTRES, allow_pickle=False) as file:
             result = Partition(table[COLUMNS], file["centres"], str(file["method"]))
     except FileNotFoundError as error:
-        raise StudyError(
-            f"no partition in {folder} ({Path(error.filename).name} is missing): "
-            "run notebook 04 first"
-        ) from None
+        raise StudyError(f"{error.filename} is missing: run notebook 04 first") from None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise StudyError(f"{folder}: damaged partition: {error}") from error
     if len(table) and not table["cluster"].between(0, result.k - 1).all():

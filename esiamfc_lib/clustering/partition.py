@@ -7,9 +7,10 @@ from esiamfc_lib.clustering.centroids import Centroids, check_unit_rows
 from esiamfc_lib.clustering.embedding import VideoFeatures
 from esiamfc_lib.clustering.membership import COLUMNS, Partition
 from esiamfc_lib.clustering.pikmeans import PIKMeans
+from esiamfc_lib.clustering.size_control import Dealt, Lloyd
 from esiamfc_lib.errors import StudyError
 
-METHODS = ("pikmeans", "kmeans", "random")
+METHODS = {"pikmeans": None, "kmeans": Lloyd, "random": Dealt}
 
 
 def cluster_tracks(
@@ -17,27 +18,21 @@ def cluster_tracks(
 ) -> Partition:
     """Split the tracks into ``n_clusters``; with 1, one cluster holds every track.
 
-    The method is ``"pikmeans"`` or one of the controls ``"kmeans"`` (no balance) and ``"random"``
-    (equal sizes, tracks dealt out by chance); the settings are those of :class:`PIKMeans`. More
-    clusters than tracks, an unknown method and rows not of unit length are a ``StudyError``.
+    The method is ``"pikmeans"`` or one of the controls ``"kmeans"`` (Lloyd's, no balance) and
+    ``"random"`` (equal sizes, tracks dealt out by chance); the settings are those of
+    :class:`PIKMeans`. More clusters than tracks, an unknown method and rows not of unit length are
+    a ``StudyError``.
     """
-    x, n, stopped = features.features, len(features), ""
+    x, n = features.features, len(features)
     if method not in METHODS:
         raise StudyError(f"method = {method!r}: must be one of {', '.join(METHODS)}")
     if n_clusters > n:
         raise StudyError(f"n_clusters = {n_clusters}, but there are only {n} tracks with features")
     check_unit_rows(x)
-    estimator = PIKMeans(n_clusters, random_state=seed, **settings)
-    if method == "random" or n_clusters == 1:
-        labels = np.random.default_rng(seed).permutation(np.arange(n) % n_clusters)
-        groups = (x[labels == j] for j in range(n_clusters))
-        centres = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
-    else:
-        if method == "kmeans":
-            estimator.set_params(kp=0.0, ki=0.0)
-        labels, centres = estimator.fit(x).labels_, estimator.cluster_centers_
-        stopped = estimator.stop_reason_
-    table = _membership_table(features.tracks, x, labels, centres)
+    fitted = PIKMeans(n_clusters, random_state=seed, **settings).fit(x, control=METHODS[method])
+    centres = fitted.cluster_centers_
+    table = _membership_table(features.tracks, x, fitted.labels_, centres)
+    stopped = "" if method == "random" or n_clusters == 1 else fitted.stop_reason_
     return Partition(table, centres.astype(np.float32), method, stopped)
 
 

@@ -3,6 +3,9 @@
 A sample joins the cluster with the smallest distance + control; the distance between unit vector x
 and centre c is ``-log((x·c + 1) / 2)`` and centres are plain means. ``size_control`` holds the
 control term and the loop, ``assignment`` the exact re-assignment, ``centroids`` the arithmetic.
+Source: the balanced k-means of the ESiamFC paper (doi 10.1007/s00521-022-06911-4), by its code,
+``feature_clust/data_cluster_balanced.m`` of github.com/conquerhuang/ESiamFC; ``stop="balanced"``
+is this project's own.
 """
 
 import warnings
@@ -32,7 +35,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     Args:
         n_clusters: k. max_iter: moves of the centres in one run, at most.
-        kp, ki: proportional and integral gain, in units of distance; both 0: plain k-means.
+        kp, ki: proportional and integral gain, in units of distance; both 0: the k-means of the
+            published code, under the same distance (``size_control.Lloyd`` is the usual one).
         init: ``"stratified"`` (one random sample from each of k equal stretches of the data, the
             published way: tracks are ordered by video), or (k, d) centres.
         n_init: runs, of which the one with the smallest loss is kept; an array ``init`` runs once.
@@ -71,10 +75,10 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         self.kp, self.ki, self.tol_balance = kp, ki, tol_balance
         self.init, self.n_init, self.random_state = init, n_init, random_state
 
-    def fit(self, X, y=None, gram_matrix=None):
+    def fit(self, X, y=None, gram_matrix=None, control=None):
         """Cluster the rows of ``X`` (n, d); ``gram_matrix`` is ``centroids.gram(X)``, to share it
         between fits. By default it is made when there are many runs and it is no larger than the
-        data."""
+        data. ``control``, such as the class ``size_control.Lloyd``, makes each run's control."""
         self._check_parameters()
         x = self._validated(X, reset=True)
         n, k = len(x), self.n_clusters
@@ -88,7 +92,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         best, self.runs_ = None, []
         for i in range(runs):
             self._start(samples, np.random.default_rng([seed, i]))
-            one = iterate(samples, self._control(n), self.max_iter)
+            steps = control(k, 0.0, 0.0, self.random_state) if control else self._control(n)
+            one = iterate(samples, steps, self.max_iter)
             self.runs_.append(one.loss)
             if best is None or one.loss < best.loss:
                 best = one
@@ -146,7 +151,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     def _control(self, n: int) -> PublishedControl | BalancedControl:
         if self.stop == "published" or self.kp == self.ki == 0:
-            return PublishedControl(self.kp, self.ki, self.n_clusters)
+            return PublishedControl(self.n_clusters, self.kp, self.ki)
         easing = min(EASING, self.max_iter // 2)
         return BalancedControl(self.kp, self.ki, n, self.n_clusters, self.tol_balance, easing)
 

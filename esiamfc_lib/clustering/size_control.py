@@ -40,13 +40,13 @@ class ClusteringRun:
 
 
 class PublishedControl:
-    """One step of the control for every move of the centres; gains 0 make it plain k-means."""
+    """One step of the control for every move of the centres; gains 0: the published k-means."""
 
     stable = "no label changed"
     settled = True
 
-    def __init__(self, kp: float, ki: float, k: int):
-        self.kp, self.ki, self.k = kp, ki, k
+    def __init__(self, k: int, kp: float, ki: float, seed: int | None = None):
+        self.kp, self.ki, self.k, self.seed = kp, ki, k, seed  # the seed: where chance decides
         self.error = np.zeros(k)  # before the first assignment all sizes count as equal
         self.integral = np.zeros(k)
         self.value = np.zeros(k)
@@ -58,6 +58,43 @@ class PublishedControl:
         labels, sizes = _fill_empty(table, *_nearest(table, self.value))
         self.error = sizes / sizes.mean() - 1
         return labels, sizes
+
+
+class Lloyd(PublishedControl):
+    """The usual k-means, in place of a control: the nearest centre by Euclidean distance.
+
+    ``|x - c|² = 1 - 2 x·c + |c|²``: the published distance leaves the last term out, so that a
+    centre of samples that are unlike, which is short, is too far from all. Starts at k samples.
+    """
+
+    squares, labels = 1.0, None
+
+    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`PublishedControl.assign`."""
+        products = 2 * np.exp(-table) - 1
+        if self.labels is not None:
+            total = np.bincount(self.labels, _own(products, self.labels))
+            self.squares = total / np.bincount(self.labels)
+        self.labels, sizes = _fill_empty(table, *_nearest(self.squares - 2 * products, self.value))
+        return self.labels, sizes
+
+
+class Dealt(PublishedControl):
+    """In place of a control: clusters of equal size, dealt out by chance."""
+
+    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`PublishedControl.assign`, whatever the distances."""
+        labels = np.random.default_rng(self.seed).permutation(np.arange(len(table)) % self.k)
+        return labels, np.bincount(labels, minlength=self.k)
+
+
+class EqualSizes(PublishedControl):
+    """In place of a control: the cheapest assignment with equal sizes, by moves alone."""
+
+    def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`PublishedControl.assign`."""
+        labels = rebalance(table, table.argmin(axis=1), *size_bounds(len(table), self.k, 0.0))
+        return labels, np.bincount(labels, minlength=self.k)
 
 
 class BalancedControl:

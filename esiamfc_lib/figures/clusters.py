@@ -25,13 +25,13 @@ def _logarithmic(axis: Axis) -> None:
 
 def _lines(table: pd.DataFrame, x: str, columns: Mapping[str, str], **look):
     """A panel for each of ``columns`` (column → name) with a line a method, one legend below."""
-    figure, axes = panels(1, len(columns), (9.6, 2.9))
+    figure, axes = panels(1, len(columns), (3.2 * len(columns), 2.9))
     for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
         sns.lineplot(table, x=x, y=column, hue="method", ax=axis, **look)
         axis.set_ylabel(name)
         handles, labels = axis.get_legend_handles_labels()
         axis.get_legend().remove()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
     sns.despine(figure)
     return figure, axes[0]
 
@@ -101,9 +101,11 @@ def run_agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
 
 @style()
 def elbow(table: pd.DataFrame) -> Figure:
-    """Table of ``Comparison.elbow``: loss, spread, agreement by k with the 95 % range over runs."""
+    """Table of ``Comparison.elbow`` with a column ``data``, whose first value is drawn solid and
+    whose second dashed; by k with the 95 % range over runs."""
     columns = {"loss": "loss", "spread": SPREAD, "agreement": "Fowlkes–Mallows between runs"}
-    look = {"style": "method", "markers": True, "dashes": False, "errorbar": ("pi", 95)}
+    columns["silhouette"] = "mean silhouette"
+    look = {"style": "data", "markers": True, "errorbar": ("pi", 95)}
     figure, axes = _lines(table, "k", columns, **look)
     for axis in axes:
         axis.set_xticks(sorted(table["k"].unique()))

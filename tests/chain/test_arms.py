@@ -26,7 +26,7 @@ arms:
   seeds:
     branches: {membership: all}
 """
-MAIN = ["dataset", "baseline", "embedding", "clustering"]
+MAIN = ["dataset", "baseline", "embedding", "clustering", "comparison"]
 
 
 @pytest.fixture
@@ -68,8 +68,7 @@ def run(*changes: str, **options) -> list[str]:
 def test_graph_holds_shared_stages_once_and_in_a_valid_order(project):
     stages = graph(load_profile("tiny"))
     assert list(stages) == [
-        *MAIN[:3],
-        "clustering",
+        *MAIN,
         "clustering@all",
         "branches@all/0",
         "branches/0",
@@ -110,7 +109,7 @@ def test_without_arms_the_graph_is_the_notebooks(project):
 
 
 def test_arms_run_in_their_own_folders_with_links_to_what_they_share(project):
-    assert len(run()) == 18
+    assert len(run()) == 19
     random = project / "data/tiny/arms/random"
     assert (random / "baseline").is_symlink() and not (random / "clustering").is_symlink()
     assert (random / "baseline").resolve() == (project / "data/tiny/baseline").resolve()
@@ -184,7 +183,7 @@ def test_only_and_until_reach_into_arms(project):
     with pytest.raises(StudyError, match=r"no stage '@none'; .*@all, @random, @seeds"):
         find_stages(stages, "@none")
     names = ancestry(stages, ["branches/1"])
-    assert names == [*MAIN, "clustering@all", "branches@all/0", "branches/1"]
+    assert names == [*MAIN[:4], "clustering@all", "branches@all/0", "branches/1"]
     assert run(until="branches@all") == [*MAIN[:3], "clustering@all", "branches@all/0"]
 
 
@@ -213,7 +212,7 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
 
 def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
     arms = {
-        "again": {"seeds": [1, 2], "clustering": {"study_inits": 0}},
+        "again": {"seeds": [1, 2]},
         "all": {"seeds": [0, 1], "branches": {"initial": ""}, "clustering": {"n_clusters": 1}},
     }
     profile = load_profile("tiny", [f"arms={json.dumps(arms)}"])

@@ -55,6 +55,7 @@ def test_every_stage_leaves_its_files_and_its_record(smoke):
         "baseline",
         "embedding",
         "clustering",
+        "comparison",
         "branches/0",
         "branches/1",
         "fusion",

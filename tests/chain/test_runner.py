@@ -29,6 +29,7 @@ ALL = [
     "baseline",
     "embedding",
     "clustering",
+    "comparison",
     "branches/0",
     "branches/1",
     "fusion",
@@ -114,7 +115,7 @@ def runs(pid: int) -> bool:
 def test_first_run_runs_everything_in_order_and_records_it(finished):
     root, said = finished
     assert calls(root) == ALL
-    assert "9 of 9 stage runs done" in said
+    assert "10 of 10 stage runs done" in said
     record = read_record(root / "data" / "tiny" / "branches" / "1")
     assert record.status == "done"
     assert record.fingerprint["parameters"]["cluster_id"] == 1
@@ -127,7 +128,7 @@ def test_first_run_runs_everything_in_order_and_records_it(finished):
 def test_second_run_does_nothing_and_says_so(project):
     code, said = run()
     assert code == 0
-    assert "nothing to do, all 9 stage runs are up to date" in said
+    assert "nothing to do, all 10 stage runs are up to date" in said
     assert calls(project) == []
 
 
@@ -283,7 +284,7 @@ def test_only_with_missing_input(fresh):
     code, said = run(only="clustering")
     assert code == 1
     assert "stage clustering failed: stage clustering needs" in said
-    assert "run stage dataset first" in said
+    assert "run stage baseline first" in said
 
 
 def test_dry_run_runs_nothing_and_gives_reasons(quick):

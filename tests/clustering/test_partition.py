@@ -6,7 +6,9 @@ import pytest
 
 from esiamfc_lib.clustering import membership, partition
 from esiamfc_lib.clustering.comparison import (
+    BALANCED,
     METHODS,
+    PUBLISHED,
     Comparison,
     agreement_matrix,
     family_agreement,
@@ -40,8 +42,9 @@ def test_partition_and_its_files(features, method, tmp_path):
     assert made.sizes.sum() == 60
     assert (made.sizes.tolist() == [20, 20, 20]) == (method != "kmeans")
     assert (made.table["second"] != made.table["cluster"]).all()
-    if method == "kmeans":  # without control everybody is with the nearest
-        assert (made.table["distance"] <= made.table["second_distance"]).all()
+    if method == "kmeans":  # without control everybody is with the nearest, by Euclid's distance
+        apart = features.features[:, None] - made.centres
+        assert np.array_equal((apart**2).sum(axis=2).argmin(axis=1), made.labels)
     membership.save_partition(made, tmp_path)
     read = membership.load_partition(tmp_path)
     pd.testing.assert_frame_equal(read.table, made.table, check_dtype=False)
@@ -179,10 +182,12 @@ def test_histories_and_their_figures(study):
 
 
 def test_elbow_and_sensitivity(study):
-    elbow = study.elbow(range(2, 5), n_runs=3)
+    elbow = study.elbow(range(2, 5), n_runs=3).assign(data="tracks")
+    by_k = elbow[elbow["method"] == "k-means"].groupby("k")["silhouette"].mean()
+    assert by_k.idxmax() == 3 and by_k[3] > 0.5  # there are three groups
     assert set(elbow["k"]) == {2, 3, 4}
     assert elbow["agreement"].between(0, 1).all()
-    gains = study.sensitivity(3, gains=(0.005, 0.5), n_runs=1)
+    gains, _ = study.runs(3, 1, (PUBLISHED, BALANCED), kp=(0.005, 0.5), ki=(0.005, 0.5))
     assert len(gains) == 2 * 2 * 2
     assert (gains.loc[gains["method"] == "PIk-means, balanced", "spread"] == 1).all()
     for figure in (clusters.elbow(elbow), clusters.sensitivity(gains)):

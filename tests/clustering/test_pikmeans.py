@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from esiamfc_lib.clustering.assignment import excess, prices, rebalance, size_bounds
 from esiamfc_lib.clustering.centroids import Centroids, distances, gram
-from esiamfc_lib.clustering.comparison import ConstrainedKMeans
 from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
-from esiamfc_lib.clustering.size_control import BalancedControl
+from esiamfc_lib.clustering.size_control import BalancedControl, EqualSizes, Lloyd
 from esiamfc_lib.errors import StudyError
 
 HERE = Path(__file__).parent
@@ -270,6 +270,20 @@ def test_plain_k_means_when_gains_are_zero():
     assert not fitted.control_.any()
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shares_gram", [False, True])
+def test_lloyds_k_means_is_scikit_learns_and_the_published_one_is_not(seed, shares_gram):
+    x = groups([60, 30, 20, 10], noise=0.4, seed=seed)
+    first = x[stratified(len(x), 4, np.random.default_rng(seed))]
+    matrix = gram(x) if shares_gram else None
+    ours = PIKMeans(4, init=first).fit(x, gram_matrix=matrix, control=Lloyd)
+    theirs = KMeans(4, init=first, n_init=1, tol=0, max_iter=500).fit(x)
+    assert np.array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, atol=1e-12)
+    published = PIKMeans(4, kp=0, ki=0, init=first, stop="published").fit(x)
+    assert not np.array_equal(published.labels_, theirs.labels_)
+
+
 @pytest.mark.parametrize("shares_gram", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_sums_follow_the_labels(shares_gram, dtype, monkeypatch):
@@ -324,7 +338,8 @@ def test_stratified_start_takes_one_sample_from_each_stretch():
 
 
 def test_constrained_k_means_is_balanced_and_stops():
-    fitted = ConstrainedKMeans(4, random_state=0).fit(groups([80, 25, 10, 5], noise=0.3))
+    x = groups([80, 25, 10, 5], noise=0.3)
+    fitted = PIKMeans(4, random_state=0).fit(x, control=EqualSizes)
     assert fitted.sizes_.tolist() == [30, 30, 30, 30]
     assert fitted.converged_
 
