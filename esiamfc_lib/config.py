@@ -56,14 +56,14 @@ class TrackingParameters(Parameters):
     """The SiamFC tracking loop (Bertinetto et al. 2016, section 3.2, and its public code)."""
 
     context: Positive = param(0.5, "context margin around the box, in box sides")
-    exemplar_size: Count = param(127, "side of the exemplar, pixels")
-    search_size: Count = param(255, "side of the search region, pixels")
-    scale_num: Count = param(3, "number of scales searched, odd")
+    exemplar_size: int = param(127, "side of the exemplar, pixels", ge=87, le=2047)
+    search_size: int = param(255, "side of the search region, pixels", ge=87, le=2047)
+    scale_num: int = param(3, "number of scales searched, odd", ge=1, le=99)
     scale_step: Positive = param(1.0375, "ratio between neighbouring scales")
     scale_lr: Fraction = param(0.59, "damping of the scale update")
     scale_penalty: Positive = param(0.9745, "factor on responses of changed scale")
     window_influence: Fraction = param(0.176, "weight of the cosine window")
-    response_up: Count = param(16, "response up-sampling factor (bicubic)")
+    response_up: int = param(16, "response up-sampling factor (bicubic)", ge=1, le=64)
     exemplar_lr: Fraction = param(0.0, "running update of the exemplar; 0: never")
     local_scales: NonNegativeInt = param(
         0, "cells, odd, about the middle scale's peak in which the others search; 0: everywhere"

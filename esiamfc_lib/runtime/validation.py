@@ -14,9 +14,9 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
-def param(default: Any, description: str) -> Any:
-    """A parameter: its default and what it means."""
-    return Field(default, description=description)
+def param(default: Any, description: str, **bounds: float) -> Any:
+    """A parameter: its default, what it means, and bounds as of ``pydantic.Field``."""
+    return Field(default, description=description, **bounds)
 
 
 class Parameters(BaseModel):

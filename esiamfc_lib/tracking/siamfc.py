@@ -46,10 +46,13 @@ class SiamFCTracker(SequenceTracker):
     ):
         super().__init__(name)
         self.parameters = p = parameters or TrackingParameters()
-        if p.scale_num % 2 == 0:
-            raise StudyError(f"scale_num is odd, so that one scale is the last one: {p.scale_num}")
-        if p.local_scales and p.local_scales % 2 == 0:
-            raise StudyError(f"local_scales is odd, the peak its middle: {p.local_scales}")
+        for name, count in (("scale_num", p.scale_num), ("local_scales", p.local_scales or 1)):
+            if count % 2 == 0:
+                raise StudyError(f"{name} is odd, as one is in the middle, not {count}")
+        if p.search_size < p.exemplar_size:
+            raise StudyError(
+                f"search_size {p.search_size} is below exemplar_size {p.exemplar_size}"
+            )
         self.engine = engine or Engine(model)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps

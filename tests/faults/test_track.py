@@ -430,7 +430,21 @@ WEIGHTS += [
 ]
 
 
-@rows(BOXES + FOLDERS + FILMS + OUTPUTS + WEIGHTS)
+LOOP = [
+    Row(f"{value} for the loop", given(frames(2)), [*FOLDER.split(), "--set", value], says)
+    for value, says in {
+        "scale_num=100001": "'scale_num' = 100001",
+        "scale_num=2": "scale_num is odd",
+        "exemplar_size=100000": "'exemplar_size' = 100000",
+        "search_size=3": "'search_size' = 3",
+        "search_size=99": "search_size 99 is below exemplar_size 127",
+        "response_up=10000": "'response_up' = 10000",
+        "scale_step=.nan": "'scale_step' = nan",
+    }.items()
+]
+
+
+@rows(BOXES + LOOP + FOLDERS + FILMS + OUTPUTS + WEIGHTS)
 def test_track(row, tmp_path, monkeypatch, capsys):
     tried(row, tmp_path, monkeypatch, capsys)
 
@@ -462,6 +476,22 @@ def test_a_former_result_stays_until_there_is_another(tmp_path, monkeypatch, cap
     with pytest.raises(AssertionError, match="changed its input"):
         tried(row, tmp_path, monkeypatch, capsys)
     tracked(4)(tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_an_interruption_says_how_far_it_came(at, tmp_path, monkeypatch, capsys):
+    drawn, left = video.annotated, iter(range(at, -1, -1))
+
+    def interrupted(*arguments):
+        if not next(left):
+            raise KeyboardInterrupt
+        return drawn(*arguments)
+
+    monkeypatch.setattr(video, "annotated", interrupted)
+    check = tracked(at) if at else nothing
+    said = tried(Row("", given(frames()), FOLDER, status=130, check=check),
+                 tmp_path, monkeypatch, capsys)  # fmt: skip
+    assert (f"{at} of 4 frames: o/tracked.mp4" if at else "esiamfc track: interrupted") in said
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
