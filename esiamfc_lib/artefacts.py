@@ -55,6 +55,9 @@ INPUTS = {
 }
 """What each stage reads of the others' outputs."""
 
+BESIDE = {STORE: ("index.npz", "shard-*.mdb"), STEM: ("stem.npy",)}
+"""Large files that belong to an artefact and stand beside it: known by their sizes."""
+
 
 class Artefacts:
     """Paths of what the notebooks pass to each other, in the run folder ``run``."""

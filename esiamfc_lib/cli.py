@@ -5,6 +5,7 @@ broken one does not take the others down.
 """
 
 import importlib
+import signal
 import sys
 import tempfile
 import traceback
@@ -12,7 +13,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from esiamfc_lib import __version__
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, in_words
 
 COMMANDS = {
     "run": "run the study, or the part of it that changed",
@@ -32,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 success, 1 the work failed or an error of ours (its traceback goes to a file), 2 bad
-        input or a file that cannot be read or written, 130 interrupted; each with one sentence
-        on stderr.
+        input or a file that cannot be read or written, 130 interrupted (143 by SIGTERM); each
+        with one sentence on stderr.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     known = "\n".join(f"  {name:<15}{does}" for name, does in COMMANDS.items())
@@ -55,24 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"esiamfc {name}: cannot be loaded ({error})", file=sys.stderr)
         return 2
-    except StudyError as error:
-        print(f"esiamfc {name}: {error}", file=sys.stderr)
+    except (StudyError, OSError) as error:
+        print(f"esiamfc {name}: {in_words(error)}", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"esiamfc {name}: {_of_system(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"esiamfc {name}: interrupted", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except Exception as error:
         print(f"esiamfc {name}: {_unexpected(name, error)}", file=sys.stderr)
         return 1
-
-
-def _of_system(error: OSError) -> str:
-    """What the system refused, with the file; ``'No space left on device'`` may come without."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
 
 
 def _unexpected(name: str, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes."""
+"""What is meant for the user's eyes: one exception, and the words for the system's own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,3 +24,9 @@ def refused(sentence: str, kinds: type | tuple[type, ...] = DAMAGE) -> Iterator[
         if (file := str(getattr(error, "filename", None) or "")) not in sentence:
             said = f"{file}: {said}"
         raise StudyError(f"{sentence}: {said}") from error
+
+
+def in_words(error: StudyError | OSError) -> str:
+    """What is wrong; of what the system refused with the file: ``x.csv: Permission denied``."""
+    where = f"{error.filename}: " if getattr(error, "filename", "") else ""
+    return f"{where}{getattr(error, 'strerror', '') or error}"

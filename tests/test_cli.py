@@ -103,8 +103,8 @@ def test_run_needs_a_profile_that_exists(monkeypatch, root, capsys):
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
     assert cli.main(["run", "--profile", "maxi"]) == 2
     assert capsys.readouterr().err.startswith("esiamfc run: no profile 'maxi'")
-    assert cli.main(["run", "--only", "08"]) == 2
-    assert "no stage '08'; there are 01 dataset, 02 baseline" in capsys.readouterr().err
+    assert cli.main(["run", "--only", "09"]) == 2
+    assert "no stage '09'; there are 01 dataset, 02 baseline" in capsys.readouterr().err
     assert cli.main(["run", "-n", "0"]) == 2
 
 

@@ -203,7 +203,7 @@ def test_a_finished_store_needs_no_training_frames(profile, vid, tmp_path):
     own = tmp_path / "run/dataset/store"
     own.mkdir(parents=True)
     (own / "manifest.json").touch()
-    with pytest.raises(StudyError, match="emptied when its parameters change"):
+    with pytest.raises(StudyError, match="must lie apart"):
         check_profile(load_profile(profile(""), [*changes, run, f"dataset.store={own}"]))
 
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "figures": {"data", "evaluation"},
     "chain": {
         *("analysis", "artefacts", "clustering", "config", "data", "figures"),
-        *("reports", "runtime"),
+        *("networks", "reports", "runtime"),
     },
     "deploy": {"data", "networks", "runtime", "tracking"},
 }

@@ -4,15 +4,14 @@ On a terminal the lines are redrawn in place; elsewhere (a log file, CI) plain l
 a few a minute.
 """
 
-import json
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
+
+from tqdm import tqdm
 
 REDRAW = 0.25
 """Seconds between two looks at the progress files on a terminal."""
@@ -20,50 +19,25 @@ PLAIN = 30.0
 """Seconds between two lines about a running stage elsewhere."""
 
 
-class Tail:
-    """Follows a file of JSON lines that another process writes (see ``runtime.bars``)."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.state: dict[str, Any] = {}
-        self._offset = 0
-        self._seen = ("", 0.0, 0.0)  # description, count and time when the bar was first seen
-
-    def read(self) -> dict[str, Any]:
-        """Newest state of the bar and its ``rate`` (units a second); empty before the first."""
-        if not self.path.is_file():
-            return self.state
-        with self.path.open("rb") as file:
-            file.seek(self._offset)
-            whole, newline, _ = file.read().rpartition(b"\n")
-        if newline:
-            self._offset += len(whole) + 1
-            state, now = json.loads(whole.rpartition(b"\n")[2]), time.monotonic()
-            desc, count, since = self._seen
-            if state["desc"] != desc or state["n"] < count:
-                desc, count, since = self._seen = (state["desc"], state["n"], now)
-            rate = (state["n"] - count) / (now - since) if now - since > 1 else 0.0
-            self.state = state | {"rate": rate}
-        return self.state
-
-
 @dataclass
 class Line:
     """A running stage."""
 
     stage: str
-    tail: Tail
+    progress_file: Path  # the bar that the notebook shows, see ``runtime.bars``
     cells: int
+    drawn: tqdm
     cell: int = 0
+    bar: str = ""
     started: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
 
     def text(self) -> str:
         """Stage, time, cell, and the bar that the notebook shows."""
         took = duration(time.monotonic() - self.started)
-        state = self.tail.read()
-        shown = f"  {bar(state)}" if state else ""
-        return f"{self.stage:<12} {took:>8}  cell {self.cell}/{self.cells}{shown}"
+        with suppress(OSError, UnicodeError):  # else the bar as it was
+            self.bar = self.progress_file.read_text(encoding="utf-8") or self.bar
+        return f"{self.stage:<12} {took:>8}  cell {self.cell}/{self.cells}  {self.bar}".rstrip()
 
 
 def duration(seconds: float) -> str:
@@ -74,17 +48,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def bar(state: dict[str, Any], width: int = 20) -> str:
-    """A progress bar as text."""
-    count, total = state["n"], state["total"]
-    rate = f" {state['rate']:.3g} {state['unit']}/s" if state.get("rate") else ""
-    if not total:
-        return f"{state['desc']} {count:g}{rate}"
-    share = min(1.0, count / total)
-    drawn = "#" * round(share * width)
-    return f"{state['desc']} [{drawn:<{width}}] {share:4.0%} {count:g}/{total:g}{rate}"
-
-
 class Display:
     """Live lines of the running stages below the ordinary output; a context manager."""
 
@@ -92,8 +55,6 @@ class Display:
         self.stream = stream
         self.live = stream.isatty()
         self._lines: dict[str, Line] = {}
-        self._drawn = 0
-        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -104,18 +65,19 @@ class Display:
     def __exit__(self, *_) -> None:
         self._stop.set()
         self._thread.join()
-        with self._changing():
-            self._lines.clear()
+        for stage in tuple(self._lines):
+            self.end(stage)
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        with self._changing():
-            self.stream.write(text + "\n")
+        tqdm.write(text, file=self.stream)
+        self.stream.flush()
 
     def start(self, stage: str, progress_file: Path, cells: int) -> None:
         """Show a stage whose notebook has ``cells`` code cells."""
-        with self._lock:
-            self._lines[stage] = Line(stage, Tail(progress_file), cells)
+        look = {"bar_format": "{desc}", "leave": False, "dynamic_ncols": True}
+        drawn = tqdm(file=self.stream, disable=not self.live, **look)
+        self._lines[stage] = Line(stage, progress_file, cells, drawn)
 
     def cell(self, stage: str, number: int) -> None:
         """The stage has come to its code cell ``number``, counted from 1."""
@@ -123,27 +85,15 @@ class Display:
 
     def end(self, stage: str) -> None:
         """The stage runs no more."""
-        with self._changing():
-            self._lines.pop(stage, None)
+        with tqdm.get_lock():
+            self._lines.pop(stage).drawn.close()
 
     def _watch(self) -> None:
         while not self._stop.wait(REDRAW):
-            with self._changing():
-                for line in () if self.live else self._lines.values():
-                    if time.monotonic() - line.told >= PLAIN:
+            # the main thread, too, meets a pipe that was closed and a full disk
+            with tqdm.get_lock(), suppress(OSError):
+                for line in self._lines.values():
+                    line.drawn.set_description_str(line.text())
+                    if not self.live and time.monotonic() - line.told >= PLAIN:
                         line.told = time.monotonic()
-                        self.stream.write(line.text() + "\n")
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Clear the live lines, let what stands above them be written, and draw them anew."""
-        with self._lock:
-            if self._drawn:
-                up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
-                self.stream.write(f"\r{up}\x1b[J")
-            yield
-            self._drawn = len(self._lines) if self.live else 0
-            if self._drawn:
-                width = shutil.get_terminal_size().columns - 1
-                self.stream.write("\n".join(line.text()[:width] for line in self._lines.values()))
-            self.stream.flush()
+                        self.say(line.text())

@@ -5,8 +5,9 @@ the notebook reaches through imports, and the content of the files it reads. Pro
 and file times do not count.
 """
 
+import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from esiamfc_lib.runtime.code import library_modules
 from esiamfc_lib.runtime.files import file_digest, text_digest
 
 
-def code_cells(notebook: Path) -> list[str]:
-    """Sources of the notebook's code cells, without the one tagged ``parameters``.
+def code_cells(notebook: Path, parameters: bool = False) -> list[str]:
+    """Sources of the notebook's code cells: those tagged ``parameters``, or all others.
 
     The chain injects every parameter, so the defaults in that cell have no effect here. A
     StudyError says that the file is missing or is not a notebook.
@@ -26,12 +27,26 @@ def code_cells(notebook: Path) -> list[str]:
         return [
             "".join(cell["source"])
             for cell in cells
-            if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+            if cell["cell_type"] == "code"
+            and ("parameters" in cell["metadata"].get("tags", [])) == parameters
         ]
     except FileNotFoundError:
         raise StudyError(f"no notebook {notebook}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{notebook} is not a notebook ({error!r})") from None
+
+
+def check_notebook(notebook: Path, parameters: Iterable[str]) -> None:
+    """A StudyError where a notebook is not valid, or its ``parameters`` cell lacks one of these."""
+    given = code_cells(notebook, parameters=True)
+    library_modules([*given, *code_cells(notebook)], where=notebook.name)  # is it valid Python?
+    body = ast.parse("\n".join(given)).body
+    targets = [getattr(node, "targets", [getattr(node, "target", None)])[0] for node in body]
+    known = {target.id for target in targets if isinstance(target, ast.Name)}
+    if not known:
+        raise StudyError(f"{notebook} has no cell tagged 'parameters' with a parameter in it")
+    if unknown := [name for name in parameters if name not in known]:
+        raise StudyError(f"{notebook.name} has no parameter {', '.join(unknown)}")
 
 
 def fingerprint(
@@ -55,15 +70,16 @@ def fingerprint(
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What changed from one fingerprint to another, in words; empty when they are equal."""
-    reasons = ["the notebook's code changed"] * (old["notebook"] != new["notebook"])
-    for name in changed(old["parameters"], new["parameters"]):
-        was, is_now = old["parameters"].get(name, "unset"), new["parameters"].get(name, "unset")
-        reasons.append(f"{name}: {was!r} -> {is_now!r}")
+    reasons = ["the notebook's code changed"] * (old.get("notebook") != new["notebook"])
+    values = changed(old.get("parameters"), new["parameters"])
+    reasons += [f"{name}: {was!r} -> {is_now!r}" for name, (was, is_now) in values.items()]
     for part in ("modules", "inputs"):
-        reasons += [f"{name} changed" for name in changed(old[part], new[part])]
+        reasons += [f"{name} changed" for name in changed(old.get(part), new[part])]
     return reasons
 
 
-def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Names whose values differ, or that only one of the two has."""
-    return [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+def changed(old: Any, new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Names whose values differ -> the two, "unset" for none; a damaged ``old`` has none."""
+    old = old if isinstance(old, Mapping) else {}
+    pairs = {name: (old.get(name, "unset"), new.get(name, "unset")) for name in {*old, *new}}
+    return {name: pairs[name] for name in sorted(pairs) if pairs[name][0] != pairs[name][1]}

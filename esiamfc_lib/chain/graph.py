@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from esiamfc_lib import artefacts as at
-from esiamfc_lib.chain.fingerprint import changed, differences, file_digest, fingerprint
+from esiamfc_lib.chain.fingerprint import changed, differences, fingerprint
 from esiamfc_lib.chain.profiles import Profile
-from esiamfc_lib.chain.record import read_record
+from esiamfc_lib.chain.record import Record, read_record
 from esiamfc_lib.config import STAGES, StageParameters
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.files import file_digest
 from esiamfc_lib.runtime.paths import project_root, resolve
 
 FREE = {
@@ -69,15 +70,22 @@ class Stage:
         return self.parameters.run / "notebooks" / f"{name}.ipynb"
 
     def files(self) -> dict[str, Path]:
-        """What the stage reads: artefacts, the list of arms, the user's weights and crop store."""
+        """What the stage reads: artefacts, the list of arms, the user's files."""
         made = self.inputs.items()
         files = {name: maker.parameters.run / _within(maker, name) for name, maker in made}
+        files |= {str(getattr(self.parameters, n)): path for n, path in self.given().items()}
         if any(name.startswith(f"{at.ARMS}/") for name in self.inputs):
             files[at.MANIFEST] = self.parameters.run / at.MANIFEST
-        given = [getattr(self.parameters, name, "") for name in ("weights", "initial")]
         if store := getattr(self.parameters, "store", ""):
-            given.append(f"{store}/manifest.json")  # with digests of all that the store holds
-        return {name: resolve(name) for name in given if name} | files
+            # with digests of all that the store holds
+            files[f"{store}/manifest.json"] = resolve(store) / "manifest.json"
+        return files
+
+    def given(self) -> dict[str, Path]:
+        """Files that the profile names: parameter -> absolute path."""
+        names = ("weights", "initial", "selection", "published")
+        values = {name: getattr(self.parameters, name, "") for name in names}
+        return {n: resolve(value) for n, value in values.items() if value not in ("", *self.inputs)}
 
     def links(self) -> list[tuple[Path, Path]]:
         """(place in the working folder, folder of the shared stage), for ``arms.link``."""
@@ -87,6 +95,15 @@ class Stage:
             if name != getattr(self.parameters, "initial", "")  # a path of its own
         }
         return [(place, made.folder) for place, made in places.items() if place != made.folder]
+
+    def made(self) -> dict[str, str | int]:
+        """What is there of the outputs: artefact -> digest, large file beside one -> bytes."""
+        run = self.parameters.run
+        digests = {name: file_digest(run / name) for name in self.outputs if (run / name).is_file()}
+        patterns = [(run / name, each) for name in digests for each in at.BESIDE.get(name, ())]
+        beside = sorted(file for path, each in patterns for file in path.parent.glob(each))
+        there = [file for file in beside if file.is_file()]
+        return digests | {str(file.relative_to(run)): file.stat().st_size for file in there}
 
     def fingerprint(self) -> dict[str, Any]:
         """See ``fingerprint.fingerprint``; a StudyError says that an input is missing."""
@@ -207,14 +224,15 @@ def reasons(stage: Stage) -> list[str]:
     if record.status != "done":
         return ["it was interrupted" if record.status == "running" else "it failed last time"]
     why = differences(record.fingerprint, stage.fingerprint())
-    for name, digest in record.outputs.items():
-        path = stage.parameters.run / name
-        if not path.is_file():
-            why.append(f"{name} is missing")
-        elif file_digest(path) != digest:
-            why.append(f"{name} is not what the stage wrote")
+    why += [f"{name} {fault}" for name, fault in faults(stage, record).items()]
     why += [f"{name} is missing" for name in record.reports if not resolve(name).is_file()]
     return why
+
+
+def faults(stage: Stage, record: Record) -> dict[str, str]:
+    """What of a stage that is done is not as its record says: name -> what is wrong."""
+    made, said = stage.made(), {True: "is not what the stage wrote", False: "is missing"}
+    return {n: said[n in made] for n, value in record.outputs.items() if made.get(n) != value}
 
 
 def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -227,6 +245,6 @@ def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """
     return (
         old.get("computing") != new["computing"]
-        or any(name not in FREE for name in changed(old["parameters"], new["parameters"]))
-        or any(name != at.DATASET for name in changed(old["inputs"], new["inputs"]))
+        or any(name not in FREE for name in changed(old.get("parameters"), new["parameters"]))
+        or any(name != at.DATASET for name in changed(old.get("inputs"), new["inputs"]))
     )

@@ -1,77 +1,78 @@
 """Processes of the notebooks that run: no kernel may outlive the chain."""
 
-import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime.bars import PROGRESS
+from esiamfc_lib.runtime.files import writable_folder
+
+CACHES = (
+    *("NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME", "IPYTHONDIR"),
+    *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
+)
+"""Variables that name folders in which libraries keep things; without numba's no UMAP."""
 
 
+@dataclass
 class Kernels:
-    """The kernels that run at this moment, so that all can be ended at once."""
+    """The kernels that run at this moment, by process id; ``stopped``: all have been ended."""
 
-    def __init__(self):
-        self._running: set[int] = set()
-        self.stopped = False
+    running: set[int] = field(default_factory=set)
+    stopped: bool = False
 
-    def add(self, pid: int) -> None:
-        """Remember a kernel by its process id; end it at once if all have been told to end."""
-        self._running.add(pid)
-        if self.stopped:
-            end_kernel(pid)
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """On Ctrl-C or SIGTERM kill every kernel with the processes that it started, and raise
+        KeyboardInterrupt with the signal's number."""
 
-    def discard(self, pid: int) -> None:
-        """Forget a kernel that has ended."""
-        self._running.discard(pid)
+        def stop(number, frame):
+            self.stopped = True
+            for pid in tuple(self.running):
+                end_kernel(pid)
+            raise KeyboardInterrupt(number)
 
-    def end_all(self) -> None:
-        """Kill every kernel together with the processes it started."""
-        self.stopped = True
-        for pid in tuple(self._running):
-            end_kernel(pid)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until no kernel is left, at most ``seconds``."""
-        deadline = time.monotonic() + seconds
-        while self._running and time.monotonic() < deadline:
-            time.sleep(0.05)
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals reach the main thread only
+            return
+        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            deadline = time.monotonic() + 5
+            while self.stopped and self.running and time.monotonic() < deadline:
+                time.sleep(0.05)
 
 
 def end_kernel(pid: int) -> None:
     """Kill a kernel and its workers; a kernel leads a process group of its own."""
-    with contextlib.suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def end_leftover(kernel: Mapping[str, float]) -> None:
-    """End a kernel that outlived its chain, if it still runs and is the process recorded."""
+def end_leftover(progress_file: Path) -> None:
+    """End the processes of a stage that outlived their chain: they know its progress file."""
     import psutil
 
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        process = psutil.Process(int(kernel["pid"]))
-        if process.create_time() == kernel["created"]:
-            end_kernel(process.pid)
-            process.wait(timeout=10)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(PROGRESS) == str(progress_file):
+                process.kill()
+                process.wait(timeout=10)
 
 
-@contextmanager
-def ending(kernels: Kernels) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM end the kernels and raise KeyboardInterrupt."""
-
-    def stop(number, frame):
-        kernels.end_all()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+def caches(run: Path) -> dict[str, str]:
+    """Folders in ``run`` for what libraries keep, where the user's own cannot be written."""
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if kernels.stopped:
-            kernels.wait(seconds=5)
+        writable_folder(Path("~/.cache/numba").expanduser())
+    except (StudyError, RuntimeError):  # or nobody knows the user's folder
+        return {name: str(writable_folder(run / ".cache" / name.lower())) for name in CACHES}
+    return {}

@@ -4,26 +4,31 @@ papermill alone is too kind: an unknown parameter only warns, a failed notebook 
 like a finished one, and a killed kernel leaves cells that say ``completed``.
 """
 
+import builtins
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
-import psutil
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from esiamfc_lib.chain.kernels import Kernels, end_kernel
+from esiamfc_lib.chain.fingerprint import check_notebook
+from esiamfc_lib.chain.kernels import Kernels, caches, end_kernel
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import CHAIN
 
 START_TIMEOUT = 180
 """Seconds that a kernel may take to start; a busy machine can be slow."""
+
+
+# what papermill logs, the callers of this module say themselves and more clearly
+logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
 
 class NotebookFailed(StudyError):
@@ -37,7 +42,6 @@ def run_notebook(
     outputs: Iterable[Path] = (),
     environment: Mapping[str, str] | None = None,
     kernels: Kernels | None = None,
-    on_start: Callable[[dict[str, float]], None] = lambda kernel: None,
     on_cell: Callable[[int], None] = lambda number: None,
 ) -> None:
     """Execute ``notebook`` with ``parameters`` and write it, with its outputs, to ``executed``.
@@ -51,13 +55,12 @@ def run_notebook(
         outputs: files that must be there at the end.
         environment: variables set in the kernel on top of this process's.
         kernels: register of running kernels.
-        on_start: called with process id and creation time of the kernel.
         on_cell: called with the number of the code cell that starts, from 1.
 
     Raises:
-        NotebookFailed: a cell failed, the kernel died, or an output is missing.
+        NotebookFailed: a cell failed, the kernel died, or a file is missing or cannot be written.
     """
-    check_parameters(notebook, parameters)
+    check_notebook(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")
     kernels = kernels or Kernels()
@@ -78,20 +81,22 @@ def run_notebook(
             language="python",
             progress_bar=False,
             start_timeout=START_TIMEOUT,
-            kernel_manager_class=_kernel_class(environment or {}, log, kernels, on_start),
+            kernel_manager_class=_kernel_class(environment or {}, log, kernels),
             resources={"metadata": {"path": str(notebook.parent)}},
             on_cell_start=count,
         )
     except PapermillExecutionError as error:
         raise NotebookFailed(_sentence(error.ename, error.evalue, started)) from None
-    except DeadKernelError:
-        died = f"the kernel died in code cell {started} (killed, or out of memory; see {log})"
-        raise NotebookFailed(died) from None
     except RuntimeError as error:
-        raise NotebookFailed(f"the kernel did not start ({error}; see {log})") from None
+        fault = f"the kernel did not start ({error}"
+        if isinstance(error, DeadKernelError):
+            fault = f"the kernel died in code cell {started} (killed, or out of memory"
+        raise NotebookFailed(f"{fault}{_hint(log)})") from None
+    except OSError as error:  # of a full disk, it names no file
+        raise NotebookFailed(f"{error.filename or executed}: {error.strerror}") from error
     finally:
-        if log.is_file() and not log.stat().st_size:
-            log.unlink()
+        if not _hint(log):
+            log.unlink(missing_ok=True)
     # a cell that stops the kernel politely (``exit()``) is no error to papermill; to us it is
     cells = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(cells, start=1):
@@ -105,32 +110,15 @@ def run_notebook(
         raise NotebookFailed(f"it ended without an error but did not write {', '.join(missing)}")
 
 
-def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """A StudyError where a notebook lacks a ``parameters`` cell, or that cell one of the names."""
-    if not notebook.is_file():
-        raise StudyError(f"no notebook {notebook}")
-    # what papermill logs, the callers of this module say themselves and more clearly
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    try:
-        known = papermill.inspect_notebook(_verbatim(notebook))
-    except nbformat.reader.NotJSONError:
-        raise StudyError(f"{notebook} is not a notebook") from None
-    except ValueError:
-        raise StudyError(f"{notebook} names no kernel: open and save it in Jupyter") from None
-    if not known:
-        raise StudyError(f"{notebook} has no cell tagged 'parameters' with a parameter in it")
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        raise StudyError(f"{notebook.name} has no parameter {', '.join(unknown)}")
-
-
 def _kernel_class(
-    environment: Mapping[str, str], log: Path, kernels: Kernels, on_start: Callable
+    environment: Mapping[str, str], log: Path, kernels: Kernels
 ) -> type[AsyncKernelManager]:
     """A kernel manager for one run, whose kernel is this process's own interpreter.
 
     Otherwise a kernel named ``python3`` that the user installed from elsewhere would win.
     """
+
+    values = {CHAIN: "1", **caches(log.parent.parent), **environment}
 
     class StageKernel(AsyncKernelManager):
         pid = 0
@@ -139,29 +127,40 @@ def _kernel_class(
         def kernel_spec(self) -> KernelSpec:
             command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             # its warnings are of remote kernels, its errors of the interrupt that ends every kernel
-            command += ["--log-level=CRITICAL"]
-            return KernelSpec(argv=command, env={CHAIN: "1", **environment}, language="python")
+            command += ["--log-level=CRITICAL", "--HistoryManager.enabled=False"]
+            return KernelSpec(argv=command, env=values, language="python")
 
         async def start_kernel(self, **options) -> None:
             with log.open("wb") as file:
                 await super().start_kernel(**options, stdout=file, stderr=file)
             self.pid = self.provisioner.pid
-            kernels.add(self.pid)
-            on_start({"pid": self.pid, "created": psutil.Process(self.pid).create_time()})
+            kernels.running.add(self.pid)
+            if kernels.stopped:
+                end_kernel(self.pid)
 
         async def cleanup_resources(self, restart: bool = False) -> None:
             if self.pid:
                 end_kernel(self.pid)  # workers that the notebook left behind
-                kernels.discard(self.pid)
+                kernels.running.discard(self.pid)
             await super().cleanup_resources(restart)
 
     return StageKernel
 
 
 def _sentence(ename: str, evalue: str, cell: int) -> str:
-    """A fault in one line; a StudyError speaks for itself."""
+    """A fault in one line; a StudyError speaks for itself, an OSError for its file."""
     text = " ".join(evalue.split())
-    return text if ename == StudyError.__name__ else f"code cell {cell}: {ename}: {text}"
+    if ename in ("StudyError", "DiskFullError"):
+        return text
+    refused = re.fullmatch(r"\[Errno \d+\] (.*?)(?:: ['\"](.*)['\"])?", text)
+    if refused and issubclass(getattr(builtins, ename, object), OSError):
+        return f"{refused[2] or f'code cell {cell}'}: {refused[1]}"
+    return f"code cell {cell}: {ename}: {text}"
+
+
+def _hint(log: Path) -> str:
+    """Where to read more, if the kernel wrote something."""
+    return f"; see {log}" if log.is_file() and log.stat().st_size else ""
 
 
 def _verbatim(path: Path) -> str:

@@ -152,9 +152,15 @@ def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[
         store = resolve(data.store)
         if not (store / "manifest.json").is_file():
             yield f"dataset.store: {store} has no manifest.json"
-        if store.resolve().is_relative_to((data.run / data.stage).resolve()):
-            own = "the folder of this stage, which is emptied when its parameters change"
-            yield f"dataset.store: {store} is in {own}: move it out of there"
+    folders = {name: getattr(data, name) for name in ("vid_root", "store", *ROOTS.values())}
+    for name, folder in (folders | data.more_roots).items():
+        place, run = resolve(folder).resolve(), data.run.resolve()
+        if folder and (place.is_relative_to(run / data.stage) or run.is_relative_to(place)):
+            yield f"dataset: {name} = {place} and run_dir = {run} must lie apart"
+    for name in benchmarks:
+        folder = data.more_roots.get(name)
+        if not name.startswith(tuple(ROOTS)) and not (folder and resolve(folder).is_dir()):
+            yield f"results.benchmarks has {name!r}, but dataset.more_roots no folder of it"
     given = [root for root in ("vid_root", *ROOTS.values()) if getattr(data, root)]
     if data.source == "synthetic":
         if given:

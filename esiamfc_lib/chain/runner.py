@@ -10,7 +10,8 @@ import shutil
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -19,13 +20,20 @@ from typing import TextIO
 from esiamfc_lib.artefacts import STORE
 from esiamfc_lib.chain.arms import link, write_manifest
 from esiamfc_lib.chain.display import Display, duration
-from esiamfc_lib.chain.fingerprint import code_cells, file_digest
-from esiamfc_lib.chain.graph import Stage, ancestry, find_stages, graph, reasons, stale
-from esiamfc_lib.chain.kernels import Kernels, end_leftover, ending
+from esiamfc_lib.chain.fingerprint import check_notebook, code_cells
+from esiamfc_lib.chain.graph import Stage, ancestry, faults, find_stages, graph, reasons, stale
+from esiamfc_lib.chain.kernels import Kernels, end_leftover
 from esiamfc_lib.chain.profiles import Profile, check_profile
-from esiamfc_lib.chain.record import Record, environment, read_record, report_files
-from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import exclusive, write_atomically
+from esiamfc_lib.chain.record import RECORD, Record, environment, read_record, report_files
+from esiamfc_lib.errors import StudyError, in_words
+from esiamfc_lib.runtime.bars import PROGRESS
+from esiamfc_lib.runtime.files import (
+    check_writable,
+    exclusive,
+    existing,
+    write_atomically,
+)
+from esiamfc_lib.runtime.packages import PACKAGES, versions
 from esiamfc_lib.runtime.paths import project_root
 
 KERNEL_ENVIRONMENT = {
@@ -59,6 +67,22 @@ class Chain:
         self.arranging = threading.Lock()  # of links, which stages of one arm share
         self.display = Display(self.stream)
 
+    def check(self) -> None:
+        """A StudyError says what the stages count on that is missing, damaged or not writable."""
+        check_profile(self.profile)
+        if missing := {*PACKAGES} - {"esiamfc", *versions()}:
+            raise StudyError(f"'pip install -e .' first: there is no {', '.join(sorted(missing))}")
+        for stage in (self.stages[name] for name in self.selected):
+            check_notebook(stage.notebook, type(stage.parameters).model_fields)
+            for folder in (stage.folder, stage.executed.parent, stage.parameters.reports):
+                check_writable(folder)
+            for parameter, path in stage.given().items():
+                existing(path)
+                if parameter in ("weights", "initial") and not read_record(stage.folder):
+                    from esiamfc_lib.networks.published import load_siamfc
+
+                    load_siamfc(path)
+
     def plan(self) -> list[tuple[str, str]]:
         """For every selected stage what would happen and why; runs nothing."""
         lines: list[tuple[str, str]] = []
@@ -73,9 +97,8 @@ class Chain:
                 why += [] if awaited else [f"cannot run: {error}"]
             if why or awaited:
                 running.add(name)
-            later = (
-                f"run if the outputs of {', '.join(awaited)} change" if awaited else "up to date"
-            )
+            makers = ", ".join(awaited)
+            later = f"run if the outputs of {makers} change" if awaited else "up to date"
             lines.append((name, f"run: {'; '.join(why)}" if why else later))
         return lines
 
@@ -84,10 +107,10 @@ class Chain:
 
         A StudyError says that the profile cannot work, or that another chain uses its folder.
         """
-        check_profile(self.profile)
+        self.check()
         begin, run = time.monotonic(), self.profile.run
         held = f"another chain is running in {run}: wait for it or end it"
-        with exclusive(run, held), self.display, ending(self.kernels):
+        with exclusive(run, held), self.display, self.kernels.ending():
             write_manifest(run, self.profile.stages, self.profile.arms)
             self._walk()
         took, count = duration(time.monotonic() - begin), len(self.selected)
@@ -133,41 +156,33 @@ class Chain:
                 return True
             self.display.say(f"{name}: {'; '.join(why)}")
             took = self._run_stage(stage)
-        except StudyError as error:
-            fault = f"{error} (see {stage.executed})" if stage.executed.is_file() else str(error)
-        except OSError as error:  # a full disk, a folder that is not writable
-            fault = f"{error.filename}: {error.strerror}"
-        else:
-            self.display.say(f"{name}: done in {duration(took)}")
-            self.ran.append(name)
-            return True
-        self.failures.append(f"stage {name} failed: {fault}")
-        return False
+        except (StudyError, OSError) as error:  # of the system: a full disk, for example
+            hint = f" (see {stage.executed})" if stage.executed.is_file() else ""
+            self.failures.append(f"stage {name} failed: {in_words(error)}{hint}")
+            return False
+        self.display.say(f"{name}: done in {duration(took)}")
+        self.ran.append(name)
+        return True
 
     def _run_stage(self, stage: Stage) -> float:
         """One notebook from fingerprint to record; the record that says ``done`` comes last."""
         from esiamfc_lib.chain.notebook_run import NotebookFailed, run_notebook
 
+        progress = self.profile.run.resolve() / ".progress" / stage.name.replace("/", "-")
+        end_leftover(progress)
         with self.arranging:
             link(stage.links(), own=[stage.folder])
-        last = read_record(stage.folder)
-        if last and last.status == "running" and last.kernel:
-            end_leftover(last.kernel)
         current = stage.fingerprint()
         self._check_clusters(stage)
-        # boxes of trackers know by themselves, file by file, which of them are still good
-        tracked = stage.kind in ("results", "controls")
-        old = last and not tracked and stale(last.fingerprint, current)
-        if stage.name in self.forced or old:
-            shutil.rmtree(stage.folder, ignore_errors=True)
-        record = Record(stage.name, "running", current, started=datetime.now(UTC).isoformat())
+        self._clear(stage, current)
+        started = datetime.now(UTC).isoformat()
+        record = Record(stage=stage.name, status="running", fingerprint=current, started=started)
         record.write(stage.folder)
         # the notebook's last word must be a new one; other outputs may be kept and resumed
         for file in (stage.executed, stage.folder / "metrics.json"):
             file.unlink(missing_ok=True)
         run, parameters = stage.parameters.run, stage.parameters
         begin, reports = time.monotonic(), report_files(parameters.reports)
-        progress = self.profile.run / ".progress" / f"{stage.name.replace('/', '-')}.jsonl"
         write_atomically(progress, b"")
         self.display.start(stage.name, progress, cells=len(code_cells(stage.notebook)) + 2)
         try:
@@ -178,39 +193,54 @@ class Chain:
                 outputs=[run / name for name in stage.outputs],
                 environment=self._environment(progress),
                 kernels=self.kernels,
-                on_start=lambda kernel: replace(record, kernel=kernel).write(stage.folder),
                 on_cell=lambda number: self.display.cell(stage.name, number),
             )
         except NotebookFailed:
+            record.status = "failed"
             if not self.kernels.stopped:
-                replace(record, status="failed").write(stage.folder)
+                with suppress(OSError):  # a full disk: the first fault is the one to tell
+                    record.write(stage.folder)
             raise
         finally:
             self.display.end(stage.name)
         written = report_files(parameters.reports).items()
         record.status = "done"
-        record.outputs = {name: file_digest(run / name) for name in stage.outputs}
+        record.outputs = stage.made()
         record.reports = [name for name, when in written if reports.get(name) != when]
         record.seconds = round(time.monotonic() - begin, 3)
         record.environment = environment()
         record.write(stage.folder)
         return record.seconds
 
+    def _clear(self, stage: Stage, current: dict) -> None:
+        """Take away what a run with the fingerprint ``current`` must not find in its folder."""
+        last = read_record(stage.folder)
+        # boxes of trackers know by themselves, file by file, which of them are still good
+        tracked = stage.kind in ("results", "controls")
+        old = last and not tracked and stale(last.fingerprint, current)
+        if (stage.name in self.forced or old) and stage.folder.is_dir():
+            if not (stage.folder / RECORD).exists():
+                raise StudyError(f"{stage.folder} has no {RECORD}, is not the chain's: move it")
+            shutil.rmtree(stage.folder)
+        for name in faults(stage, last) if last and not old else ():
+            file = stage.parameters.run / name
+            if file.resolve().is_relative_to(stage.folder.resolve()):  # not in a store taken over
+                file.unlink(missing_ok=True)
+
     def _check_clusters(self, stage: Stage) -> None:
         """k against the number of tracks, as soon as that is known and before any training."""
-        file = self.profile.run / STORE
-        if stage.kind == "dataset" or not file.is_file():
-            return
         every = [self.profile.stages, *self.profile.arms.values()]
         k = max(stages["clustering"].n_clusters for stages in every)
-        tracks = json.loads(file.read_text(encoding="utf-8"))["tracks"]
-        if k > tracks:
-            fault = f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"
-            raise StudyError(fault)
+        # of a damaged manifest the notebook speaks
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            manifest = json.loads((self.profile.run / STORE).read_text(encoding="utf-8"))
+            if stage.kind != "dataset" and k > (tracks := manifest["tracks"]):
+                fault = f"clustering.n_clusters = {k} is larger than the number of tracks, {tracks}"
+                raise StudyError(fault)
 
     def _environment(self, progress_file: Path) -> dict[str, str]:
         """Variables of the kernel."""
-        own = {"ESIAMFC_PROGRESS": str(progress_file), "ESIAMFC_ROOT": str(project_root())}
+        own = {PROGRESS: str(progress_file), "ESIAMFC_ROOT": str(project_root())}
         if self.jobs > 1:
             own["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
         return KERNEL_ENVIRONMENT | own

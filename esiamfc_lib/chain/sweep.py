@@ -83,21 +83,20 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
     write_atomically(out / SWEEP, json.dumps(listed, indent=1) + "\n")
     chains = [Chain(point.profile, stream, **options) for point in swept]
+    for chain in chains:
+        chain.check()
     makers = _makers(chains)
     done = True
     for point, chain in zip(swept, chains, strict=True):
         stream.write(f"{point.name}\n")
-        shared = {stage: maker for stage, maker in makers.items() if stage in _folders(chain)}
+        folders = [chain.stages[kind].folder for kind in SHARED]
+        shared = {stage: maker for stage, maker in makers.items() if stage in folders}
         link(shared.items(), own=[])
         chain.selected = [
             name for name in chain.selected if chain.stages[name].folder not in shared
         ]
         done &= chain.run() == 0
     return done
-
-
-def _folders(chain: Chain) -> list[Path]:
-    return [chain.stages[kind].folder for kind in SHARED]
 
 
 def _makers(chains: list[Chain]) -> dict[Path, Path]:

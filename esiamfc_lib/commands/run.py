@@ -8,7 +8,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from esiamfc_lib.chain.graph import graph
-from esiamfc_lib.chain.profiles import Profile, check_profile, load_profile
+from esiamfc_lib.chain.profiles import Profile, load_profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
@@ -80,7 +80,7 @@ def _run(profile: Profile, dry_run: bool, options: dict) -> int:
     study = Chain(profile, sys.stdout, **options)
     if not dry_run:
         return study.run()
-    check_profile(profile)
+    study.check()
     lines = study.plan()
     width = max(12, *(len(name) for name, _ in lines))
     for name, what in lines:

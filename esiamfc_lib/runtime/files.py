@@ -1,5 +1,6 @@
 """Files: written whole or not at all, and known by their digest."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,11 +20,18 @@ LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a t
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write; it takes that name when the block ends without an error."""
+    """A file beside ``path`` to write; it takes that name when the block ends without an error.
+
+    An OSError names ``path``: that of a full disk names no file, NumPy and Pillow give no reason.
+    """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or f"{os.strerror(errno.ENOSPC)}, it seems ({error})"
+        named = path if error.filename in (None, str(temporary)) else error.filename
+        raise OSError(error.errno or errno.ENOSPC, reason, str(named)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -32,7 +40,7 @@ def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO
     """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
 
     ``content`` is text, bytes, or a function that writes into the open binary file. The folder is
-    made if need be.
+    made if need be. An OSError names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +59,13 @@ def writable_folder(path: str | Path) -> Path:
         Path(path).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             return Path(path)
+
+
+def check_writable(folder: Path) -> None:
+    """A StudyError where a folder, which need not be there yet, cannot be written to."""
+    there = next(path for path in (folder, *folder.parents) if path.is_symlink() or path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise StudyError(f"cannot write to {folder}: {there} is no folder, or read-only here")
 
 
 def writable_file(path: str | Path, *sources: str | Path) -> Path:
@@ -80,7 +95,8 @@ def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
     except OSError as error:
         if not wait:
             file.close()
-            raise StudyError(held) from error
+            taken = isinstance(error, BlockingIOError)
+            raise StudyError(held if taken else f"{file.name}: {error.strerror}") from error
         sys.stderr.write(f"{held}\n")
         fcntl.flock(file, fcntl.LOCK_EX)
     return file

@@ -29,7 +29,7 @@ class TrainingLog:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.file = (folder / "log.jsonl").open("ab")
-        self.file.truncate(size)
+        self.file.truncate(min(size, self.file.tell()))  # of a log that was shortened, no more
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
     def __enter__(self) -> "TrainingLog":

@@ -1,13 +1,12 @@
 """What is shown of running stages."""
 
 import io
-import json
 import time
 
 import pytest
 
 from esiamfc_lib.chain import display as terminal
-from esiamfc_lib.chain.display import Display, Tail, bar, duration
+from esiamfc_lib.chain.display import Display, duration
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -26,42 +25,10 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
-def test_bar():
-    state = {"desc": "epoch 2", "n": 5, "total": 20, "unit": "it", "rate": 2.5}
-    assert bar(state) == "epoch 2 [#####               ]  25% 5/20 2.5 it/s"
-    assert bar({"desc": "reading", "n": 3, "total": None, "unit": "it"}) == "reading 3"
-
-
-def write(path, **state):
-    with path.open("a") as file:
-        file.write(json.dumps({"desc": "a", "n": 0, "total": 9, "unit": "it"} | state) + "\n")
-
-
-def test_tail_follows_whole_lines_and_measures_the_rate(tmp_path, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
-    path = tmp_path / "progress.jsonl"
-    tail = Tail(path)
-    assert tail.read() == {}
-    write(path, n=2)
-    assert tail.read()["n"] == 2
-    now[0] = 104.0
-    write(path, n=5)
-    write(path, n=6)
-    with path.open("a") as file:
-        file.write('{"desc": "a", "n"')  # half a line
-    assert (tail.read()["n"], tail.read()["rate"]) == (6, 1.0)
-    with path.open("a") as file:
-        file.write(': 8, "total": 9, "unit": "it"}\n')
-    assert (tail.read()["n"], tail.read()["rate"]) == (8, 1.5)
-    write(path, desc="b", n=1)
-    assert tail.read()["rate"] == 0.0  # another bar
-
-
 def test_plain_output_has_no_control_characters(tmp_path, monkeypatch):
     monkeypatch.setattr(terminal, "REDRAW", 0.01)
     monkeypatch.setattr(terminal, "PLAIN", 0.02)
-    write(tmp_path / "p", n=3, desc="epoch 1")
+    (tmp_path / "p").write_text("epoch 1:  30%|###       | 3/9")
     stream = io.StringIO()
     with Display(stream) as display:
         display.start("baseline", tmp_path / "p", cells=7)
@@ -70,7 +37,7 @@ def test_plain_output_has_no_control_characters(tmp_path, monkeypatch):
             time.sleep(0.01)
         display.end("baseline")
         display.say("baseline: done")
-    assert "cell 4/7  epoch 1 [###" in stream.getvalue()
+    assert "cell 4/7  epoch 1:  30%|###" in stream.getvalue()
     assert stream.getvalue().endswith("baseline: done\n")
     assert "\x1b" not in stream.getvalue()
 
@@ -81,15 +48,35 @@ class Screen(io.StringIO):
 
 
 def test_live_lines_are_redrawn_in_place_and_removed_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(terminal, "REDRAW", 60.0)
+    monkeypatch.setattr(terminal, "REDRAW", 0.01)
     screen = Screen()
     with Display(screen) as display:
         display.start("branches/0", tmp_path / "a", cells=5)
         display.start("branches/1", tmp_path / "b", cells=5)
+        display.cell("branches/1", 3)
+        while not all(text in screen.getvalue() for text in ("branches/0", "cell 3/5")):
+            time.sleep(0.01)
         display.say("both run")
         display.end("branches/0")
-        assert screen.getvalue().count("branches/0") == 1
     text = screen.getvalue()
-    assert text.startswith("both run\nbranches/0")
-    assert "\r\x1b[1A\x1b[J" in text  # two lines back to the first
-    assert text.endswith("\r\x1b[J")
+    assert "both run\n" in text
+    assert "\n\rbranches/1" in text  # a line below the other
+    assert "\x1b[A" in text  # and back
+    assert text.rpartition("branches")[2].rstrip(" \r\n\x1b[A").endswith("cell 3/5")
+    assert text.endswith("\x1b[A") and not text.rpartition("\r")[2][:-3].strip()  # all is blank
+
+
+class Closed(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_closed_pipe_ends_no_thread_with_a_traceback(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(terminal, "REDRAW", 0.01)
+    monkeypatch.setattr(terminal, "PLAIN", 0.0)
+    with Display(Closed()) as display:
+        display.start("baseline", tmp_path / "p", cells=7)
+        time.sleep(0.1)
+        with pytest.raises(BrokenPipeError):
+            display.say("baseline: done")
+    assert capfd.readouterr().err == ""

@@ -4,6 +4,7 @@ import pytest
 from fake_study import code, write_notebook
 
 from esiamfc_lib.chain import fingerprint as fp
+from esiamfc_lib.config import STAGES
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime import code as code_of_library
 
@@ -53,3 +54,11 @@ def test_unreadable_notebooks(tmp_path):
     (tmp_path / "n.ipynb").write_text("{}")
     with pytest.raises(StudyError, match="is not a notebook"):
         fp.code_cells(tmp_path / "n.ipynb")
+
+
+@pytest.mark.parametrize("model", STAGES, ids=lambda model: model.stage)
+def test_the_notebooks_take_the_parameters_of_their_stages(root, model):
+    notebook = root / "notebooks" / f"{model.notebook}.ipynb"
+    fp.check_notebook(notebook, model.model_fields)
+    with pytest.raises(StudyError, match="has no parameter speed"):
+        fp.check_notebook(notebook, ["speed"])

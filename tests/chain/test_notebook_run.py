@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
 
+from esiamfc_lib.chain.fingerprint import check_notebook
 from esiamfc_lib.chain.kernels import Kernels
-from esiamfc_lib.chain.notebook_run import NotebookFailed, check_parameters, run_notebook
+from esiamfc_lib.chain.notebook_run import NotebookFailed, run_notebook
 from esiamfc_lib.errors import StudyError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -75,7 +77,7 @@ def test_unknown_parameter(tmp_path):
 )
 def test_unusable_notebooks(name, sentence):
     with pytest.raises(StudyError, match=sentence):
-        check_parameters(FIXTURES / f"{name}.ipynb", {})
+        check_notebook(FIXTURES / f"{name}.ipynb", {})
 
 
 def test_paths_with_spaces_and_braces(tmp_path):
@@ -85,17 +87,28 @@ def test_paths_with_spaces_and_braces(tmp_path):
     assert (folder / "executed" / "succeeds.ipynb").is_file()
 
 
-def test_no_process_outlives_the_notebook(tmp_path):
+class Noted(set):
+    """A set that keeps what was ever in it in a list."""
+
+    def __init__(self, every: list):
+        super().__init__()
+        self.every = every
+
+    def add(self, item) -> None:
+        self.every.append(item)
+        super().add(item)
+
+
+def test_no_process_outlives_the_notebook(tmp_path, monkeypatch):
     kernels, started = Kernels(), []
-    worker = int(
-        run("leaves_a_worker", tmp_path, kernels=kernels, on_start=started.append).read_text()
-    )
-    assert started[0]["pid"] > 0
+    monkeypatch.setattr(kernels, "running", Noted(started))
+    worker = int(run("leaves_a_worker", tmp_path, kernels=kernels).read_text())
+    (kernel,) = started
     deadline = time.monotonic() + 5
-    while (running(worker) or running(started[0]["pid"])) and time.monotonic() < deadline:
+    while (running(worker) or running(kernel)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not running(worker)
-    assert not running(started[0]["pid"])
+    assert not running(kernel)
 
 
 def running(pid: int) -> bool:
@@ -108,7 +121,7 @@ def running(pid: int) -> bool:
     return not state.is_file() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_bars_reach_the_progress_file(tmp_path):
+def test_bars_reach_the_progress_file_as_plain_text(tmp_path):
     file = tmp_path / "progress.jsonl"
     run(
         "shows_progress",
@@ -116,6 +129,4 @@ def test_bars_reach_the_progress_file(tmp_path):
         parameters={"value": 7},
         environment={"ESIAMFC_PROGRESS": str(file)},
     )
-    states = [json.loads(line) for line in file.read_text().splitlines()]
-    assert states[-1]["desc"] == "counting"
-    assert (states[-1]["n"], states[-1]["total"], states[-1]["done"]) == (7, 7, True)
+    assert re.fullmatch(r"counting: 100%\|#+\| 7/7 \[.*\]", file.read_text())

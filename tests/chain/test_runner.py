@@ -369,8 +369,8 @@ def test_killed_chain_leaves_no_kernel_and_goes_on_where_it_was(fresh):
     edit(fresh, "02_siamfc_training", SLEEPER)
     chain = start_chain()
     baseline = fresh / "data/tiny/baseline"
-    wait_for((baseline / "checkpoint").is_file)
-    kernel = read_record(baseline).kernel["pid"]
+    wait_for(lambda: (baseline / "checkpoint").is_file() and read_pid(baseline))
+    kernel = read_pid(baseline)
     assert runs(kernel)
     chain.kill()
     chain.wait()
@@ -387,22 +387,27 @@ def test_interrupted_chain_ends_its_kernel_at_once(fresh, number):
     edit(fresh, "02_siamfc_training", SLEEPER)
     chain = start_chain()
     baseline = fresh / "data/tiny/baseline"
-    wait_for((baseline / "checkpoint").is_file)
-    kernel = read_record(baseline).kernel["pid"]
+    wait_for(lambda: (baseline / "checkpoint").is_file() and read_pid(baseline))
+    kernel = read_pid(baseline)
     begin = time.monotonic()
     chain.send_signal(number)
     _, errors = chain.communicate(timeout=20)
-    assert chain.returncode == 130
+    assert chain.returncode == 128 + number
     assert errors == "esiamfc run: interrupted\n"
     assert time.monotonic() - begin < 10
     assert not runs(kernel)
     assert read_record(baseline).status == "running"
 
 
+def read_pid(baseline: Path) -> int:
+    """Of the kernel that sleeps; 0 until it has told."""
+    return int((baseline / "checkpoint").read_text() or 0)
+
+
 SLEEPER = """
 checkpoint = run / "baseline" / "checkpoint"
 if not checkpoint.is_file():
-    checkpoint.touch()
+    checkpoint.write_text(str(os.getpid()))
     time.sleep(300)
 """
 

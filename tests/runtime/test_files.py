@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, in_words
 from esiamfc_lib.runtime.files import (
     exclusive,
     file_digest,
@@ -131,3 +131,23 @@ def test_a_name_that_leads_elsewhere_is_none(name):
 def test_names_that_people_use_are_plain():
     for name in ("Jogging.1", "a b", "Ball-2_x (1)", "球"):
         assert plain_name(name, "here") == name
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "f: No space left on device"),
+        (OSError("376 requested and 0 written"), "f: No space left on device, it seems (376 "),
+    ],
+)
+def test_what_the_system_refuses_names_the_file(tmp_path, error, said):
+    def fail(file):
+        raise error
+
+    with pytest.raises(OSError) as refused:
+        write_atomically(tmp_path / "f", fail)
+    assert in_words(refused.value).removeprefix(f"{tmp_path}/").startswith(said)
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError) as refused:
+        write_atomically(tmp_path / "folder", "text")
+    assert in_words(refused.value) == f"{tmp_path}/folder: Is a directory"
