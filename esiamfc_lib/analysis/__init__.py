@@ -5,36 +5,22 @@ In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (
 ``tuning`` (a search by it), ``specialists`` (what the branches have learned),
 ``published_numbers`` (the table beside others' results), ``sweeps`` (gains against the data).
 """
+# isort: skip_file
 
 from esiamfc_lib.analysis.arm_comparison import (
-    arm_differences,
-    arm_means,
-    compare_arms,
-    oracle_differences,
-)
+    arm_differences, arm_means, compare_arms, oracle_differences,
+)  # fmt: skip
 from esiamfc_lib.analysis.intervals import (
-    answer,
-    hierarchical_differences,
-    paired_differences,
-    sentence,
-)
+    answer, hierarchical_differences, paired_differences, sentence,
+)  # fmt: skip
 from esiamfc_lib.analysis.published_numbers import published_table
 from esiamfc_lib.analysis.selection import selected_tracking
 from esiamfc_lib.analysis.specialists import (
-    disagreement,
-    diversity,
-    kind_matrix,
-    own_kind,
-    relation,
-    response_maps,
-    routing,
-)
+    disagreement, diversity, kind_matrix, own_kind, relation, response_maps, routing,
+)  # fmt: skip
 from esiamfc_lib.analysis.sweeps import (
-    against_controls,
-    gain_sentences,
-    gains,
-    read_points,
-)
+    against_controls, gain_sentences, gains, read_points,
+)  # fmt: skip
 
 __all__ = [
     "against_controls", "answer", "arm_differences", "arm_means", "compare_arms",

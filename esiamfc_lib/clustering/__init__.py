@@ -5,27 +5,18 @@ In reading order: ``embedding`` (screening, video features), ``maps`` (PCA, UMAP
 sizes), ``assignment`` (exact balance), ``partition`` (which track goes where), ``membership``
 (its files), ``comparison`` (many runs of several methods).
 """
+# isort: skip_file
 
 from esiamfc_lib.clustering.comparison import (
-    Comparison,
-    agreement_matrix,
-    family_agreement,
-    pairwise_agreement,
-)
+    Comparison, agreement_matrix, family_agreement, pairwise_agreement,
+)  # fmt: skip
 from esiamfc_lib.clustering.embedding import (
-    VideoFeatures,
-    embed,
-    frame_features,
-    nearest_agreement,
-    screen,
-)
+    VideoFeatures, embed, frame_features, nearest_agreement, screen,
+)  # fmt: skip
 from esiamfc_lib.clustering.maps import pca_map, umap_map
 from esiamfc_lib.clustering.membership import (
-    Partition,
-    check_split,
-    load_partition,
-    save_partition,
-)
+    Partition, check_split, load_partition, save_partition,
+)  # fmt: skip
 from esiamfc_lib.clustering.partition import cluster_tracks
 from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
 

@@ -26,7 +26,7 @@ from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.devices import choose_device, choose_precision
-from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.files import digest_of, write_atomically
 from esiamfc_lib.runtime.parallel import spread
 
 FORMAT = 1
@@ -127,9 +127,14 @@ def embed(
     settings = sizes | {"keep_fraction": keep_fraction, "bf16": bf16}
     work = partial(_embed_tracks, store=store, model=network, **settings)
     jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
+
+    def seen(job: np.ndarray) -> dict[str, str]:  # by a Dask worker, which must see the same store
+        return {"data": CropStore(store.path).digest + digest_of([store.read_bytes(job[0], 0)])}
+
     features = []
     with Progress(total=len(long_enough), desc="embedding", unit="track") as bar:
-        done = (result for part in spread(work, jobs, workers, scheduler) for result in part)
+        parts = spread(work, jobs, workers, scheduler, seen)
+        done = (result for part in parts for result in part)
         for track, feature, kept, agreement, frames in done:
             features.append(feature)
             screened = " ".join(map(str, frames[~kept]))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.curation.archive import ArchiveSource
-from esiamfc_lib.curation.crops import cut
+from esiamfc_lib.curation.crops import Chunk, cut, read_files
 from esiamfc_lib.curation.frames import FolderSource
 from esiamfc_lib.curation.store_manifest import DiskFullError, write_problems
 from esiamfc_lib.curation.store_writer import SHARD_BYTES, StoreWriter
@@ -21,7 +21,7 @@ from esiamfc_lib.data.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.runtime.bars import Progress
-from esiamfc_lib.runtime.files import writable_folder
+from esiamfc_lib.runtime.files import digest_of, writable_folder
 from esiamfc_lib.runtime.parallel import spread
 
 DEFAULTS = DatasetParameters()
@@ -68,12 +68,16 @@ def curate(
     given = (parameters, source.signatures, source.content, labels, force, shard_bytes)
     with closing(StoreWriter(store, *given)) as writer:
         chunks = source.chunks({record.key for record in writer.records})
-        cuts = spread(partial(cut, jpeg_quality=jpeg_quality), chunks, workers, scheduler)
+        cuts = spread(partial(cut, jpeg_quality=jpeg_quality), chunks, workers, scheduler, _seen)
         _fill(writer, cuts, source, max_bad_fraction)
         table = write_problems(store, writer.records)
         if not any(len(record.frame) for record in writer.records):
             raise StudyError(f"{root}: not one object could be cut out, see {table}")
         return writer.complete()
+
+
+def _seen(chunk: Chunk) -> dict[str, str]:  # by a Dask worker, which must see the same data
+    return {"data": digest_of(read_files(chunk.frames[0])[:2])}
 
 
 def read_families(path: Path) -> dict[tuple[str, int], str]:

@@ -8,12 +8,12 @@ Times lie apart (``times/``), because nothing else differs between two runs.
 
 import functools
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -26,10 +26,12 @@ from esiamfc_lib.networks import published
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.code import code_digest
-from esiamfc_lib.runtime.parallel import backend, threads
+from esiamfc_lib.runtime.parallel import spread, threads
 from esiamfc_lib.tracking.base import SequenceTracker
 from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.spec import TrackerSpec
+
+TRACKING = threading.Lock()  # a Dask worker may have many threads, but it has each tracker once
 
 
 def evaluate(
@@ -88,10 +90,7 @@ def track_benchmark(
     data = {sequence.name: benchmarks.sequence_digest(sequence) for sequence in sequences}
     jobs, at_once, frames, kept = [], [], 0, 0
     for spec in doers:
-        facts = spec.facts()
-        if benchmark.startswith("vot"):
-            facts["supervised"] = code_digest(supervised.__name__)
-        together = _in_lockstep(spec, benchmark, lockstep)
+        facts, together = _facts(spec, benchmark), _in_lockstep(spec, benchmark, lockstep)
         if together:  # rounding may depend on the batch: these are results of their own
             facts["lockstep"] = code_digest(track_many.__module__)
         key = _digest(facts)
@@ -141,11 +140,10 @@ class SequenceRun:
         """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
         if not (self.boxes.is_file() and self.proof_file.is_file()):
             return False
-        try:
-            proof = json.loads(self.proof_file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError:
-            return False
-        return proof == {"key": self.proof, "boxes": files.file_digest(self.boxes)}
+        return self.proof_file.read_bytes() == self._sealed(files.file_digest(self.boxes))
+
+    def _sealed(self, boxes: str) -> bytes:
+        return (json.dumps({"key": self.proof, "boxes": boxes}) + "\n").encode()
 
     def write(self, record: Iterable, seconds: np.ndarray) -> None:
         """Boxes, times, and last the proof, each file whole or not at all."""
@@ -153,8 +151,13 @@ class SequenceRun:
         files.write_atomically(self.boxes, text)
         times = scoring.times_file(self.out, self.spec.name, self.sequence.name)
         files.write_atomically(times, "".join(f"{second:.6f}\n" for second in seconds))
-        proof = {"key": self.proof, "boxes": files.text_digest(text)}
-        files.write_atomically(self.proof_file, json.dumps(proof) + "\n")
+        files.write_atomically(self.proof_file, self._sealed(files.text_digest(text)))
+
+
+def _facts(spec: TrackerSpec, benchmark: str) -> dict:
+    """What boxes depend on besides the data."""
+    vot = {"supervised": code_digest(supervised.__name__)} if benchmark.startswith("vot") else {}
+    return spec.facts() | vot
 
 
 def _digest(facts: dict) -> str:
@@ -169,20 +172,25 @@ def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
 
 def _tracked(jobs: list[SequenceRun], workers: int, scheduler: str) -> Iterator[tuple]:
     """Yield (job, record in the file's coordinates, seconds) of each job as it ends."""
-    calls = (joblib.delayed(_track)(i, job) for i, job in enumerate(jobs))
-    with backend(workers, scheduler) as size:
-        parallel = joblib.Parallel(
-            n_jobs=size, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered"
-        )
-        for i, record, seconds in parallel(calls):
-            yield jobs[i], record, seconds
+    done = spread(_track, enumerate(jobs), workers, scheduler, _seen_here, ordered=False)
+    return ((jobs[i], record, seconds) for i, record, seconds in done)
 
 
-def _track(i: int, job: SequenceRun) -> tuple[int, Iterable, np.ndarray]:
-    """One job, in a worker process."""
+def _seen_here(numbered: tuple[int, SequenceRun]) -> dict:
+    """What a job's boxes depend on, in this process, on this machine."""
+    _, job = numbered
+    return _facts(job.spec, job.benchmark) | {"data": benchmarks.sequence_digest(job.sequence)}
+
+
+def _track(numbered: tuple[int, SequenceRun]) -> tuple[int, Iterable, np.ndarray]:
+    """One job, in a worker process, if that is what it was on the machine that asks for it."""
+    i, job = numbered
     # One thread for the network: sums then have one order, whatever the machine is doing.
-    with threads(1):
+    with TRACKING, threads(1):
         tracker = _built(job.spec, job.key)
+        if _digest(_seen_here(numbered)) != job.proof:
+            which = f"{job.spec.name} on {job.sequence.name}: code, weights or data"
+            raise StudyError(f"{which} differ between machines, or have just been changed")
         if isinstance(job.sequence, benchmarks.VOTSequence):
             return i, *supervised.track_supervised(tracker, job.sequence)
         boxes, seconds = tracker.track_sequence(job.sequence)

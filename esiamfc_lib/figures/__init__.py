@@ -3,40 +3,24 @@
 ``style`` (look of all figures), then by stage: ``data``, ``training``, ``maps``, ``clusters``,
 ``scores``, ``specialists``, ``scaling``.
 """
+# isort: skip_file
 
 from esiamfc_lib.figures.clusters import (
-    cluster_sizes,
-    controls,
-    elbow,
-    histories,
-    run_agreement,
-    sensitivity,
-    stability,
-)
+    cluster_sizes, controls, elbow, histories, run_agreement, sensitivity, stability,
+)  # fmt: skip
 from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
 from esiamfc_lib.figures.maps import gallery, map_page, map_with_thumbnails, screening
 from esiamfc_lib.figures.scaling import gain_curves
 from esiamfc_lib.figures.scores import (
-    accuracy_robustness,
-    attribute_bars,
-    frame_strip,
-    sequence_heatmap,
-    success_precision,
-)
+    accuracy_robustness, attribute_bars, frame_strip, sequence_heatmap, success_precision,
+)  # fmt: skip
 from esiamfc_lib.figures.specialists import (
-    branch_responses,
-    correlations,
-    distance_relation,
-    forest,
-    kinds,
-)
+    branch_responses, correlations, distance_relation, forest, kinds,
+)  # fmt: skip
 from esiamfc_lib.figures.style import image_grid
 from esiamfc_lib.figures.training import (
-    fusion_weights,
-    learning_curves,
-    response_strip,
-    training_pairs,
-)
+    fusion_weights, learning_curves, response_strip, training_pairs,
+)  # fmt: skip
 
 __all__ = [
     "accuracy_robustness", "attribute_bars", "branch_responses", "cluster_sizes", "controls",

@@ -69,11 +69,9 @@ def spin(rng, n, speed, size):
     t, radius = np.arange(n), rng.uniform(20, 45)
     turn, heading = rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)
     rate = rng.choice([-1, 1]) * speed / radius
-    return {
-        "x": radius * np.cos(rate * t + turn) + 0.8 * speed * t * np.cos(heading),
-        "y": radius * np.sin(rate * t + turn) + 0.8 * speed * t * np.sin(heading),
-        "angle": rng.uniform(0.08, 0.2) * t * np.sign(rate),
-    }
+    x = radius * np.cos(rate * t + turn) + 0.8 * speed * t * np.cos(heading)
+    y = radius * np.sin(rate * t + turn) + 0.8 * speed * t * np.sin(heading)
+    return {"x": x, "y": y, "angle": rng.uniform(0.08, 0.2) * t * np.sign(rate)}
 
 
 def tumble(rng, n, speed, size):
@@ -86,13 +84,9 @@ def tumble(rng, n, speed, size):
 
 def zoom(rng, n, speed, size):
     """Comes nearer and goes away, nodding."""
-    return {
-        "x": speed * 22 * smooth(rng, n, 90),
-        "y": speed * 22 * smooth(rng, n, 90),
-        "scale": 1 + 0.38 * smooth(rng, n, 60),
-        "angle": 0.2 * smooth(rng, n, 35),
-        "phase": 0.3 * np.arange(n),
-    }
+    x, y = (speed * 22 * smooth(rng, n, 90) for _ in "xy")
+    scale, angle = 1 + 0.38 * smooth(rng, n, 60), 0.2 * smooth(rng, n, 35)
+    return {"x": x, "y": y, "scale": scale, "angle": angle, "phase": 0.3 * np.arange(n)}
 
 
 MOTIONS = {f.__name__: f for f in (glide, drift, walk, spin, tumble, zoom)}

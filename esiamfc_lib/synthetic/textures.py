@@ -154,13 +154,8 @@ def mosaic(rng, colours: Palette, size: int) -> np.ndarray:
     return colours[np.kron(tiles, np.ones((side, side), int))[:size, :size]]
 
 
-TEXTURES = {
-    f.__name__: f
-    for f in (
-        *(stripes, spots, patches, sectors, bands, skin),
-        *(plaid, checks, rings, scales, chevrons, mosaic),
-    )
-}
+OF_FAMILIES = stripes, spots, patches, sectors, bands, skin
+TEXTURES = {f.__name__: f for f in (*OF_FAMILIES, plaid, checks, rings, scales, chevrons, mosaic)}
 
 
 def any_texture(rng: np.random.Generator) -> Callable[..., np.ndarray]:

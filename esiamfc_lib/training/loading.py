@@ -3,7 +3,9 @@
 The order of the pairs is the dataset's, whatever the number of workers.
 """
 
+import os
 from collections.abc import Iterator
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime import devices
+from esiamfc_lib.runtime.parallel import end_with
 from esiamfc_lib.training.pairs import PairBatch, PairDataset, batch_of
 
 PREFETCH = 2  # batches that each worker prepares ahead
@@ -40,14 +43,7 @@ class PairLoader:
     """
 
     def __init__(
-        self,
-        dataset: PairDataset,
-        batch_size: int,
-        workers: int = 0,
-        *,
-        pin_memory: bool = False,
-        rank: int = 0,
-        world: int = 1,
+        self, dataset: PairDataset, batch_size: int, workers=0, *, pin_memory=False, rank=0, world=1
     ):
         if batch_size < world or batch_size % world:
             raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
@@ -57,13 +53,9 @@ class PairLoader:
             self._slots = _Slots(dataset, each, workers)
             # "fork" shares the store's index and mapping, and the slots, at no cost. The slots see
             # to the pinning themselves.
-            options = {
-                "num_workers": workers,
-                "persistent_workers": True,
-                "prefetch_factor": PREFETCH,
-                "worker_init_fn": _one_thread,
-                "multiprocessing_context": "fork",
-            }
+            options = {"num_workers": workers, "persistent_workers": True}
+            options |= {"prefetch_factor": PREFETCH, "multiprocessing_context": "fork"}
+            options["worker_init_fn"] = partial(_one_thread, os.getpid())
         self._numbers = _Numbers(dataset.length, batch_size, rank, world)
         self._loader = DataLoader(
             self._slots or dataset,
@@ -139,7 +131,8 @@ class _Numbers:
             yield list(range(first + self.rank, first + size, self.world))
 
 
-def _one_thread(worker: int) -> None:
+def _one_thread(parent: int, worker: int) -> None:
     """Workers are the parallelism; threads of their own would compete with the training."""
+    end_with(parent)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -83,7 +83,7 @@ def test_dask(tmp_path, monkeypatch):
         manifest = curate(root, tmp_path / "store", scheduler=cluster.scheduler_address)
     assert manifest["crops"] == 22
     monkeypatch.setattr(parallel, "DASK_SECONDS", 0.5)
-    with pytest.raises(StudyError, match="no Dask scheduler"):
+    with pytest.raises(StudyError, match=r"Dask at tcp://127\.0\.0\.1:1: "):
         curate(root, tmp_path / "other", scheduler="tcp://127.0.0.1:1")
 
 

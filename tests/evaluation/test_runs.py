@@ -187,9 +187,10 @@ def test_only_what_changed_runs_again(data, weights, tmp_path, monkeypatch):
     tracked = []
     track = runs._track
 
-    def counted(i, job):
+    def counted(numbered):
+        _, job = numbered
         tracked.append((job.spec.name, job.sequence.name))
-        return track(i, job)
+        return track(numbered)
 
     monkeypatch.setattr(runs, "_track", counted)
     model = tmp_path / "model.safetensors"
