@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from zipfile import BadZipFile
 
-DAMAGE = (EOFError, LookupError, OSError, TypeError, ValueError)  # of a file that is not sound
+DAMAGE = (BadZipFile, EOFError, LookupError, OSError, TypeError, ValueError)  # of unsound files
 
 
 class StudyError(Exception):

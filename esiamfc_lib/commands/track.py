@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.tracking import video
 
@@ -27,10 +27,8 @@ def main(args: Namespace) -> int:
     trackers = chosen(args)
     if len(trackers) != 1:
         raise StudyError(f"one tracker is needed, --weights and --fusion give {len(trackers)}")
-    try:
+    with refused(f"--box {args.box}: four numbers X,Y,W,H are expected", ValueError):
         box = [float(value) for value in args.box.split(",")]
-    except ValueError:
-        raise StudyError(f"--box {args.box}: four numbers X,Y,W,H are expected") from None
     source = video.open_video(args.source)
     frames = video.track_video(trackers[0].build(), source, box, args.out)
     count, left = 0, 0

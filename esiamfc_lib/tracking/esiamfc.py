@@ -68,8 +68,8 @@ class ESiamFCTracker(SiamFCTracker):
                 raise StudyError("fusion nearest_centroid needs the centroids and the baseline")
             self.centroids = np.asarray(centroids, np.float32)
             self.embedder = self.engine.prepared(embedder)
-            if len(self.centroids) != model.k:
-                raise StudyError(f"{len(self.centroids)} centroids for {model.k} branches")
+            if self.centroids.ndim != 2 or len(self.centroids) != model.k:
+                raise StudyError(f"centroids {self.centroids.shape} for {model.k} branches")
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
         """As ``SiamFCTracker.init``; also sets ``fusion_weights``, once for the sequence."""

@@ -13,7 +13,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.tracking import base, siamfc
+from esiamfc_lib.tracking import base, siamfc, spec
 from esiamfc_lib.tracking.base import IdentityTracker
 from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker, sparse
@@ -282,7 +282,7 @@ def test_faults_are_named(model, ensemble, frames):
         ESiamFCTracker(ensemble, "median")
     with pytest.raises(StudyError, match="needs the centroids"):
         ESiamFCTracker(ensemble, "nearest_centroid")
-    with pytest.raises(StudyError, match="2 centroids for 3 branches"):
+    with pytest.raises(StudyError, match=r"centroids \(2, .*\) for 3 branches"):
         ESiamFCTracker(ensemble, "nearest_centroid", np.eye(2), model)
 
 
@@ -546,3 +546,15 @@ def test_local_scales_are_the_whole_search_around_the_peak(model, frames):
         assert np.abs(part[scale] - part[1])[inside].max() > 0.05 * spread
     with pytest.raises(StudyError, match="local_scales is odd"):
         SiamFCTracker(model, TrackingParameters(local_scales=4))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4cut", "npy", "other"])
+def test_a_damaged_file_of_centroids_is_named(content, tmp_path):
+    path = tmp_path / "c.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with path.open("wb") as file:
+            (np.save if content == "npy" else np.savez)(file, np.zeros((3, 4)))
+    with pytest.raises(StudyError, match=r"centroids file '.*c.npz' cannot be read: "):
+        spec._centroids(str(path))
