@@ -22,6 +22,7 @@ def refused(sentence: str, kinds: type | tuple[type, ...] = DAMAGE) -> Iterator[
         yield
     except kinds as error:
         said = getattr(error, "strerror", None) or " ".join(str(error).split())
+        said = said.partition(". If you trust")[0]  # NumPy tells how to load it all the same
         if (file := str(getattr(error, "filename", None) or "")) not in sentence:
             said = f"{file}: {said}"
         raise StudyError(f"{sentence}: {said}") from error

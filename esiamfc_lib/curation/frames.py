@@ -31,7 +31,7 @@ class FolderSource:
         for vid in self._vid.values():
             if not vid.videos:
                 raise StudyError(f"{root} holds no videos in {vid.split}")
-        names = [(split, video) for split in sorted(splits) for video in self._vid[split].videos]
+        names = [(split, video) for split in sorted(self._vid) for video in self._vid[split].videos]
         places: dict[str, Path] = {}
         for split, video in names:
             note_place(places, video, Path(split, video), root)

@@ -58,7 +58,7 @@ def curate(
     writable_folder(store)
     source = ArchiveSource(root, splits) if root.is_file() else FolderSource(root, splits, part)
     parameters = {
-        "splits": sorted(splits),
+        "splits": sorted(set(splits)),
         "jpeg_quality": jpeg_quality,
         "context": CONTEXT,
         "exemplar_size": EXEMPLAR_SIZE,

@@ -20,7 +20,7 @@ from esiamfc_lib.curation.store_manifest import BUSY, DiskFullError, manifest_of
 from esiamfc_lib.data import store
 from esiamfc_lib.data.store_index import Index, join
 from esiamfc_lib.data.vid import Object
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.files import digest_of, exclusive
 
@@ -93,14 +93,16 @@ class StoreWriter:
                 raise StudyError(f"{self.path} {said}")
             return False
         records = store.numbered_records(store.shard_files(self.path))
-        old = store.read_json(manifest).get("parameters", {})
-        difference = [
-            f"{name}: there {old.get(name)!r}, now {self._parameters.get(name)!r}"
-            for name in sorted({*old, *self._parameters})
-            if old.get(name) != self._parameters.get(name)
-        ]
         contents = {"/".join(record.key): record.content[0] for record, _ in records}
-        difference += self._source_differences(store.read_json(source), contents)
+        fault = f"{manifest} or source.json is damaged"
+        with refused(fault, (AttributeError, TypeError)):
+            old = store.read_json(manifest).get("parameters", {})
+            difference = [
+                f"{name}: there {old.get(name)!r}, now {self._parameters.get(name)!r}"
+                for name in sorted({*old, *self._parameters})
+                if old.get(name) != self._parameters.get(name)
+            ]
+            difference += self._source_differences(store.read_json(source), contents)
         if difference:
             said = f"was made differently ({'; '.join(difference)}): choose another folder"
             raise StudyError(f"{self.path} {said}, or force to start it again")

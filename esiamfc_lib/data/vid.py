@@ -22,7 +22,7 @@ from esiamfc_lib.data.geometry import corners_to_box
 from esiamfc_lib.data.images import IMAGES, read_bytes
 from esiamfc_lib.data.sequence import Sequence, evenly_spaced
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import LONGEST_NAME, in_order, visible
+from esiamfc_lib.runtime.files import LONGEST_NAME, in_order, plain_name, visible
 
 SPLITS = ("train", "val")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -198,7 +198,13 @@ class VID:
 
 
 def note_place(places: dict, name: str, place: PurePath, where: Path) -> None:
-    """Note where a video lies; a StudyError if it lies in another group, too."""
+    """Note where a video lies; a StudyError if it lies in another group, too, or for a name that
+    the store has no key for.
+    """
+    if plain_name(place.name, where).startswith("#"):
+        raise StudyError(
+            f"{where}: the video {place.name} begins with #, as the store's records do"
+        )
     if places.setdefault(name, place) != place:
         raise StudyError(f"{where}: the video {place.name} is there twice: {places[name]}, {place}")
 

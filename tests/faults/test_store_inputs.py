@@ -168,6 +168,12 @@ def a_huge_number(folder):
     shutil.copy(images / "000001.JPEG", images / f"{2**31}.JPEG")
 
 
+def anew(folder, name: str) -> None:
+    """Another name for a video."""
+    for place in both(folder / "v"):
+        place.rename(place.with_name(name))
+
+
 def two_groups(folder):
     vid(folder)
     make_video(folder / "v", "a0", 3, group="other")
@@ -208,6 +214,8 @@ NAMES = [
     *in_both("endings in capitals", renamed("{:04d}.JPG", "{:08d}.Xml"), check=holds(1, 3)),
     *in_both("two files of one number", the_same_number, "the same number|is there twice"),
     *in_both("a number beyond 31 bits", a_huge_number, r"2147483648\.JPEG: the number of a frame"),
+    *in_both("a video with a #", lambda f: vid(f) and anew(f, "#0"), "#0 begins with #"),
+    *in_both("a video with a line", lambda f: vid(f) and anew(f, "a\nb"), "is no plain name"),
     *in_both("a video in two groups", two_groups, "a0 is there twice"),
     *in_both("a video in two splits", two_splits, "a0 is there twice", more=" --splits train val"),
     Row(
@@ -261,7 +269,13 @@ COUNTS = [
     *in_both("images without annotations", lacking(1, "xml"), "2 of the first 3 frames are bad"),
     *in_both("annotations without images", lacking(0, "JPEG"), "2 of the first 3 frames are bad"),
     Row(
-        "more parts than videos", vid, "store build v st --part 2/3", "holds 1 videos: no part 2/3"
+        "more parts than videos",
+        vid,
+        "store build v st --part 2/3",
+        "holds 1 videos: no part 2/3",
+    ),
+    Row(
+        "a split twice", vid, "store build v st --workers 1 --splits train train", check=holds(1, 3)
     ),
     Row("no root", lambda folder: None, BUILD.format("v"), "the VID root v does not exist"),
     Row("a root without Data", lambda f: (f / "v").mkdir(), BUILD.format("v"), "no VID root"),
@@ -502,14 +516,20 @@ ARCHIVES = [
     (
         "a name of 3 GB",
         archive(lambda d: header("x", 3 << 30, b"L") + d),
-        "a name of 3,221,225,472",
+        "a name or file of 3,221,225,472",
     ),
     (
         "a header of 3 GB",
         archive(lambda d: header("x", 3 << 30, b"x") + d),
-        "a name of 3,221,225,472",
+        "a name or file of 3,221,225,472",
     ),
     ("a member of 3 GB", archive(lambda d: d[:-10240] + header(END, 3 << 30)), "unexpected end"),
+    ("a member of 8 EB", archive(lambda d: d[:-10240] + header(END, 1 << 63)), "name or file of"),
+    (
+        "a size below zero",
+        archive(lambda d: d[:-10240] + header(END, -512)),
+        "name or file of -512",
+    ),
     ("headers of headers", archive(lambda d: header("x", 0, b"L") * 9999 + d), "recursion"),
     ("scattered", scattered, "a0 are scattered over the archive|a1 are scattered"),
     (
@@ -770,6 +790,9 @@ OUTPUTS = [
         "store build v st",
         "force to start",
     ),
+    ("build on a list", stores(manifest(parameters=[1])), "store build v st", "json is damaged"),
+    ("build on null", stores(manifest(parameters=None)), "store build v st", "json is damaged"),
+    ("build on pairs", stores(replaced("source.json", b"[[1,2]]")), "store build v st", "damaged"),
     ("info of a folder", vid, "store info v", "v is no crop store"),
     ("verify of a file", lambda f: (f / "st").touch(), "store verify st", "st is no crop store"),
 ]
