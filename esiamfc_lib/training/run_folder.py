@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime.paths import explored
 
@@ -70,24 +70,27 @@ class RunFolder:
 
     def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
         """Put a saved state into the modules; None if there is none. A ``StudyError`` says in which
-        parameters it differs from this training; one in an exploration is simply left."""
+        parameters it differs from this training, or that it is damaged; one of other parameters in
+        an exploration is simply left."""
         if not self.state.is_file():
             return None
         state = checkpoints.load_state(self.state)
-        ours, theirs = self.settings, json.loads(state.pop("settings", "{}"))
-        differing = [
-            f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
-            for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name) != theirs.get(name)
-        ]
-        if differing and explored(self.path):
-            return None  # whoever explores tries one value after the other
-        if differing:
-            raise StudyError(
-                f"{self.state} belongs to a training with other parameters: "
-                f"{'; '.join(differing)}; remove {self.path} to train anew"
-            )
-        learners.load_state_dict(state.pop("learners"))
-        optimizer.load_state_dict(state.pop("optimizer"))
-        state |= {name: json.loads(state[name]) for name in ("history", "best")}
-        return Position(**state)
+        anew = f"remove {self.path} to train anew"
+        with refused(f"{self.state} is damaged, {anew}", (*DAMAGE, AttributeError, RuntimeError)):
+            ours, theirs = self.settings, json.loads(state.pop("settings", "{}"))
+            differing = [
+                f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
+                for name in sorted(ours.keys() | theirs.keys())
+                if ours.get(name) != theirs.get(name)
+            ]
+            if differing and explored(self.path):
+                return None  # whoever explores tries one value after the other
+            if differing:
+                raise StudyError(
+                    f"{self.state} belongs to a training with other parameters: "
+                    f"{'; '.join(differing)}; {anew}"
+                )
+            learners.load_state_dict(state.pop("learners"))
+            optimizer.load_state_dict(state.pop("optimizer"))
+            state |= {name: json.loads(state[name]) for name in ("history", "best")}
+            return Position(**state)

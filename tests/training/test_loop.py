@@ -293,6 +293,39 @@ def test_checkpoint_of_other_parameters_is_refused_with_what_differs(tmp_path):
     assert fit(baseline_task(small()), moved, Blobs(), tmp_path, info={"data": "abc"}).resumed
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: [1, 2],
+        lambda state: torch.zeros(3),
+        lambda state: state | {"settings": 3},
+        lambda state: state | {"settings": "{"},
+        lambda state: state | {"settings": "[]"},
+        lambda state: {name: value for name, value in state.items() if name != "learners"},
+        lambda state: state | {"learners": {}},
+        lambda state: state | {"learners": [1]},
+        lambda state: state | {"optimizer": {}},
+        lambda state: state | {"optimizer": "x"},
+        lambda state: state | {"history": "["},
+        lambda state: state | {"best": 1},
+        lambda state: state | {"mood": 1},
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
+    file = tmp_path / "state.pt"
+    checkpoints.save_state(file, damage(checkpoints.load_state(file)))
+    with pytest.raises(StudyError, match=rf"^{file} is damaged, remove {tmp_path} to train anew: "):
+        fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
+
+
+def test_a_log_that_was_shortened_gets_no_bytes_that_nobody_wrote(tmp_path):
+    fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
+    (tmp_path / "log.jsonl").write_bytes(b"")
+    fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
+    assert (tmp_path / "log.jsonl").read_bytes() == b""
+
+
 def test_agreement_is_the_correlation_on_the_chosen_cells():
     rng = np.random.default_rng(0)
     a, b = (torch.from_numpy(rng.normal(size=(3, 5, 5))) for _ in range(2))
