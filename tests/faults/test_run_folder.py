@@ -16,6 +16,7 @@ from esiamfc_lib import cli
 from esiamfc_lib.chain import notebook_run
 from esiamfc_lib.chain.fingerprint import code_cells
 from esiamfc_lib.chain.notebook_run import NotebookFailed
+from esiamfc_lib.runtime.files import write_atomically
 
 SHARDS = """
 for file in ("index.npz", "shard-0000.mdb", "shard-0001.mdb"):
@@ -43,13 +44,13 @@ OTHERS = ("notebooks/04_clustering.ipynb", ".progress/clustering", ".lock", "arm
 def run_here(notebook, executed, parameters, outputs, **_):
     """In place of a kernel."""
     namespace = dict(parameters)
-    for source in code_cells(notebook):
-        try:
+    try:
+        for source in code_cells(notebook):
             exec(source, namespace)
-        except (OSError, ZeroDivisionError) as error:
-            raise NotebookFailed(str(error)) from None
-    executed.parent.mkdir(exist_ok=True)
-    executed.write_text("executed")
+    except OSError as error:
+        said = notebook_run._sentence(type(error).__name__, str(error), 4)
+        raise NotebookFailed(said) from None
+    write_atomically(executed, "executed")
 
 
 @pytest.fixture(scope="module")
