@@ -23,7 +23,7 @@ TIE = 0.005  # a difference in AUC that rounding alone makes
 LOST, HELD = 0.2, 0.5
 MEASURED = ("difference", "low", "high")
 METRICS = {"success": MEASURED, "precision": ("precision", "precision_low", "precision_high")}
-NOTHING = {name: [] for name in ("benchmark", "tracker", "minus", *MEASURED)}
+NOTHING = pd.DataFrame(columns=["benchmark", "tracker", "minus", *MEASURED])
 
 
 def bootstrap_interval(
@@ -67,7 +67,7 @@ def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> p
                 if metric == "success":
                     row |= _tally(change) | {"sequences": len(change)}
             rows.append(row)
-    return pd.DataFrame(rows or NOTHING)
+    return pd.DataFrame(rows) if rows else NOTHING.copy()
 
 
 def hierarchical_differences(
@@ -122,7 +122,7 @@ def hierarchical_differences(
             tables.append(renamed if metric == "success" else renamed.reindex(columns=names))
         place = {"benchmark": benchmark, "tracker": others, "minus": reference}
         rows.append(pd.concat([pd.DataFrame(place), *tables], axis=1))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(NOTHING)
+    return pd.concat(rows or [NOTHING], ignore_index=True)
 
 
 def sentence(row: pd.Series) -> str:
