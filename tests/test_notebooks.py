@@ -15,7 +15,6 @@ from tools import parameters
 LONGEST = 15
 """Lines that a code cell may have; a picture or a call, with prose around it."""
 
-WIDE = ("embedding", "clustering")
 NOTEBOOKS = {model.notebook: model for model in (*STAGES, SweepParameters)}
 
 
@@ -78,11 +77,15 @@ def test_cells_are_short_and_define_nothing_long(notebook):
 
 
 def test_lines_of_code_are_short(notebook):
-    if notebook.metadata["model"].stage in WIDE:
-        pytest.skip("its lines are still to be broken")
     for cell in code(notebook):
         if cell not in tagged(notebook):
             assert all(len(line) <= 100 for line in cell.source.splitlines()), cell.source
+
+
+def test_it_shows_the_last_answer_first_and_keeps_its_own(notebook):
+    cells = [cell.source for cell in code(notebook)]
+    assert any("reports.last_answer(p)" in cell for cell in cells[:5])
+    assert any("answer" in cell and "save_metrics(" in cell for cell in cells[-6:])
 
 
 def test_imports_are_at_the_top(notebook):
