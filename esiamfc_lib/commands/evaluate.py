@@ -12,12 +12,14 @@ from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import Fusion, TrackingParameters
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.deploy.spec import FastTrackerSpec
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.figures import scores as drawn
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.runtime.files import writable_folder
+from esiamfc_lib.runtime.validation import within
 from esiamfc_lib.tracking.engine import PRECISIONS
 from esiamfc_lib.tracking.spec import TrackerSpec, name_of, tracker_specs
 
@@ -27,12 +29,9 @@ OF_ENSEMBLES = (*Fusion, "branches", "oracle")
 def arguments(parser: ArgumentParser) -> None:
     """Add the options of ``esiamfc evaluate``."""
     add = parser.add_argument
-    add(
-        "--benchmark", required=True, metavar="NAME",
-        choices=[*benchmarks.READERS, segments.VALIDATION],
-        help=f"one of {', '.join(benchmarks.READERS)}; with --starts also {segments.VALIDATION}, "
-        "the held-out tracks of a VID root",
-    )  # fmt: skip
+    names = [*benchmarks.READERS, segments.VALIDATION]
+    known = f"one of {', '.join(names)}; the last, held-out tracks of a VID root, with --starts"
+    add("--benchmark", required=True, metavar="NAME", choices=names, help=known)
     add("--root", required=True, type=Path, metavar="DIR", help="folder of the benchmark")
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     tracker_arguments(parser)
@@ -65,29 +64,25 @@ def tracker_arguments(parser: ArgumentParser) -> None:
         "--precision", default="fp32", choices=("auto", *PRECISIONS, "int8"),
         help="of the networks; int8 needs the file that 'quantise' writes",
     )  # fmt: skip
-    add("--top", type=int, default=0, metavar="M", help="run the M heaviest branches; 0: all")
-    add("--threshold", type=float, default=0.0, metavar="W", help="run branches of this weight")
+    add("--top", type=within(0, 1000), default=0, metavar="M", help="heaviest branches run; 0: all")
+    least = "least weight of a branch that runs"
+    add("--threshold", type=within(0, 1, float), default=0.0, metavar="W", help=least)
     add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
 
 
 def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
-    """Options of the multi-start evaluation, also of ``select``; ``starts`` is the default
-    number.
-    """
-    add = parser.add_argument
-    add(
-        "--starts", type=int, default=starts, metavar="N",
-        help="multi-start: N segments of each sequence forward and N backward "
-        + (f"(default: {starts})" if starts else "instead of the benchmark's protocol"),
-    )  # fmt: skip
-    add("--segment", type=int, default=100, metavar="N", help="frames of a segment, default 100")
-    add(
-        "--perturbations", type=int, default=1, metavar="N",
-        help="perturbed first boxes for each start, default 1; 0: the true box",
-    )  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="of first boxes, intervals and a search")
-    add("--workers", type=int, default=1, metavar="N", help="processes, one thread each")
-    add("--limit", type=int, default=0, metavar="N", help="the first N sequences only")
+    """Options of the multi-start evaluation, also of ``select``; ``starts``: its default."""
+    forward = "multi-start: N segments of each sequence forward and N backward"
+    for name, default, least, most, does in (
+        ("starts", starts, 0, 1000, forward if starts else f"{forward}; 0: the usual protocol"),
+        ("segment", 100, 2, 10**6, "frames of a segment"),
+        ("perturbations", 1, 0, 1000, "perturbed first boxes for each start; 0: the true box"),
+        ("seed", 0, 0, 2**32 - 1, "of first boxes, intervals and a search"),
+        ("workers", 1, 1, 1024, "processes, one thread each"),
+        ("limit", 0, 0, 10**6, "the first N sequences only; 0: all"),
+    ):
+        kind = {"type": within(least, most), "default": default, "metavar": "N"}
+        parser.add_argument(f"--{name}", **kind, help=f"{does} (default: {default})")
 
 
 def plan(args: Namespace) -> dict:
@@ -98,7 +93,8 @@ def plan(args: Namespace) -> dict:
 def chosen(args: Namespace) -> list[TrackerSpec]:
     """The trackers that the options name: one a SiamFC file, one a fusion of an ESiamFC file."""
     options = _options(args)
-    singles, found = [path for path in args.weights if not _is_ensemble(path)], []
+    kinds = {path: type(published.load_any(path)[0]) for path in args.weights}
+    singles, found = [path for path in args.weights if kinds[path] is not ESiamFC], []
     for path in args.weights:
         if path in singles:
             (spec,) = tracker_specs(["siamfc"], siamfc=path, **options)
@@ -116,8 +112,8 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
 
 def main(args: Namespace) -> int:
     """Track what has no result yet, write the tables, show the summary."""
-    if args.workers < 1:
-        raise StudyError(f"--workers {args.workers}: at least one process is needed")
+    if args.out.resolve().is_relative_to(args.root.expanduser().resolve()):
+        raise StudyError(f"--out {args.out} lies in --root {args.root}: choose another folder")
     trackers = chosen(args)
     trackers += tracker_specs(["identity"]) if args.identity else []
     if not trackers:
@@ -126,6 +122,8 @@ def main(args: Namespace) -> int:
         return _multistart(args, trackers)
     if args.benchmark == segments.VALIDATION:
         raise StudyError(f"{segments.VALIDATION} has no protocol of its own: give --starts N")
+    if args.figures and args.benchmark != "got10k-test":
+        writable_folder(args.out / "figures")
     given = args.workers, args.scheduler, args.limit, args.lockstep
     scores = runs.evaluate(trackers, args.benchmark, args.root, args.out, *given)
     summary = pd.read_csv(args.out / "summary.csv")
@@ -158,10 +156,6 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     return 0
 
 
-def _is_ensemble(path: Path) -> bool:
-    return isinstance(published.load_any(path)[0], ESiamFC)
-
-
 def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequences: list) -> None:
     out, benchmark, vot = args.out, args.benchmark, args.benchmark.startswith("vot")
     names = list(scores["tracker"].unique())
@@ -183,10 +177,9 @@ def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequence
     for kind, found in picks.items():
         for rank, name in enumerate(found, 1):
             boxes = {t: scoring.read_boxes(out, t, known[name], benchmark) for t in names}
-            strip = drawn.frame_strip(known[name], boxes, title=f"{kind} {rank}: {name}")
-            figures[f"{kind}_{rank}"] = strip
+            title = f"{kind} {rank}: {name}"
+            figures[f"{kind}_{rank}"] = drawn.frame_strip(known[name], boxes, title=title)
     folder = out / "figures"
-    folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
         figure.savefig(folder / f"{name}.pdf", bbox_inches="tight")
@@ -200,7 +193,8 @@ def _options(args: Namespace) -> dict:
         name, equals, value = change.partition("=")
         if not equals:
             raise StudyError(f"--set {change}: NAME=VALUE is expected")
-        values[name] = yaml.safe_load(value)
+        with refused(f"--set {change}: not valid YAML", (*DAMAGE, yaml.YAMLError, RecursionError)):
+            values[name] = yaml.safe_load(value)
     tracking = TrackingParameters.validated(values, where="--set")
     given = {name: getattr(args, name) for name in ("precision", "top", "threshold", "device")}
     return {"tracking": tracking, "kind_of_spec": FastTrackerSpec, **given}

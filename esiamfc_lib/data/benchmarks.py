@@ -5,21 +5,21 @@ The files of most benchmarks count pixels from 1; NfS, annotated as corners in V
 """
 
 import hashlib
-from collections.abc import Callable
+import stat
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from esiamfc_lib.data import benchmark_files as files
-from esiamfc_lib.data import geometry
+from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.sequence import Sequence
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.data.vid import box_fault
+from esiamfc_lib.errors import StudyError, refused
 
-FAULTS = (IndexError, KeyError, OSError, ValueError)  # of a file that is not what it should be
+FAULTS = (OSError, StudyError, ValueError)  # of a file that is not what it should be
 
 
 @dataclass(frozen=True)
@@ -31,44 +31,33 @@ class VOTSequence(Sequence):
     labels: dict[str, np.ndarray] = field(default_factory=dict)  # challenge → (n,) bool
 
 
-class Reader(NamedTuple):
-    """How a benchmark is read, and the number of targets that the complete one has."""
-
-    layout: Callable[[Path], files.Layout]
-    targets: int
-
-
 READERS = {
-    "otb2013": Reader(partial(files.OTB, "otb2013"), 51),
-    "otb50": Reader(partial(files.OTB, "tb50"), 50),
-    "otb2015": Reader(partial(files.OTB, "otb2015"), 100),
-    "vot2013": Reader(files.VOT, 16),
-    "vot2014": Reader(files.VOT, 25),
-    **{f"vot{year}": Reader(files.VOT, 60) for year in range(2015, 2019)},
-    "got10k-val": Reader(partial(files.GOT10k, "val"), 180),
-    "got10k-test": Reader(partial(files.GOT10k, "test"), 180),
-    "uav123": Reader(files.UAV123, 123),
-    "dtb70": Reader(files.DTB70, 70),
-    "tcolor128": Reader(files.TColor128, 128),
-    "nfs30": Reader(partial(files.NfS, 30), 100),
-    "nfs240": Reader(partial(files.NfS, 240), 100),
-    "lasot": Reader(files.LaSOT, 280),
+    "otb2013": (partial(files.OTB, version="otb2013"), 51),
+    "otb50": (partial(files.OTB, version="tb50"), 50),
+    "otb2015": (partial(files.OTB, version="otb2015"), 100),
+    "vot2013": (files.VOT, 16),
+    "vot2014": (files.VOT, 25),
+    **{f"vot{year}": (files.VOT, 60) for year in range(2015, 2019)},
+    "got10k-val": (partial(files.GOT10k, subset="val"), 180),
+    "got10k-test": (partial(files.GOT10k, subset="test"), 180),
+    "uav123": (files.UAV123, 123),
+    "dtb70": (partial(files.Layout, truth="*/groundtruth_rect.txt", images="img"), 70),
+    "tcolor128": (files.TColor128, 128),
+    "nfs30": (partial(files.NfS, truth="*/30/*.txt"), 100),
+    "nfs240": (partial(files.NfS, truth="*/240/*.txt"), 100),
+    "lasot": (files.LaSOT, 280),
 }
-
-
-def origin(benchmark: str) -> int:
-    """Number of the left-top pixel in the benchmark's files: 1, or 0 for NfS."""
-    return 0 if benchmark.startswith("nfs") else 1
+"""Benchmark -> how it is read, and the number of targets that the complete one has."""
 
 
 def to_file(boxes: np.ndarray, benchmark: str) -> np.ndarray:
     """0-based boxes (n, 4) in the coordinates of the benchmark's files."""
-    return geometry.to_one_based(boxes) if origin(benchmark) else np.asarray(boxes, float)
+    return np.asarray(boxes, float) if benchmark[:3] == "nfs" else geometry.to_one_based(boxes)
 
 
 def from_file(boxes: np.ndarray, benchmark: str) -> np.ndarray:
     """Boxes (n, 4) in the coordinates of the benchmark's files → 0-based."""
-    return geometry.from_one_based(boxes) if origin(benchmark) else np.asarray(boxes, float)
+    return np.asarray(boxes, float) if benchmark[:3] == "nfs" else geometry.from_one_based(boxes)
 
 
 def read_benchmark(
@@ -79,17 +68,18 @@ def read_benchmark(
     names them). A StudyError if there is none, or one whose files do not fit together.
     """
     layout = _layout(benchmark, root)
-    if not layout.files:
-        raise StudyError(f"{benchmark}: no sequence in its layout under {root}")
-    names = list(layout.files)[: limit or None]
-    read = [_read(layout, name, benchmark) for name in names]
-    return _with_families(read, Path(root).expanduser().resolve()), layout.missing
+    if limit < 0 or not layout.files:
+        fault = f"no sequence in its layout under {root}" if limit >= 0 else f"a limit of {limit}"
+        raise StudyError(f"{benchmark}: {fault}")
+    with refused(benchmark, FAULTS):
+        read = [_read(layout, name, benchmark) for name in list(layout.files)[: limit or None]]
+        return _with_families(read, Path(root).expanduser().resolve()), layout.missing
 
 
 def total(benchmark: str, present: int, missing: list[str], built_in: bool) -> int:
     """How many sequences a complete run has; ``built_in``: data in the benchmark's layout only."""
     known = present + len(missing)
-    return known if built_in else max(known, READERS[benchmark].targets)
+    return known if built_in else max(known, READERS[benchmark][1])
 
 
 def title(benchmark: str, root: str | Path) -> str:
@@ -108,33 +98,23 @@ def _layout(benchmark: str, root: str | Path) -> files.Layout:
     root = Path(root).expanduser().resolve()
     if not root.is_dir():
         raise StudyError(f"{benchmark}: no folder {root}")
-    try:
-        return READERS[benchmark].layout(root)
-    except FAULTS as error:
-        raise StudyError(f"{benchmark}: {root} is not in its layout ({error})") from None
+    with refused(benchmark, FAULTS):
+        return READERS[benchmark][0](root)
 
 
 def _read(layout: files.Layout, name: str, benchmark: str) -> Sequence:
-    try:
-        frames, regions = layout.read(name)
-        if len(frames) != len(regions) or regions.shape[1] not in (4, 8):
-            rows, columns = regions.shape
-            raise ValueError(f"{len(frames)} frames, {rows} lines of {columns} numbers")
-        attributes, kind, extra = layout.attributes(name), Sequence, {}
-        if isinstance(layout, files.VOT):
-            labels = layout.labels(name, len(frames))
-            attributes = tuple(label for label, flags in labels.items() if flags.any())
-            kind, extra = VOTSequence, {"regions": regions, "labels": labels}
-    except FAULTS as error:
-        raise StudyError(f"{benchmark}: sequence {name} cannot be read ({error})") from None
+    frames, regions = layout.read(name)
     boxes = from_file(np.apply_along_axis(geometry.polygon_to_box, 1, regions), benchmark)
     # A box without an area marks a frame without ground truth.
-    boxes[~((boxes[:, 2] > 0) & (boxes[:, 3] > 0))] = np.nan
-    if np.isnan(boxes[0]).any():
-        raise StudyError(f"{benchmark}: sequence {name} has no box in its first frame")
-    if not frames[0].is_file():
-        raise StudyError(f"{benchmark}: sequence {name} has no frame {frames[0]}")
-    return kind(name, tuple(map(str, frames)), boxes, attributes=attributes, **extra)
+    unknown = ~(boxes[:, 2:] > 0).all(axis=1) | np.isnan(boxes).any(axis=1)
+    boxes[unknown], regions[unknown] = np.nan, np.nan
+    fault = "no box" if unknown[0] else box_fault(boxes[0], *images.read_size(frames[0]))
+    if fault:
+        raise StudyError(f"{layout.files[name]}: {fault} in its first frame")
+    common = name, tuple(map(str, frames)), boxes, layout.attributes(name, len(frames))
+    if not isinstance(layout, files.VOT):
+        return Sequence(*common)
+    return VOTSequence(*common, regions=regions, labels=layout.labels(name, len(frames)))
 
 
 def _with_families(read: list[Sequence], root: Path) -> list[Sequence]:
@@ -143,6 +123,8 @@ def _with_families(read: list[Sequence], root: Path) -> list[Sequence]:
     if not file.is_file():
         return read
     table = pd.read_csv(file, keep_default_na=False, dtype=str)
+    if not {"video", "family", "attributes"} <= set(table):
+        raise StudyError(f"{file} is not the built-in data's table of families")
     known = {
         row.video: {"family": row.family, "attributes": tuple(row.attributes.split())}
         for row in table.drop_duplicates("video").itertuples()
@@ -155,11 +137,11 @@ def sequence_digest(sequence: Sequence) -> str:
     # Sizes of JPEG files stand for pixels: reading every frame takes as long as tracking it.
     digest = hashlib.sha256(sequence.name.encode())
     for frame in map(Path, sequence.frames):
-        try:
-            size = frame.stat().st_size
-        except OSError as error:
-            raise StudyError(f"{sequence.name}: cannot read {frame}: {error.strerror}") from None
-        digest.update(f"{frame.name}:{size};".encode())
+        with refused(f"{sequence.name}: cannot read {frame}", OSError):
+            facts = frame.stat()
+        if not (facts.st_size and stat.S_ISREG(facts.st_mode)):
+            raise StudyError(f"{sequence.name}: {frame} is empty, or no file")
+        digest.update(f"{frame.name}:{facts.st_size};".encode())
     digest.update(np.ascontiguousarray(sequence.boxes).tobytes())
     if isinstance(sequence, VOTSequence):
         digest.update(np.ascontiguousarray(sequence.regions).tobytes())

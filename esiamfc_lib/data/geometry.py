@@ -59,7 +59,8 @@ def to_one_based(box: np.ndarray) -> np.ndarray:
 
 def polygon_to_box(polygon: np.ndarray) -> np.ndarray:
     """Axis-aligned box (4,) of the same area and centre as a VOT polygon (8,) ``x1, y1 ... x4,
-    y4``; a box is returned as it is, any other number of values is a StudyError.
+    y4``, NaN where it has no area; a box is returned as it is, any other number of values is a
+    StudyError.
 
     The polygon's axis-aligned bounding box is shrunk about the polygon's centre by ``s =
     sqrt(area of the rotated rectangle / area of the bounding box)``, as the VOT trackers do: ``w
@@ -71,10 +72,11 @@ def polygon_to_box(polygon: np.ndarray) -> np.ndarray:
     if polygon.size != 8:
         raise StudyError(f"a region has {polygon.size} values: 4 (box) or 8 (polygon) are expected")
     points = polygon.reshape(4, 2)
+    if not np.isfinite(points).all() or np.linalg.matrix_rank(points - points[0]) < 2:
+        return np.full(4, np.nan)
     low, high = points.min(axis=0), points.max(axis=0)
     sides = np.linalg.norm(points[1] - points[0]), np.linalg.norm(points[2] - points[1])
-    bounding = np.prod(high - low)
-    scale = np.sqrt(sides[0] * sides[1] / bounding) if bounding > 0 else 1.0
+    scale = np.sqrt(sides[0] * sides[1] / np.prod(high - low))
     return box_around(points.mean(axis=0), scale * (high - low) + 1)
 
 

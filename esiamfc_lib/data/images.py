@@ -16,7 +16,8 @@ from PIL import Image
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import in_order
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
+JPEG = {".jpg", ".jpeg"}
+IMAGES = {*JPEG, ".png", ".bmp"}
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000")
 MOST_PIXELS = 89_000_000  # of one image: Pillow's own limit, and 12K video has 80 million
 MOST_BYTES = 1 << 28  # of one file
@@ -25,10 +26,10 @@ WAITS = (0.2, 1, 3)  # seconds before a file is tried again
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN, errno.EREMOTEIO}
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, endings: set[str] = IMAGES) -> list[Path]:
     """A folder's images, ``in_order``: none where it is no folder."""
     found = folder.iterdir() if folder.is_dir() else ()
-    return in_order(file for file in found if file.suffix.lower() in IMAGES)
+    return in_order(file for file in found if file.suffix.lower() in endings)
 
 
 def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from esiamfc_lib.config import DatasetParameters
 from esiamfc_lib.data.vid import SPLITS, VID
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.paths import resolve
 from esiamfc_lib.runtime.validation import Parameters
 
@@ -24,26 +24,16 @@ class Roots(Parameters):
 
     def path(self, kind: str) -> Path:
         """Absolute folder of ``vid``, ``otb``, ``vot`` or ``got10k``; a StudyError if none."""
-        given = getattr(self, kind)
-        if not given:
-            hint = ", with the validation videos as files" if kind == "vid" else ""
-            raise StudyError(f"no {kind} data in this profile: set dataset.{kind}_root{hint}")
-        folder = resolve(given)
-        if not folder.is_dir():
-            raise StudyError(f"dataset.{kind}_root: no folder {folder}")
-        return folder
+        hint = ", with the validation videos as files" if kind == "vid" else ""
+        none = f"no {kind} data in this profile: set dataset.{kind}_root{hint}"
+        return _folder(getattr(self, kind), f"dataset.{kind}_root", none)
 
     def benchmark(self, name: str) -> Path:
         """Absolute folder of ``otb2015``, ``uav123`` or another one; a StudyError if none."""
         layout = next((kind for kind in ("otb", "vot", "got10k") if name.startswith(kind)), "")
-        if layout:
-            return self.path(layout)
-        if name not in self.more:
-            raise StudyError(f"no folder for benchmark {name}: add it to dataset.more_roots")
-        folder = resolve(self.more[name])
-        if not folder.is_dir():
-            raise StudyError(f"dataset.more_roots: no folder {folder} for benchmark {name}")
-        return folder
+        none = f"no folder for benchmark {name}: add it to dataset.more_roots"
+        more = self.more.get(name, "")
+        return self.path(layout) if layout else _folder(more, f"dataset.more_roots: {name}", none)
 
     def videos(self) -> VID | None:
         """The training videos, else those for validation; None where no frames are there."""
@@ -56,12 +46,15 @@ class Roots(Parameters):
         return self.path("vid").parent / "families.csv" if self.source == "synthetic" else None
 
 
+def _folder(given: str, field: str, none: str) -> Path:
+    if not given or not resolve(given).is_dir():
+        raise StudyError(f"{field}: no folder {resolve(given)}" if given else none)
+    return resolve(given)
+
+
 def load_roots(run: Path) -> Roots:
     """The roots that notebook 01 wrote into the profile's folder ``run``."""
     file = run / DatasetParameters.stage / "dataset.json"
-    if not file.is_file():
-        raise StudyError(f"{file} is missing: run notebook 01 of this profile first")
-    try:
-        return Roots.validated(json.loads(file.read_text(encoding="utf-8")), where=str(file))
-    except json.JSONDecodeError as error:
-        raise StudyError(f"{file} is not valid JSON ({error}): run notebook 01 again") from None
+    with refused(f"{file}: run notebook 01 of this profile", (OSError, ValueError)):
+        values = json.loads(file.read_text(encoding="utf-8"))
+    return Roots.validated(values, where=str(file))

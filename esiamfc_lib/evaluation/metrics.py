@@ -118,7 +118,8 @@ def region_overlap(
     region: np.ndarray, other: np.ndarray, bound: tuple[int, int] | None = None
 ) -> float:
     """IoU of two regions, each (4,) ``x, y, w, h`` or (8,) corners ``x1, y1 … x4, y4``, both cut
-    to ``bound``, the (width, height) of the image, first.
+    to ``bound``, the (width, height) of the image, first; NaN if nothing is left of the first one,
+    the ground truth: the frame does not count.
 
     got10k's ``poly_iou`` computes the same, but stops on polygons that cross themselves, which
     VOT annotations contain; here such a polygon counts as the area it encloses.
@@ -127,12 +128,13 @@ def region_overlap(
     if bound is not None:
         image = shapely.box(0, 0, *bound)
         first, second = first.intersection(image), second.intersection(image)
-    union = first.union(second).area
-    return float(first.intersection(second).area / union) if union > 0 else 0.0
+    return first.intersection(second).area / first.union(second).area if first.area else np.nan
 
 
 def _polygon(region: np.ndarray) -> shapely.Geometry:
     region = np.asarray(region, float)
+    if not np.isfinite(region).all():
+        return shapely.Polygon()  # of no area
     if len(region) == 4:
         x, y, w, h = region
         return shapely.box(x, y, x + w, y + h)
@@ -142,7 +144,8 @@ def _polygon(region: np.ndarray) -> shapely.Geometry:
 @dataclass(frozen=True)
 class SupervisedScores:
     """One tracker on one VOT sequence, with a new start after each of its ``failures``;
-    ``accuracy`` is the mean IoU over the ``frames`` that count, NaN if none does.
+    ``accuracy`` is the mean IoU over the ``frames`` that count, NaN if none does: boxes that a
+    tracker gave, not soon after its start, to frames with ground truth.
     """
 
     accuracy: float
@@ -168,6 +171,7 @@ def supervised_score(
                 counts_from = frame + BURN_IN
         elif frame >= counts_from:
             overlaps.append(region_overlap(regions[frame], entry, bound))
+    overlaps = [overlap for overlap in overlaps if not np.isnan(overlap)]
     accuracy = float(np.mean(overlaps)) if overlaps else float("nan")
     failures = sum(np.ndim(entry) == 0 and entry == FAILED for entry in record)
     return SupervisedScores(accuracy, failures, len(overlaps))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.data import benchmarks
+from esiamfc_lib.data import benchmarks, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import scores as scoring
@@ -48,7 +48,7 @@ def evaluate(
 
     Args:
         benchmark, root, limit: as for ``benchmarks.read_benchmark``.
-        out: folder of the results; one folder serves one benchmark.
+        out: folder of the results of one benchmark.
         workers: processes, one thread each, so that the boxes do not depend on their number.
         scheduler: address of a Dask scheduler whose workers do the tracking instead; they must see
             ``root`` and the model files under the same paths.
@@ -62,6 +62,8 @@ def evaluate(
     """
     trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.read_benchmark(benchmark, root, limit)
+    for name in scoring.TABLES:
+        files.writable_file(out / name)
     track_benchmark(trackers, sequences, benchmark, out, workers, scheduler, lockstep)
     title = benchmarks.title(benchmark, root)
     total = benchmarks.total(benchmark, len(sequences), missing, built_in=title != benchmark)
@@ -101,6 +103,7 @@ def track_benchmark(
             if job.done():
                 kept += len(sequence)
             else:
+                job.check()
                 (at_once if together else jobs).append(job)
     jobs.sort(key=lambda job: -len(job.sequence))  # long ones first: the last worker ends early
     with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
@@ -128,19 +131,23 @@ class SequenceRun:
     out: Path
     proof: str
 
-    @property
-    def boxes(self) -> Path:
-        return scoring.boxes_file(self.out, self.spec.name, self.sequence.name)
+    def file(self, kind: str) -> Path:
+        """Of the ``boxes``, the ``times`` or the proof (``keys``)."""
+        return scoring.result_file(self.out, kind, self.spec.name, self.sequence.name)
 
-    @property
-    def proof_file(self) -> Path:
-        return self.out / "keys" / self.spec.name / f"{self.sequence.name}.json"
+    def check(self) -> None:
+        """A StudyError if one of the files cannot be written, or would lie outside of ``out``."""
+        for file in map(self.file, ("boxes", "times", "keys")):
+            if not file.resolve().is_relative_to(self.out.resolve()):
+                raise StudyError(f"{file} leads out of the folder of the results")
+            files.writable_file(file)
 
     def done(self) -> bool:
         """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
-        if not (self.boxes.is_file() and self.proof_file.is_file()):
+        boxes, key = self.file("boxes"), self.file("keys")
+        if not (boxes.is_file() and key.is_file()):
             return False
-        return self.proof_file.read_bytes() == self._sealed(files.file_digest(self.boxes))
+        return images.read_bytes(key) == self._sealed(files.file_digest(boxes))
 
     def _sealed(self, boxes: str) -> bytes:
         return (json.dumps({"key": self.proof, "boxes": boxes}) + "\n").encode()
@@ -148,10 +155,9 @@ class SequenceRun:
     def write(self, record: Iterable, seconds: np.ndarray) -> None:
         """Boxes, times, and last the proof, each file whole or not at all."""
         text = scoring.to_text(record)
-        files.write_atomically(self.boxes, text)
-        times = scoring.times_file(self.out, self.spec.name, self.sequence.name)
-        files.write_atomically(times, "".join(f"{second:.6f}\n" for second in seconds))
-        files.write_atomically(self.proof_file, self._sealed(files.text_digest(text)))
+        files.write_atomically(self.file("boxes"), text)
+        files.write_atomically(self.file("times"), "".join(f"{s:.6f}\n" for s in seconds))
+        files.write_atomically(self.file("keys"), self._sealed(files.text_digest(text)))
 
 
 def _facts(spec: TrackerSpec, benchmark: str) -> dict:

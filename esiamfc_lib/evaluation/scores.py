@@ -4,6 +4,7 @@ One table for all benchmarks, a row for each tracker and sequence; a column that
 protocol does not have is empty (NaN). Only frames per second look at times.
 """
 
+import io
 import json
 import math
 import zipfile
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.data import benchmarks, images
+from esiamfc_lib.data.benchmark_files import numbers, per_frame
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.evaluation import metrics
@@ -29,6 +31,8 @@ COLUMNS = (
     "tracker", "benchmark", "sequence", "success", "precision", "normalised_precision", "frames",
     "ao", "sr50", "sr75", "accuracy", "failures", "counted", "attributes", "family",
 )  # fmt: skip
+MARKS = metrics.SKIPPED, metrics.INITIALISED, metrics.FAILED
+TABLES = ("scores.csv", "summary.csv", "summary.tex", "scores.json")
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,13 @@ class Curves:
     sequences: int
 
 
+def result_file(out: Path, kind: str, tracker: str, sequence: str) -> Path:
+    """Of ``boxes``, ``times`` or ``keys``."""
+    return Path(out) / kind / tracker / f"{sequence}.{'json' if kind == 'keys' else 'txt'}"
+
+
 def boxes_file(out: Path, tracker: str, sequence: str) -> Path:
-    return Path(out) / "boxes" / tracker / f"{sequence}.txt"
-
-
-def times_file(out: Path, tracker: str, sequence: str) -> Path:
-    return Path(out) / "times" / tracker / f"{sequence}.txt"
+    return result_file(out, "boxes", tracker, sequence)
 
 
 def to_text(record) -> str:
@@ -61,16 +66,8 @@ def to_text(record) -> str:
 
 def read_supervised(path: Path) -> list[np.ndarray | int]:
     """For each frame of a result file a box (4,) as there, or a VOT mark; else a StudyError."""
-    record = []
-    for number, line in enumerate(images.read_bytes(path).decode().split(), 1):
-        try:
-            values = [float(value) for value in line.split(",")]
-        except ValueError:
-            values = []
-        if len(values) not in (1, 4):
-            raise StudyError(f"{path}, line {number}: neither a box nor a VOT mark: {line!r}")
-        record.append(np.array(values) if len(values) == 4 else int(values[0]))
-    return record
+    rows = numbers(path, (1, 4), mixed=True)
+    return [int(row[0]) if np.isnan(row[1:]).all() and row[0] in MARKS else row for row in rows]
 
 
 def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> np.ndarray:
@@ -83,9 +80,8 @@ def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> n
         raise StudyError(f"{path} has {len(record)} lines for {len(sequence)} frames")
     rows = [np.full(4, np.nan) if np.ndim(entry) == 0 else entry for entry in record]
     boxes = benchmarks.from_file(np.array(rows), benchmark)
-    for i, entry in enumerate(record):
-        if np.ndim(entry) == 0 and entry == metrics.INITIALISED:
-            boxes[i] = sequence.boxes[i]
+    given = [np.ndim(entry) == 0 and entry == metrics.INITIALISED for entry in record]
+    boxes[given] = sequence.boxes[given]
     return boxes
 
 
@@ -151,9 +147,7 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
 
 
 def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:
-    """Mean of ``column``, and number, of the ``sequences`` with an ``attribute``; ``all`` is
-    first.
-    """
+    """Mean of ``column`` and number of ``sequences`` by ``attribute``; ``all`` comes first."""
     named = scores.assign(attribute=[["all", *names.split()] for names in scores["attributes"]])
     grouped = named.explode("attribute").groupby(["tracker", "attribute"], sort=False)[column]
     return grouped.agg(**{"sequences": "size", column: "mean"}).reset_index()
@@ -165,8 +159,8 @@ def curves(
     """Success and precision curves, mean over sequences (not for VOT and the GOT-10k test set)."""
     result = {}
     for tracker in trackers:
-        scores = [score_sequence(out, tracker, sequence, benchmark) for sequence in sequences]
-        scores = [one for one in scores if isinstance(one, metrics.Scores)]
+        every = (score_sequence(out, tracker, sequence, benchmark) for sequence in sequences)
+        scores = [one for one in every if isinstance(one, metrics.Scores)]
         if not scores:
             raise StudyError(f"{benchmark} has no success curves: its protocol has no such score")
         success = np.mean([one.success_curve for one in scores], axis=0)
@@ -182,8 +176,8 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
     ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences.
     """
     first = ["tracker", "benchmark", "sequence", "success", "precision", "frames", "fps"]
-    runs = zip(scores["tracker"], scores["sequence"], strict=True)
-    timed = scores.assign(fps=[_fps(times_file(out, *run)) for run in runs]).round({"fps": 2})
+    fps = [_fps(out, run) for run in scores.itertuples()]
+    timed = scores.assign(fps=fps).round({"fps": 2})
     timed = timed[first + [name for name in COLUMNS if name not in first]]
     short = summary(scores, total).dropna(axis=1, how="all")
     everything = {
@@ -191,19 +185,20 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
         "summary": json.loads(short.to_json(orient="records", double_precision=10)),
         "missing": missing,
     }
-    texts = {
-        "scores.csv": timed.to_csv(index=False, lineterminator="\n"),
-        "summary.csv": short.to_csv(index=False, lineterminator="\n"),
-        "summary.tex": short.to_latex(index=False, escape=True, float_format="%.3f"),
-        "scores.json": json.dumps(everything, indent=1) + "\n",
-    }
-    for name, text in texts.items():
+    texts = (
+        timed.to_csv(index=False, lineterminator="\n"),
+        short.to_csv(index=False, lineterminator="\n"),
+        short.to_latex(index=False, escape=True, float_format="%.3f"),
+        json.dumps(everything, indent=1) + "\n",
+    )
+    for name, text in zip(TABLES, texts, strict=True):
         files.write_atomically(Path(out) / name, text)
 
 
-def _fps(times: Path) -> float:
-    """Frames a second without decoding; NaN if not timed."""
-    seconds = np.loadtxt(times, ndmin=1) if times.is_file() else np.zeros(0)
+def _fps(out: Path, run) -> float:
+    """Frames a second without decoding, of a row of scores; NaN if not timed."""
+    times = result_file(out, "times", run.tracker, run.sequence)
+    seconds = per_frame(times, run.frames) if times.is_file() else np.zeros(0)
     seconds = seconds[seconds > 0]
     return len(seconds) / seconds.sum() if len(seconds) else math.nan
 
@@ -212,14 +207,15 @@ def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -
     """The zip that GOT-10k's server takes, boxes and times of the test sequences and nothing
     else, written to ``path``; a StudyError if a sequence has no result.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as entries:
         for sequence in sequences:
-            for kind, file_of in (("001", boxes_file), ("time", times_file)):
+            for kind, folder in (("001", "boxes"), ("time", "times")):
                 # A fixed date, so that the same boxes make the same archive.
                 name = f"{sequence.name}/{sequence.name}_{kind}.txt"
-                data = images.read_bytes(file_of(out, tracker, sequence.name))
-                archive.writestr(zipfile.ZipInfo(name), data)
+                data = images.read_bytes(result_file(out, folder, tracker, sequence.name))
+                entries.writestr(zipfile.ZipInfo(name), data)
+    files.write_atomically(path, archive.getvalue())
     return path
 
 

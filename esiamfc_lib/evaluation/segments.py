@@ -13,6 +13,7 @@ given, does not count; otherwise the scores are OTB's (``metrics``), for every b
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from esiamfc_lib.tracking.spec import TrackerSpec
 
 PLAN = ControlsParameters()
 VALIDATION = "vid-val"  # the held-out tracks of a VID root, beside the names of ``benchmarks``
+TABLE = "multistart.csv"
 SHORT = 2 / 3  # share of a short sequence that a segment covers, so that its starts can differ
 COLUMNS = (
     "tracker", "benchmark", "sequence", "start", "direction", "perturbation", "frames", "success",
@@ -70,7 +72,6 @@ def segments(
     left out, and so is one that would repeat another.
 
     Args:
-        sequence: rows of NaN in its boxes mark frames without ground truth.
         starts: in each direction, at most: short sequences have fewer.
         length: frames of a segment; in a sequence shorter than 1.5 times that, two thirds of it.
         backward: also from the end to the beginning.
@@ -132,16 +133,12 @@ def perturbed(
 
 
 def read_segments(benchmark: str, root: str | Path, limit: int = 0) -> list[Sequence]:
-    """A benchmark's sequences or, for ``vid-val``, a VID root's validation tracks; none:
-    StudyError.
-    """
-    if benchmark == VALIDATION:
-        found = vid.validation_sequences(root, limit)
-    else:
-        found = benchmarks.read_benchmark(benchmark, root, limit)[0]
-    if not found:
-        raise StudyError(f"{benchmark}: no sequence under {root}")
-    return found
+    """Sequences of a benchmark or (``vid-val``) a VID root's split; a StudyError if none."""
+    if benchmark != VALIDATION:
+        return benchmarks.read_benchmark(benchmark, root, limit)[0]
+    if found := vid.validation_sequences(root, limit):
+        return found
+    raise StudyError(f"{benchmark}: no sequence under {root}")
 
 
 def evaluate_segments(
@@ -155,10 +152,9 @@ def evaluate_segments(
 ) -> pd.DataFrame:
     """Run every tracker on every segment that has no valid result yet, then score all.
 
-    The trackers' names must differ; sequences are read by ``read_segments`` or
-    ``read_benchmark``; one folder ``out`` serves one benchmark (or ``vid-val``) and one ``plan``,
-    the arguments of ``segments``; ``workers, scheduler``, on which the boxes do not depend, and
-    errors are as for ``runs.evaluate``.
+    Sequences are those of ``read_segments``; one folder ``out`` serves one benchmark (or
+    ``vid-val``) and one ``plan``, the arguments of ``segments``. Names of trackers, ``workers``,
+    ``scheduler`` and errors are as for ``runs.evaluate``.
 
     Gives one row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one),
     ``start, direction, perturbation, frames`` (that count), ``success`` (AUC), ``precision`` (at
@@ -171,17 +167,15 @@ def evaluate_segments(
         raise StudyError(f"{benchmark}: no sequence has the ground truth that a segment needs")
     # Not the benchmark's own name: these runs are one-pass whatever its protocol is.
     protocol = f"multi-start {benchmark}"
+    files.writable_file(out / TABLE)
     runs.track_benchmark(trackers, cut, protocol, out, workers, scheduler)
     rows = []
-    for spec in trackers:
-        for segment in cut:
-            boxes = read_boxes(out, spec.name, segment, protocol)
-            scores = metrics.score(boxes, segment.boxes, skip_first=True)
-            rows.append(
-                (spec.name, benchmark, segment.source, segment.start, segment.direction,
-                 segment.perturbation, scores.frames, scores.success, scores.precision,
-                 segment.family)
-            )  # fmt: skip
+    for spec, segment in product(trackers, cut):
+        boxes = read_boxes(out, spec.name, segment, protocol)
+        scores = metrics.score(boxes, segment.boxes, skip_first=True)
+        place = segment.source, segment.start, segment.direction, segment.perturbation
+        found = scores.frames, scores.success, scores.precision
+        rows.append((spec.name, benchmark, *place, *found, segment.family))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_segments(out, table)
     return table
@@ -189,7 +183,7 @@ def evaluate_segments(
 
 def write_segments(out: Path, scores: pd.DataFrame) -> None:
     """``multistart.csv`` in ``out``: the same bytes in every run."""
-    files.write_atomically(out / "multistart.csv", scores.to_csv(index=False, lineterminator="\n"))
+    files.write_atomically(out / TABLE, scores.to_csv(index=False, lineterminator="\n"))
 
 
 def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -207,6 +201,7 @@ def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
     places = np.flatnonzero(known[: max(len(known) - max(frames // 2, 1), 0)])
     if not len(places):
         return []
+    count = min(count, len(known) - frames + 1)  # so many places there are
     wanted = np.linspace(0, len(known) - frames, count).round().astype(int)
     nearest = np.abs(places - wanted[:, None]).argmin(axis=1)
     return np.unique(places[nearest]).tolist()

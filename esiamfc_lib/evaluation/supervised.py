@@ -9,6 +9,7 @@ import numpy as np
 
 from esiamfc_lib.data import images
 from esiamfc_lib.data.benchmarks import VOTSequence, to_file
+from esiamfc_lib.data.vid import box_fault
 from esiamfc_lib.evaluation.metrics import FAILED, INITIALISED, SKIPPED, region_overlap
 from esiamfc_lib.tracking.base import SequenceTracker
 
@@ -20,19 +21,20 @@ def track_supervised(
 ) -> tuple[list[np.ndarray | int], np.ndarray]:
     """Run a tracker; where its box no longer touches the target, start it again 5 frames later.
 
-    The target is its region cut to the frame. A tracker that is the same in every run needs one
-    run; the challenge's fifteen are for those that are not. Gives one entry a frame, a box (4,)
-    in the file's coordinates or a mark of ``metrics``; and (n,) seconds a frame without decoding,
-    0 where the tracker did not run.
+    The target is its region cut to the frame; where nothing is left of it there is no failure and
+    no start. A tracker that is the same in every run needs one run; the challenge's fifteen are
+    for those that are not. Gives one entry a frame, a box (4,) in the file's coordinates or a mark
+    of ``metrics``; and (n,) seconds a frame without decoding, 0 where the tracker did not run.
     """
     record, seconds, start_at = [], np.zeros(len(sequence)), 0
     for i, frame in enumerate(sequence.frames):
-        if i == start_at and np.isnan(sequence.boxes[i]).any():
-            start_at += 1  # no box to start from
+        if i >= start_at:
+            image = images.read_image(frame)
+            bound = image.shape[1::-1]
+            start_at += i == start_at and bool(box_fault(sequence.boxes[i], *bound))
         if i < start_at:
             record.append(SKIPPED)
             continue
-        image = images.read_image(frame)
         began = time.perf_counter()
         if i == start_at:
             tracker.begin(image, sequence, i)
@@ -40,7 +42,6 @@ def track_supervised(
         else:
             entry = to_file(tracker.update(image), "vot")
         seconds[i] = time.perf_counter() - began
-        bound = image.shape[1::-1]
         if np.ndim(entry) and region_overlap(sequence.regions[i], entry, bound) == 0:
             entry, start_at = FAILED, i + SKIP_AFTER_FAILURE
         record.append(entry)

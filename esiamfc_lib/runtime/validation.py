@@ -1,5 +1,6 @@
 """Validated values: what is wrong with one is said in one sentence."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +15,18 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
+def within(least: float, most: float, kind: type = int) -> Callable[[str], float]:
+    """The type of an option of the command line: whole numbers, or of another kind, in a range."""
+
+    def number(text: str) -> float:
+        if not least <= kind(text) <= most:
+            raise ValueError
+        return kind(text)
+
+    number.__name__ = f"number from {least} to {most}:"  # argparse shows it in its sentence
+    return number
+
+
 def param(default: Any, description: str, **bounds: float) -> Any:
     """A parameter: its default, what it means, and bounds as of ``pydantic.Field``."""
     return Field(default, description=description, **bounds)
@@ -22,7 +35,7 @@ def param(default: Any, description: str, **bounds: float) -> Any:
 class Parameters(BaseModel):
     """Base of all parameter models: frozen, strict types, unknown names forbidden."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def validated(cls, values: dict[str, Any] | bytes, where: str = ""):

@@ -195,10 +195,12 @@ def test_faults_are_named(tmp_path, data):
     broken = tmp_path / "Otb001" / "groundtruth_rect.txt"
     lines = broken.read_text().splitlines()
     broken.write_text("\n".join(lines[:-1]))
-    with pytest.raises(StudyError, match="Otb001 cannot be read"):
+    with pytest.raises(StudyError, match=rf"dtb70: {broken}: 7 lines for 8 frames"):
         benchmarks.read_benchmark("dtb70", tmp_path)
     broken.write_text("\n".join(["a,b,c,d", *lines[1:]]))
-    with pytest.raises(StudyError, match="Otb001 cannot be read"):
+    with pytest.raises(
+        StudyError, match=r"Otb001/.*, line 1: 0 numbers in .a,b,c,d., where 4 are expected"
+    ):
         benchmarks.read_benchmark("dtb70", tmp_path)
     broken.write_text("\n".join(["nan,nan,nan,nan", *lines[1:]]))
     with pytest.raises(StudyError, match="no box in its first frame"):

@@ -102,7 +102,10 @@ def test_region_overlap_by_hand():
     # Cut to the left half of both: 25 of 50.
     assert metrics.region_overlap(square, diamond, bound=(5, 10)) == pytest.approx(0.5)
     assert metrics.region_overlap(square, [20.0, 0, 10, 10]) == 0.0
-    assert metrics.region_overlap(square, square, bound=(0, 0)) == 0.0
+    # Nothing is left of the truth: no answer is right or wrong.
+    for truth, bound in ((square, (0, 0)), ([np.nan] * 8, None), ([1.0, 1, 0, 0], None)):
+        assert np.isnan(metrics.region_overlap(truth, square, bound))
+    assert metrics.region_overlap(square, [np.nan] * 4) == 0.0
     # A bow tie: two triangles of 25 each, both inside the square.
     bow_tie = np.array([0.0, 0, 10, 10, 10, 0, 0, 10])
     assert metrics.region_overlap(square, bow_tie) == pytest.approx(0.5)

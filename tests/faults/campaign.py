@@ -66,7 +66,8 @@ def tried(row: Row, folder: Path, monkeypatch, capsys) -> str:
         sentences = [line for line in said.splitlines() if line.startswith(f"esiamfc {name}")]
         assert len(sentences) == 1, said
         assert re.search(row.says, sentences[0]), sentences[0]
-    changed = [path for path, digest in before.items() if digests(folder).get(path) != digest]
+    after = digests(folder)
+    changed = [path for path, digest in before.items() if after.get(path) != digest]
     assert not changed, f"the command changed its input: {changed}"
     row.check(folder)
     return said
