@@ -19,12 +19,13 @@ LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a t
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, ending: str = "") -> Iterator[Path]:
     """A file beside ``path`` to write; it takes that name when the block ends without an error.
 
+    Until then it has no ``ending`` that others look for: a killed process leaves it.
     An OSError names ``path``: that of a full disk names no file, NumPy and Pillow give no reason.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     try:
         yield temporary
         temporary.replace(path)

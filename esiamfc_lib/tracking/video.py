@@ -74,7 +74,7 @@ def track_video(
     count, end, writer = 0, None, None
     with (
         files.replacing(boxes) as new_boxes,
-        files.replacing(film) as new_film,
+        files.replacing(film, film.suffix) as new_film,
         new_boxes.open("w", encoding="utf-8") as lines,
     ):
         try:
