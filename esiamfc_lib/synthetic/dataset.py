@@ -6,6 +6,7 @@ anything with another one.
 """
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -87,12 +88,16 @@ def scene_of(job: Job, data: BuiltIn) -> Scene:
 
 
 def _make(job: Job, root: Path, data: BuiltIn) -> None:
-    """Render one video into part folders, then move them to their names."""
+    """Render one video into folders of this process, then move them to their names.
+
+    A worker that lives on for a moment after its parent was killed may end the same video.
+    """
     scene = scene_of(job, data)
     folders = job.folders(root)
-    parts = [folder.with_name(f".{folder.name}.part") for folder in folders]
-    for folder in [*folders, *parts]:
-        shutil.rmtree(folder, ignore_errors=True)
+    parts = [folder.with_name(f".{folder.name}.{os.getpid()}") for folder in folders]
+    for folder in folders:
+        for left in (folder, *folder.parent.glob(f".{folder.name}.*")):
+            shutil.rmtree(left, ignore_errors=True)
     for part in ((parts[0] / FRAMES[job.split]).parent, parts[-1]):
         part.mkdir(parents=True, exist_ok=True)
     truths = []
@@ -101,7 +106,10 @@ def _make(job: Job, root: Path, data: BuiltIn) -> None:
         truths.append(truth)
     annotate(job, parts[-1], scene, truths)
     for part, folder in zip(parts, folders, strict=True):
-        part.rename(folder)
+        if folder.exists():
+            shutil.rmtree(part)
+        else:
+            part.rename(folder)
     rows = []
     for i, track in enumerate(zip(*truths, strict=True)):
         row = {"split": job.split, "video": job.name, "track_id": i, **scene.facts(i)}
