@@ -29,7 +29,7 @@ from esiamfc_lib.runtime.files import visible
 MEMBER = re.compile(r"(?:^|/)(Data|Annotations)/VID/(train|val)/([^\0]+/[^\0]+)$")
 MOST = {"Data": MOST_BYTES, "Annotations": MOST_XML}
 UNREADABLE = (*DAMAGE, tarfile.TarError, RecursionError, zlib.error)
-MOST_MEMBER = 1 << 34  # bytes
+MOST_MEMBER = 1 << 34  # bytes: to pass over more takes time, even where nothing is
 BUFFER = 1 << 14  # bytes: a thousand times as many may come out of them, unpacked
 
 
@@ -55,14 +55,9 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}: it is damaged or cut short") from error
-        check_size(header.size, MOST_XML if header.type in b"LKxgX" else MOST_MEMBER)
+        if not 0 <= header.size <= (MOST_XML if header.type in b"LKxgX" else MOST_MEMBER):
+            raise tarfile.ReadError(f"a name or file of {header.size:,} bytes")
         return header
-
-
-def check_size(size: int, most: int) -> None:
-    """Refuse a size before it is read, or passed over, which takes time even where nothing is."""
-    if not 0 <= size <= most:
-        raise tarfile.ReadError(f"a name or file of {size:,} bytes")
 
 
 def members(path: Path, splits: Iterable[str]) -> Iterator[Member]:
@@ -81,7 +76,8 @@ def members(path: Path, splits: Iterable[str]) -> Iterator[Member]:
 
         while (entry := archive.next()) is not None:
             archive.members.clear()  # tarfile would keep millions of headers
-            check_size(entry.size, MOST_MEMBER)  # an extended header can have set another one
+            if entry.size > MOST_MEMBER:  # set by an extended header
+                raise tarfile.ReadError(f"a file of {entry.size:,} bytes")
             match = MEMBER.search(entry.name) if entry.isfile() else None
             if not match or match[2] not in splits:
                 continue

@@ -62,9 +62,8 @@ class Cut:
 
 
 def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
-    """Cut all crops of a chunk; whatever is broken is skipped and reported, never raised. What the
-    machine refuses is no fault of a frame, and an OSError.
-    """
+    """Cut all crops of a chunk; what is broken is skipped and reported, never raised. An OSError
+    is the machine's fault and not a frame's."""
     # The processes are the parallelism: OpenCV's own threads would only compete with them.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

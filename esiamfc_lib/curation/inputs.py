@@ -64,9 +64,7 @@ def _frames(p: DatasetParameters) -> str:
 
 
 def fill_store(p: DatasetParameters, roots: Roots) -> dict:
-    """The manifest of the study's crop store: a finished one is taken over, or videos are
-    curated.
-    """
+    """Manifest of the study's crop store: a finished one is taken over, or videos are curated."""
     place = p.artefacts.store
     if p.store:
         with refused("dataset.store", StudyError):

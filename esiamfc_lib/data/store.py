@@ -55,9 +55,8 @@ def shard_files(path: Path) -> list[Path]:
     StudyError if one is missing between others.
     """
     files = sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
-    for file, name in zip(files, map(shard_name, range(len(files))), strict=True):
-        if file.name != name:
-            raise StudyError(f"{path / name} is missing")
+    if lost := {shard_name(n) for n in range(len(files))} - {file.name for file in files}:
+        raise StudyError(f"{path / min(lost)} is missing")
     return files
 
 

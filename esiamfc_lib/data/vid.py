@@ -198,9 +198,7 @@ class VID:
 
 
 def note_place(places: dict, name: str, place: PurePath, where: Path) -> None:
-    """Note where a video lies; a StudyError if it lies in another group, too, or for a name that
-    the store has no key for.
-    """
+    """Note where a video lies; a StudyError if in two groups, or if its name can be no key."""
     if plain_name(place.name, where).startswith("#"):
         raise StudyError(
             f"{where}: the video {place.name} begins with #, as the store's records do"

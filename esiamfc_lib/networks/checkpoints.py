@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.files import existing, write_atomically
@@ -62,12 +62,10 @@ def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     Raises:
         StudyError: no such file, not a model file, damaged, or of another network.
     """
-    try:
-        with safe_open(existing(path), framework="pt") as file:
-            text = (file.metadata() or {}).get(HEADER)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise StudyError(f"{path} is not a safetensors file: {error}") from None
+    fault = refused(f"{path} is not a safetensors file", SafetensorError)
+    with fault, safe_open(existing(path), framework="pt") as file:
+        text = (file.metadata() or {}).get(HEADER)
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if text is None:
         raise StudyError(f"{path} has no {HEADER!r} header: it is not a model file of this project")
     about = json.loads(text)

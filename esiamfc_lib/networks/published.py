@@ -30,7 +30,7 @@ import scipy.io
 import torch
 from torch import Tensor
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.checkpoints import load_into
 from esiamfc_lib.networks.esiamfc import ESiamFC
@@ -135,22 +135,18 @@ def _with_identity_norms(layers: Layers) -> Layers:
 
 
 def _npz(path: Path) -> Layers:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            layers = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (ValueError, OSError, TypeError) as error:
-        raise StudyError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
+    fault = refused(f"{path} cannot be read as an .npz of plain arrays")
+    with fault, np.load(path, allow_pickle=False) as arrays:
+        layers = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     return {"bias": torch.tensor([PUBLISHED_BIAS])} | layers
 
 
 def _matconvnet(path: Path) -> Layers:
-    try:
+    with refused(f"{path} is no MatConvNet network", (*DAMAGE, NotImplementedError)):
         params = scipy.io.loadmat(path)["net"]["params"][0, 0].reshape(-1)
         values = {
             str(p["name"][0]): torch.from_numpy(np.asarray(p["value"], np.float64)) for p in params
         }
-    except (KeyError, IndexError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise StudyError(f"{path} is no MatConvNet network: {error}") from None
     layers = {}
     for name, value in values.items():
         if match := re.fullmatch(r"(?:br\d?_)?((?:conv|bn)[1-5])([fbmx])", name):
