@@ -134,14 +134,11 @@ def agreement_matrix(labels: np.ndarray) -> np.ndarray:
 
 
 def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.DataFrame:
-    """How well the labels (runs, n) of each method find known families (n,): ``method, run, ari``
-    (adjusted Rand index, 0 = chance) and ``nmi``. Tracks of unknown family ("") are left out; the
-    table is empty when no family is known."""
-    families = np.asarray(families)
-    known, rows = families != "", []
-    for method, found in labels.items() if known.any() else ():
-        for run, own in enumerate(found[:, known]):
-            pair = families[known], own
-            scores = metrics.adjusted_rand_score(*pair), metrics.normalized_mutual_info_score(*pair)
-            rows.append((method, run, *scores))
+    """How well the labels (runs, n) of each method find the families (n,): ``method, run, ari``
+    (adjusted Rand index, 0 = chance) and ``nmi``."""
+    rows = []
+    for method, found in labels.items():
+        for run, own in enumerate(found):
+            ari = metrics.adjusted_rand_score(families, own)
+            rows.append((method, run, ari, metrics.normalized_mutual_info_score(families, own)))
     return pd.DataFrame(rows, columns=["method", "run", "ari", "nmi"])

@@ -122,12 +122,10 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     """
     k = int(table["cluster"].max()) + 1
     figure = plt.figure(figsize=(2.0 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
-    orders = (
-        ("most central", table["distance"]),
-        ("most doubtful", table["second_distance"] - table["distance"]),
-    )
+    doubt = table["second_distance"] - table["distance"]
+    orders = {"most central": table["distance"], "most doubtful": doubt}
     halves = figure.subfigures(1, 2, wspace=0.04)
-    for half, (title, order) in zip(halves, orders, strict=True):
+    for half, (title, order) in zip(halves, orders.items(), strict=True):
         axes = half.subplots(k, count, squeeze=False)
         half.suptitle(title)
         for axis in axes.flat:
