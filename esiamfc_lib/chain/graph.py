@@ -101,9 +101,8 @@ class Stage:
         run = self.parameters.run
         digests = {name: file_digest(run / name) for name in self.outputs if (run / name).is_file()}
         patterns = [(run / name, each) for name in digests for each in at.BESIDE.get(name, ())]
-        beside = sorted(file for path, each in patterns for file in path.parent.glob(each))
-        there = [file for file in beside if file.is_file()]
-        return digests | {str(file.relative_to(run)): file.stat().st_size for file in there}
+        found = [file for path, each in patterns for file in sorted(path.parent.glob(each))]
+        return digests | {str(f.relative_to(run)): f.stat().st_size for f in found if f.is_file()}
 
     def fingerprint(self) -> dict[str, Any]:
         """See ``fingerprint.fingerprint``; a StudyError says that an input is missing."""

@@ -87,11 +87,11 @@ def run_notebook(
         )
     except PapermillExecutionError as error:
         raise NotebookFailed(_sentence(error.ename, error.evalue, started)) from None
+    except DeadKernelError:
+        died = f"the kernel died in code cell {started} (killed, or out of memory{_hint(log)})"
+        raise NotebookFailed(died) from None
     except RuntimeError as error:
-        fault = f"the kernel did not start ({error}"
-        if isinstance(error, DeadKernelError):
-            fault = f"the kernel died in code cell {started} (killed, or out of memory"
-        raise NotebookFailed(f"{fault}{_hint(log)})") from None
+        raise NotebookFailed(f"the kernel did not start ({error}{_hint(log)})") from None
     except OSError as error:  # of a full disk, it names no file
         raise NotebookFailed(f"{error.filename or executed}: {error.strerror}") from error
     finally:

@@ -212,12 +212,11 @@ class Chain:
         record.write(stage.folder)
         return record.seconds
 
-    def _clear(self, stage: Stage, current: dict) -> None:
-        """Take away what a run with the fingerprint ``current`` must not find in its folder."""
+    def _clear(self, stage: Stage, now: dict) -> None:
+        """Take away what a run with the fingerprint ``now`` must not find in its folder."""
         last = read_record(stage.folder)
         # boxes of trackers know by themselves, file by file, which of them are still good
-        tracked = stage.kind in ("results", "controls")
-        old = last and not tracked and stale(last.fingerprint, current)
+        old = last and stage.kind not in ("results", "controls") and stale(last.fingerprint, now)
         if (stage.name in self.forced or old) and stage.folder.is_dir():
             if not (stage.folder / RECORD).exists():
                 raise StudyError(f"{stage.folder} has no {RECORD}, is not the chain's: move it")

@@ -29,10 +29,13 @@ def replacing(path: Path, ending: str = "") -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or f"{os.strerror(errno.ENOSPC)}, it seems ({error})"
-        named = path if error.filename in (None, str(temporary)) else error.filename
-        raise OSError(error.errno or errno.ENOSPC, reason, str(named)) from error
+    except (OSError, RuntimeError) as error:  # PyTorch hides the system's behind its own
+        fault = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(fault, OSError):
+            raise
+        reason = fault.strerror or f"{os.strerror(errno.ENOSPC)}, it seems ({fault})"
+        named = path if fault.filename in (None, str(temporary)) else fault.filename
+        raise OSError(fault.errno or errno.ENOSPC, reason, str(named)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -70,8 +70,7 @@ class RunFolder:
 
     def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
         """Put a saved state into the modules; None if there is none. A ``StudyError`` says in which
-        parameters it differs from this training, or that it is damaged; one of other parameters in
-        an exploration is simply left."""
+        parameters it differs (None in an exploration), or that it is damaged."""
         if not self.state.is_file():
             return None
         state = checkpoints.load_state(self.state)
