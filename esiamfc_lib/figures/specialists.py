@@ -75,9 +75,7 @@ def correlations(matrix: np.ndarray) -> Figure:
 
 
 @style()
-def distance_relation(
-    table: pd.DataFrame, found: dict[str, float], gain: str, benchmark: str
-) -> Figure:
+def distance_relation(table: pd.DataFrame, found: dict, gain: str, benchmark: str) -> Figure:
     """Gain (named for example ``ESiamFC − SiamFC``) against disagreement: ``analysis.relation``."""
     figure, axis = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
     axis.axhline(0, color="0.5", linewidth=0.8)

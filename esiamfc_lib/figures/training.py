@@ -45,8 +45,7 @@ def learning_curves(
     """
     scored = bool(history["auc"].notna().any())
     figure, axes = panels(1, 1 + scored, (4.5 * (1 + scored), 3))
-    dashed = {"linestyle": "--", "color": "C7"}
-    losses = axes[0, 0]
+    dashed, losses = {"linestyle": "--", "color": "C7"}, axes[0, 0]
     losses.plot(history["epoch"], history["loss"], marker="o", label="training")
     if len(known := history.dropna(subset="validation_loss")):
         losses.plot(known["epoch"], known["validation_loss"], marker="s", label="validation")
@@ -54,8 +53,7 @@ def learning_curves(
         losses.axhline(baseline_loss, label="validation, before training", **dashed)
     losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
     if scored:
-        known = history.dropna(subset="auc")
-        score = axes[0, 1]
+        known, score = history.dropna(subset="auc"), axes[0, 1]
         score.plot(known["epoch"], known["auc"], marker="o", color="C2", label="SiamFC")
         if still is not None:
             score.axhline(still, label="never moves", **dashed)
