@@ -22,16 +22,21 @@ from esiamfc_lib.runtime.validation import (
     NonNegativeInt,
     Parameters,
     Positive,
+    Processes,
     param,
 )
 
-Several = Annotated[int, Field(ge=2)]
-Pixels = Annotated[int, Field(ge=64)]
+Several = Annotated[int, Field(ge=2, le=10**6)]
+Pixels = Annotated[int, Field(ge=64, le=4096)]
+File = Annotated[str, Field(pattern=r"^(~(/|$)|[^~\x00-\x1f]|$)[^\x00-\x1f]*$")]  # path, or nothing
+Folder = Annotated[File, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Scheduler = Annotated[str, Field(pattern=r"^(\w+://\S+)?$")]
 
 
 class Fusion(StrEnum):
     """How the branches' responses become one; ``title`` is the tracker's name in tables.
-
     ``uniform``: their mean; ``max``: the highest at each position; ``nearest_centroid``: the branch
     alone whose cluster centre is nearest to the exemplar; ``cluster_weight``: the sum with the
     weights that the module gives the exemplar.
@@ -55,17 +60,17 @@ TRACKERS = ("identity", "siamfc", "branches", *(fusion.value for fusion in Fusio
 class TrackingParameters(Parameters):
     """The SiamFC tracking loop (Bertinetto et al. 2016, section 3.2, and its public code)."""
 
-    context: Positive = param(0.5, "context margin around the box, in box sides")
+    context: Positive = param(0.5, "context margin around the box, in box sides", le=10.0)
     exemplar_size: int = param(127, "side of the exemplar, pixels", ge=87, le=2047)
     search_size: int = param(255, "side of the search region, pixels", ge=87, le=2047)
-    scale_num: int = param(3, "number of scales searched, odd", ge=1, le=99)
-    scale_step: Positive = param(1.0375, "ratio between neighbouring scales")
+    scale_num: Literal[1, 3, 5, 7, 9] = param(3, "number of scales searched, odd")
+    scale_step: Positive = param(1.0375, "ratio between neighbouring scales", ge=0.25, le=4.0)
     scale_lr: Fraction = param(0.59, "damping of the scale update")
-    scale_penalty: Positive = param(0.9745, "factor on responses of changed scale")
+    scale_penalty: Positive = param(0.9745, "factor on responses of changed scale", le=4.0)
     window_influence: Fraction = param(0.176, "weight of the cosine window")
     response_up: int = param(16, "response up-sampling factor (bicubic)", ge=1, le=64)
     exemplar_lr: Fraction = param(0.0, "running update of the exemplar; 0: never")
-    local_scales: NonNegativeInt = param(
+    local_scales: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15, 17] = param(
         0, "cells, odd, about the middle scale's peak in which the others search; 0: everywhere"
     )
 
@@ -76,17 +81,16 @@ class StageParameters(Parameters):
     stage: ClassVar[str] = ""
     notebook: ClassVar[str] = ""
 
-    run_dir: str = param("data/mini", "working folder; relative: from the project's folder")
-    report_dir: str = param("reports/mini", "figures and tables")
-    seed: NonNegativeInt = param(0, "of everything random: the same seed gives the same bytes")
+    run_dir: Folder = param("data/mini", "working folder; relative: from the project's folder")
+    report_dir: Folder = param("reports/mini", "figures and tables")
+    seed: Seed = param(0, "of everything random: the same seed gives the same bytes")
 
     @classmethod
     def from_notebook(cls, namespace: dict[str, Any]):
-        """The values of the parameters cell, from the notebook's ``globals()``.
-
-        Only the chain writes into ``run_dir`` and ``report_dir``. A notebook that anybody else runs
-        explores: it works beside the run, see ``runtime.paths.exploration``. Raises StudyError
-        where a value is missing or has a wrong type or value, or an artefact is missing.
+        """The values of the parameters cell, from the notebook's ``globals()``. Only the chain
+        writes into ``run_dir`` and ``report_dir``. A notebook that anybody else runs explores: it
+        works beside the run, see ``runtime.paths.exploration``. Raises StudyError where a value is
+        missing or has a wrong type or value, or an artefact is missing.
         """
         missing = [name for name in cls.model_fields if name not in namespace]
         if missing:
@@ -118,8 +122,8 @@ class StageParameters(Parameters):
 
     @property
     def folder(self) -> Path:
-        """This stage's own folder, made on first use."""
-        return own_folder(self.run / self.stage)
+        """This stage's own folder, of notebook 05 that of the cluster, made on first use."""
+        return own_folder(self.run / self.stage / str(getattr(self, "cluster_id", "")))
 
     @property
     def reports(self) -> Path:
@@ -133,13 +137,13 @@ class DatasetParameters(StageParameters):
     stage, notebook = "dataset", "01_dataset_prep"
 
     source: Literal["synthetic", "vid"] = param("synthetic", "built-in data or a VID root")
-    vid_root: str = param("", "VID layout (Data/VID, Annotations/VID), or a .tar or .tar.gz of it")
-    store: str = param("", "a finished crop store to take over; empty: the videos are curated")
+    vid_root: File = param("", "VID layout (Data/VID, Annotations/VID), or a .tar or .tar.gz of it")
+    store: File = param("", "a finished crop store to take over; empty: the videos are curated")
     splits: list[Literal["train", "val"]] = param(["train"], "curated; val is never learned from")
-    otb_root: str = param("", "OTB layout, for notebooks 07 and 08")
-    vot_root: str = param("", "VOT layout, for notebook 07")
-    got10k_root: str = param("", "GOT-10k layout, for notebooks 07 and 08")
-    more_roots: dict[str, str] = param({}, "further benchmarks by name: uav123, dtb70, lasot ...")
+    otb_root: File = param("", "OTB layout, for notebooks 07 and 08")
+    vot_root: File = param("", "VOT layout, for notebook 07")
+    got10k_root: File = param("", "GOT-10k layout, for notebooks 07 and 08")
+    more_roots: dict[str, File] = param({}, "further benchmarks by name: uav123, dtb70, lasot ...")
     train_videos: Count = param(150, "built-in data: training videos")
     val_videos: Count = param(18, "validation videos, built-in or unpacked from an archive")
     video_frames: Several = param(40, "built-in data: frames a video")
@@ -149,14 +153,14 @@ class DatasetParameters(StageParameters):
     test_frames: Several = param(60, "built-in data: frames a test sequence")
     frame_width: Pixels = param(320, "built-in data, pixels")
     frame_height: Pixels = param(240, "built-in data, pixels")
-    families: Annotated[int, Field(ge=2, le=6)] = param(6, "built-in data: object families, 2 to 6")
+    families: int = param(6, "built-in data: object families, 2 to 6", ge=2, le=6)
     separation: Fraction = param(1.0, "built-in data: how much families differ, 0 to 1")
     hues: Fraction = param(1.0, "built-in data: share of the colour circle that a family uses")
     conflict: Fraction = param(0.0, "built-in data: share of objects whose look changes")
-    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = param(95, "of the stored crops")
+    jpeg_quality: int = param(95, "of the stored crops", ge=1, le=100)
     max_bad_fraction: Fraction = param(0.05, "fail above this share of bad frames")
-    workers: Count = param(2, "processes")
-    scheduler: str = param("", "address of a Dask scheduler; empty: this machine")
+    workers: Processes = param(2, "processes")
+    scheduler: Scheduler = param("", "address of a Dask scheduler; empty: this machine")
 
 
 class TrainingParameters(StageParameters):
@@ -164,13 +168,13 @@ class TrainingParameters(StageParameters):
 
     epochs: Count = param(1, "passes of pairs_per_epoch")
     pairs_per_epoch: Count = param(1, "pairs an epoch")
-    batch_size: Count = param(8, "pairs a step, over all devices")
+    batch_size: Count = param(8, "pairs a step, over all devices", lt=4097)
     lr: Positive = param(1.0e-2, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-5, "learning rate of the last epoch")
     schedule: Literal["exponential", "step"] = param(
         "exponential", "by one factor an epoch, or in three steps"
     )
-    momentum: Fraction = param(0.9, "SGD")
+    momentum: Fraction = param(0.9, "SGD", lt=1.0)
     weight_decay: NonNegative = param(5.0e-4, "SGD")
     clip_norm: NonNegative = param(0.0, "largest gradient norm; 0: no clipping")
     frame_range: Count = param(100, "largest distance of the two frames of a pair")
@@ -178,12 +182,12 @@ class TrainingParameters(StageParameters):
         "none", "paper: shifts of 8 px, stretches of 5 %, a quarter of the pairs grey"
     )
     radius: Positive = param(16.0, "positives lie within this many pixels of the centre")
-    validation_fraction: Fraction = param(0.1, "share of videos kept for validation")
+    validation_fraction: Fraction = param(0.1, "share of videos kept for validation", lt=1.0)
     validation_pairs: NonNegativeInt = param(400, "pairs of the validation loss")
     precision: Literal["auto", "fp32", "bf16"] = param("auto", "auto: bf16 where supported")
-    device: str = param("auto", "auto, cpu, cuda, cuda:1 ...")
+    device: Device = param("auto", "auto, cpu, cuda, cuda:1 ...")
     threads: NonNegativeInt = param(2, "CPU threads; 0: all. Moves the last digits of results")
-    workers: NonNegativeInt = param(0, "loader processes; 0: in the training process")
+    workers: NonNegativeInt = param(0, "loader processes; 0: in the training process", lt=1025)
     checkpoint_seconds: NonNegative = param(60.0, "a kill loses at most this; 0: after every step")
 
 
@@ -192,8 +196,8 @@ class BaselineParameters(TrainingParameters):
 
     stage, notebook = "baseline", "02_siamfc_training"
 
-    weights: str = param("", "start from this file; empty: from scratch")
-    width: Positive = param(0.25, "factor on the number of channels")
+    weights: File = param("", "start from this file; empty: from scratch")
+    width: Positive = param(0.25, "factor on the number of channels", ge=0.01, le=16.0)
     train_norms: bool = param(True, "BatchNorm learns; false where it is folded into the weights")
     epochs: NonNegativeInt = param(6, "0: take the starting weights as they are")
     pairs_per_epoch: Count = param(2400, "53,200 in the paper")
@@ -211,16 +215,16 @@ class EmbeddingParameters(StageParameters):
     frames_per_track: Count = param(40, "evenly spaced; at most")
     min_frames: Count = param(4, "tracks with fewer are left out")
     keep_fraction: Fraction = param(0.95, "share of frames that screening keeps")
-    batch_size: Count = param(64, "exemplars a forward pass")
+    batch_size: Count = param(64, "exemplars a forward pass", lt=4097)
     umap_neighbors: Several = param(15, "UMAP: size of the neighbourhood")
     umap_min_dist: NonNegative = param(0.1, "UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = param(120, "exemplars drawn on the map")
     keep_stem: bool = param(False, "keep the stem's features of all crops, for 05 and 06")
     precision: Literal["fp32", "bf16"] = param("fp32", "of the network")
-    device: str = param("auto", "auto, cpu, cuda ...")
+    device: Device = param("auto", "auto, cpu, cuda ...")
     threads: NonNegativeInt = param(2, "CPU threads; 0: all. Moves the last digits of results")
-    workers: Count = param(1, "processes, one thread each if more than one")
-    scheduler: str = param("", "address of a Dask scheduler; empty: this machine")
+    workers: Processes = param(1, "processes, one thread each if more than one")
+    scheduler: Scheduler = param("", "address of a Dask scheduler; empty: this machine")
 
 
 class ClusteringParameters(StageParameters):
@@ -230,7 +234,7 @@ class ClusteringParameters(StageParameters):
 
     method: Literal["pikmeans", "kmeans", "random"] = param("pikmeans", "the others are controls")
     stop: Literal["balanced", "published"] = param("balanced", "published: sizes stay uneven")
-    n_clusters: Count = param(6, "k; 1, for a control arm: all tracks in one")
+    n_clusters: Count = param(6, "k; 1, for a control arm: all tracks in one", lt=65)
     kp: NonNegative = param(0.005, "proportional gain on the cluster size")
     ki: NonNegative = param(0.005, "integral gain on the cluster size")
     tol_balance: NonNegative = param(0.02, "largest |n_j - mean| / mean at the end")
@@ -256,7 +260,7 @@ class TransferParameters(TrainingParameters):
     membership: Literal["nearest", "nearest+second", "all"] = param(
         "nearest", "clusters that a track helps to train: nearest+second, all"
     )
-    initial: str = param("", "start from this file, or a control arm's branch; empty: baseline")
+    initial: File = param("", "start from this file, or a control arm's branch; empty: baseline")
     train_norms: bool = param(True, "BatchNorm learns; false where it is folded")
     negative_fraction: Fraction = param(0.0, "share of pairs from two different videos")
     hard_negatives: bool = param(False, "those are of one class where it has another video")
@@ -268,11 +272,6 @@ class TransferParameters(TrainingParameters):
     lr_last: Positive = param(1.0e-4, "learning rate of the last epoch")
     validation_pairs: NonNegativeInt = param(200, "pairs of the validation loss")
     threads: NonNegativeInt = param(1, "CPU threads; 1 so that branches train side by side")
-
-    @property
-    def folder(self) -> Path:
-        """The folder of this cluster's branch."""
-        return own_folder(self.run / self.stage / str(self.cluster_id))
 
 
 class FusionParameters(TrainingParameters):
@@ -295,18 +294,19 @@ class ResultsParameters(StageParameters):
 
     stage, notebook = "results", "07_results"
 
-    benchmarks: list[str] = param(["otb2015", "vot2018", "got10k-val"], "what to run")
+    benchmarks: list[str] = param(["otb2015", "vot2018", "got10k-val"], "what to run", min_length=1)
     trackers: list[Literal[TRACKERS]] = param(
         ["identity", "siamfc", "branches", "uniform", "nearest_centroid", "cluster_weight"],
         "identity: never moves; branches: every base tracker",
+        min_length=1,
     )
     max_sequences: NonNegativeInt = param(0, "of each benchmark; 0: all")
-    published: str = param("", "scores of a published SiamFC (JSON), to compare with")
-    selection: str = param("", "file of 'esiamfc select', for its tracking parameters")
+    published: File = param("", "scores of a published SiamFC (JSON), to compare with")
+    selection: File = param("", "file of 'esiamfc select', for its tracking parameters")
     tracking: dict = param({}, "changes to TrackingParameters")
     precision: Literal["auto", "fp32", "bf16"] = param("fp32", "of the networks")
-    device: str = param("auto", "auto, cpu, cuda ...")
-    workers: Count = param(2, "processes, one thread each")
+    device: Device = param("auto", "auto, cpu, cuda ...")
+    workers: Processes = param(2, "processes, one thread each")
 
 
 class ControlsParameters(StageParameters):
@@ -322,8 +322,8 @@ class ControlsParameters(StageParameters):
     perturb: Annotated[float, Field(ge=0.0, lt=0.5)] = param(
         0.1, "largest shift and change of size of such a box, in its sides"
     )
-    device: str = param("auto", "auto, cpu, cuda ...")
-    workers: Count = param(2, "processes, one thread each")
+    device: Device = param("auto", "auto, cpu, cuda ...")
+    workers: Processes = param(2, "processes, one thread each")
 
 
 class SweepParameters(StageParameters):
@@ -331,8 +331,8 @@ class SweepParameters(StageParameters):
 
     stage, notebook = "sweep", "09_scaling"
 
-    run_dir: str = param("data/scaling", "working folder of the sweep")
-    report_dir: str = param("reports/scaling", "its figures and tables")
+    run_dir: Folder = param("data/scaling", "working folder of the sweep")
+    report_dir: Folder = param("reports/scaling", "its figures and tables")
 
 
 STAGES: tuple[type[StageParameters], ...] = (

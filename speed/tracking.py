@@ -20,7 +20,7 @@ from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks, geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.deploy.int8 import Int8Engine
-from esiamfc_lib.deploy.quantisation import Quantised, beside, quantised
+from esiamfc_lib.deploy.quantisation import Quantised, beside, quantise
 from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.evaluation import runs
 from esiamfc_lib.evaluation import scores as scoring
@@ -106,7 +106,7 @@ def rows(args: Namespace) -> list[Row]:
     single = SiamFC(args.width)
     ensemble = ESiamFC.assembled([single] * args.branches)
     frames = np.random.default_rng(0).integers(0, 256, (args.frames + 3, 480, 640, 3), np.uint8)
-    int8 = quantised(single, np.ascontiguousarray(frames[:2, :255, :255]))
+    *_, int8 = quantise(single, np.ascontiguousarray(frames[:2, :255, :255]))
     several = Quantised(int8.weights, int8.crops, int8.count, int8.stem,
                         int8.branches * args.branches)  # fmt: skip
     results = []

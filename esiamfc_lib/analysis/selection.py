@@ -28,16 +28,13 @@ def select(
     seed: int = 0,
     **plan,
 ) -> dict:
-    """Choose among trackers, for example one for each checkpoint of a training; the first one
-    stays unless another is better beyond luck.
-
-    Tracked is the ``val`` split of ``vid_root`` (the first ``limit`` tracks; 0: all) by
-    ``workers`` processes; finished runs in ``out`` are kept. ``seed`` is of the perturbed first
-    boxes and of the bootstrap, ``plan`` are other arguments of ``segments.segments``.
-
-    Gives what is written to ``selection.json``, see ``decided``, with ``weights`` and
-    ``weights_digest`` of the chosen tracker. StudyError: fewer than two trackers, no validation
-    tracks, an unreadable file.
+    """Choose among trackers, for example one for each checkpoint of a training; the first one stays
+    unless another is better beyond luck. Tracked is the ``val`` split of ``vid_root`` (the first
+    ``limit`` tracks; 0: all) by ``workers`` processes; finished runs in ``out`` are kept. ``seed``
+    is of first boxes and bootstrap, ``plan`` are other arguments of ``segments.segments``. Gives
+    what is written to ``selection.json``, see ``decided``, with ``weights`` and ``weights_digest``
+    of the chosen tracker. StudyError: fewer than two trackers, no validation tracks, an unreadable
+    file.
     """
     if len(trackers) < 2:
         raise StudyError("a choice needs two trackers at least; the first is the one that stays")
@@ -53,12 +50,10 @@ def select(
 
 def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict:
     """The rule of choice, for scores of ``evaluate_segments``: the tracker ``published`` stays
-    unless another is better beyond luck. ``seed`` is of the bootstrap; ``plan`` is for the
-    record.
-
-    Returns ``chosen`` (name), ``reason`` (a sentence), ``interval`` (of the chosen one's or of
-    the best candidate's difference to the published one, widened for their number),
-    ``candidates`` (a row each: scores, differences, intervals), ``sequences`` and ``plan``.
+    unless another is better beyond luck. ``seed`` is of the bootstrap; ``plan`` is for the record.
+    Returns ``chosen`` (name), ``reason`` (a sentence), ``interval`` (of the chosen one's or of the
+    best candidate's difference to the published one, widened for their number), ``candidates`` (a
+    row each: scores, differences, intervals), ``sequences`` and ``plan``.
     """
     table = intervals.hierarchical_differences(scores, published, seed=seed)
     sure = table[table["low_all"] > 0]

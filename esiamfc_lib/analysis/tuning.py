@@ -45,15 +45,14 @@ def tune(
 ) -> dict:
     """Choose parameters of the tracking loop with Optuna's tree-structured Parzen estimator.
 
-    The study lies in ``study.journal`` in ``out`` and goes on where it was stopped; a study that
-    was interrupted makes the same trials as one that was not. The published parameters, those of
-    ``tracker``, stay unless a trial is better beyond luck. ``trials`` counts those of earlier
-    calls; ``seed`` is of the search as well; ``on_trial`` is called with number and score of each
-    new one; the other arguments are those of ``select``.
+    The study lies in ``study.journal`` in ``out`` and goes on where it was stopped, with the same
+    trials. The published parameters, those of ``tracker``, stay unless a trial is
+    better beyond luck. ``trials`` counts those of earlier calls; ``seed`` is of the search as well;
+    ``on_trial`` is called with number and score of each new one; others are as for ``select``.
 
-    Gives what is written to ``selection.json``, see ``decided``; ``tracking`` holds the changes
-    to the default ``TrackingParameters``, as notebook 07 takes them. StudyError: ``out`` holds
-    another study or a damaged one; no validation tracks.
+    Gives what is written to ``selection.json``, see ``decided``; ``tracking`` holds the changes to
+    the default ``TrackingParameters``, as notebook 07 takes them. StudyError: ``out`` holds another
+    study or a damaged one; no validation tracks.
     """
     out, plan = Path(out), plan | {"seed": seed}
     sequences = segments.read_segments(segments.VALIDATION, vid_root, limit)

@@ -76,7 +76,10 @@ def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) 
     for name, values in section.items():
         changes = _checked(name, values, where)
         for seed in changes.seeds or [own]:
-            every[name if seed == own else f"{name}_s{seed}"] = (seed, changes)
+            repeated = name if seed == own else f"{name}_s{seed}"
+            if repeated in every:
+                raise StudyError(f"{where}: arm {repeated!r} is there twice, once as a repetition")
+            every[repeated] = (seed, changes)
     arms = {}
     for name, (seed, changes) in every.items():
         stages = {}
@@ -111,9 +114,8 @@ def _checked(name: Any, values: Any, where: str) -> Changes:
 
 
 def branch_pairs(stages: Stages, arms: Mapping[str, Stages]) -> int:
-    """Pairs that all branches together have learned from, those of their start included.
-
-    ``stages`` are those of the study or of an arm; the starts are looked up in ``arms``.
+    """Pairs that all branches together have learned from, those of their start included. ``stages``
+    are those of the study or of an arm; the starts are looked up in ``arms``.
     """
     branches = stages["branches"]
     pairs = stages["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
@@ -153,10 +155,9 @@ def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
 
 
 def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:
-    """Bring an arm's folder into order.
-
-    ``links`` are (place in the arm's folder, folder of the stage that is shared); at ``own``, the
-    folders of the arm's own stages, a link that stood there before goes away.
+    """Bring an arm's folder into order. ``links`` are (place in the arm's folder, folder of the
+    stage that is shared); at ``own``, the folders of the arm's own stages, a link that stood there
+    before goes away.
     """
     for folder in own:
         if folder.is_symlink():

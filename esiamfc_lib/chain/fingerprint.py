@@ -52,11 +52,10 @@ def check_notebook(notebook: Path, parameters: Iterable[str]) -> None:
 def fingerprint(
     notebook: Path, parameters: Mapping[str, Any], files: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """All that a stage's result depends on; ``parameters`` are of JSON types.
-
-    ``modules`` are those that the notebook reaches, ``computing`` the ones among them that can
-    change a result, ``inputs`` the ``files`` that the stage reads by name; each with its digest. A
-    StudyError says that a file is missing.
+    """All that a stage's result depends on; ``parameters`` are of JSON types. ``modules`` are those
+    that the notebook reaches, ``computing`` the ones among them that can change a result,
+    ``inputs`` the ``files`` that the stage reads by name; each with its digest. A StudyError says
+    that a file is missing.
     """
     cells = code_cells(notebook)
     return {

@@ -3,27 +3,27 @@
 Everything a profile can get wrong is found here, before any stage starts.
 """
 
-import re
+import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from esiamfc_lib.chain.arms import Arm, read_arms
 from esiamfc_lib.config import STAGES, DatasetParameters, StageParameters, TrackingParameters
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
+from esiamfc_lib.runtime.files import existing
 from esiamfc_lib.runtime.paths import project_root, resolve
+from esiamfc_lib.runtime.validation import read_yaml
 
 COMMON = ("run_dir", "report_dir", "seed")
 """Parameters that every stage has and that a profile sets once, at its top level."""
 
 NAMES = [model.stage for model in STAGES]
 
-ROOTS = {"otb": "otb_root", "vot": "vot_root", "got10k": "got10k_root"}
-"""First letters of a benchmark's name -> parameter of stage ``dataset`` that says where it is."""
+KINDS = ("otb", "vot", "got10k")
+"""First letters of the benchmarks whose layout has a root in stage ``dataset``."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Profile:
 
 def _file_of(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
-        if not (file := Path(name).expanduser()).is_file():
-            raise StudyError(f"no profile file {file}")
-        return file
+        return existing(name)
     folder = project_root() / "notebooks" / "profiles"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
@@ -53,26 +51,24 @@ def _file_of(name: str) -> Path:
 
 
 def load_profile(name: str, changes: Iterable[str] = ()) -> Profile:
-    """Read and validate a profile; a StudyError says what is wrong with it.
-
-    Args:
-        name: of a file in ``notebooks/profiles``, or a path to a YAML file.
-        changes: ``stage.key=value`` or, for what all stages share, ``key=value``; the value is
-            read as YAML. ``arms={}`` leaves the control arms out.
+    """Read and validate a profile; a StudyError says what is wrong with it. ``name`` is of a file
+    in ``notebooks/profiles``, or a path to a YAML file; ``changes`` are ``stage.key=value`` or, for
+    what all stages share, ``key=value``, the value in YAML. ``arms={}`` leaves the control arms
+    out.
     """
     file = _file_of(name)
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if file.stat().st_size > 2**20:
+        raise StudyError(f"{file}: more than a megabyte is no profile")
+    values = read_yaml(file.read_bytes(), str(file))
+    values = {} if values is None else values
     keys = ", ".join([*COMMON, *NAMES, "arms"])
     if not isinstance(values, dict):
         raise StudyError(f"{file}: expected the keys {keys}")
     for key, section in values.items():
         if key not in (*COMMON, *NAMES, "arms"):
             raise StudyError(f"{file}: unknown key {key!r}; it takes {keys}")
-        if key in NAMES and not isinstance(section or {}, dict):
-            raise StudyError(f"{file}: {key} must hold parameters, not {section!r}")
+        if key not in COMMON and not isinstance(section, dict | None):
+            raise StudyError(f"{file}: {key} must hold parameters, not {repr(section)[:100]}")
     for change in changes:
         _apply(values, change)
     common = {key: values[key] for key in COMMON if key in values}
@@ -100,10 +96,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
             f"--set {change}: expected stage.key=value with a stage of {', '.join(NAMES)}, "
             f"or key=value with a key of {', '.join([*COMMON, 'arms'])}"
         )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise StudyError(f"--set {change}: the value is not valid YAML") from None
+    value = read_yaml(text, f"--set {change}: the value")
     if dot:
         values[stage] = {**(values.get(stage) or {}), key: value}
     else:
@@ -119,69 +112,88 @@ def check_profile(profile: Profile) -> None:
 def _faults(profile: Profile) -> Iterator[str]:
     from esiamfc_lib.data.benchmarks import READERS  # only here: the command line starts at once
 
-    benchmarks = profile.stages["results"].benchmarks
-    for unknown in [name for name in benchmarks if name not in READERS]:
+    data, baseline, results = (profile.stages[name] for name in ("dataset", "baseline", "results"))
+    for unknown in [name for name in results.benchmarks if name not in READERS]:
         yield f"results.benchmarks has {unknown!r}: choose from {', '.join(READERS)}"
-    yield from _faults_of_data(profile.stages["dataset"], benchmarks)
-    data, baseline = profile.stages["dataset"], profile.stages["baseline"]
-    if data.store and data.source == "vid" and not data.vid_root:
-        yield (
-            "dataset.store holds crops only: dataset.vid_root must name the frames of the "
-            "validation videos, which notebook 02 tracks to choose the epoch"
-        )
-    if baseline.weights and not resolve(baseline.weights).is_file():
-        yield f"baseline.weights: no file {resolve(baseline.weights)}"
+    closer = profile.stages["controls"].closer_arms if profile.arms else []
+    for unknown in [name for name in closer if name not in [*profile.arms]]:
+        yield f"controls.closer_arms has {unknown!r}: the arms are {', '.join(profile.arms)}"
+    yield from _faults_of_data(data, results.benchmarks)
     if not baseline.weights and baseline.epochs == 0:
         yield "baseline.epochs is 0, baseline.weights is empty: there would be no trained network"
-    for stage in ("baseline", "results"):
-        where = f"{profile.name}: {stage}.tracking"
-        TrackingParameters.validated(profile.stages[stage].tracking, where=where)
+    chosen = {}
+    if results.selection:
+        from esiamfc_lib.analysis.selection import selected_tracking
+
+        chosen = selected_tracking(resolve(results.selection))
+    for stage, values in (("baseline", baseline.tracking), ("results", chosen | results.tracking)):
+        loop = TrackingParameters.validated(values, where=f"{profile.name}: {stage}.tracking")
+        if loop.search_size <= loop.exemplar_size:
+            yield f"{stage}.tracking: the search region is no larger than the exemplar"
+    if results.published:
+        with refused(f"results.published: no scores in {results.published}"):
+            _ = [*json.loads(resolve(results.published).read_bytes())["seq_wise"]]
+    networks = [("baseline.weights", baseline.weights)]
+    most = 3 * data.train_videos  # a built-in video has three objects at most
+    if data.store:
+        with refused(f"dataset.store: no number of tracks in the manifest of {data.store}"):
+            most = int(json.loads((resolve(data.store) / "manifest.json").read_bytes())["tracks"])
     for arm, stages in {"": profile.stages, **profile.arms}.items():
-        for stage, parameters in stages.items():
-            where = f"arms.{arm}.{stage}" if arm else stage
-            device = getattr(parameters, "device", "auto")
-            if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-                yield f"{where}.device = {device!r}: expected auto, cpu, cuda, cuda:1 ..."
-            initial = getattr(parameters, "initial", "")
-            if initial and initial not in profile.arms and not resolve(initial).is_file():
-                yield f"{where}.initial: no arm {initial!r}, and no file {resolve(initial)}"
+        k = stages["clustering"].n_clusters
+        if k > most and (data.store or data.source == "synthetic"):
+            yield f"clustering.n_clusters = {k} is larger than the number of tracks, {most}"
+        branches, place = stages["branches"], f"arms.{arm}.branches" if arm else "branches"
+        if branches.average_epochs > branches.epochs:
+            yield f"{place}.average_epochs is larger than {place}.epochs"
+        if branches.initial not in profile.arms:
+            networks.append((f"{place}.initial", branches.initial))
+        for device in {getattr(p, "device", "auto") for p in stages.values()} - {"auto", "cpu"}:
+            from esiamfc_lib.runtime.devices import choose_device
+
+            choose_device(device)
+    for parameter, file in networks:
+        if file and not resolve(file).is_file():
+            arm = f"no arm {file!r}, and " if parameter.endswith(".initial") else ""
+            yield f"{parameter}: {arm}no file {resolve(file)}"
+        if file:
+            from esiamfc_lib.networks.published import load_siamfc
+
+            load_siamfc(resolve(file))
 
 
 def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[str]:
+    from esiamfc_lib.data.roots import Roots
+
+    if "train" not in data.splits:
+        yield "dataset.splits has no 'train': nothing could be learned from"
     if data.store:
         store = resolve(data.store)
         if not (store / "manifest.json").is_file():
             yield f"dataset.store: {store} has no manifest.json"
-    folders = {name: getattr(data, name) for name in ("vid_root", "store", *ROOTS.values())}
-    for name, folder in (folders | data.more_roots).items():
+    folders = {name: getattr(data, f"{name}_root") for name in ("vid", *KINDS)}
+    for name, folder in (folders | {"store": data.store} | data.more_roots).items():
         place, run = resolve(folder).resolve(), data.run.resolve()
         if folder and (place.is_relative_to(run / data.stage) or run.is_relative_to(place)):
             yield f"dataset: {name} = {place} and run_dir = {run} must lie apart"
-    for name in benchmarks:
-        folder = data.more_roots.get(name)
-        if not name.startswith(tuple(ROOTS)) and not (folder and resolve(folder).is_dir()):
-            yield f"results.benchmarks has {name!r}, but dataset.more_roots no folder of it"
-    given = [root for root in ("vid_root", *ROOTS.values()) if getattr(data, root)]
-    if data.source == "synthetic":
-        if given:
-            yield f"dataset.{given[0]}: dataset.source is 'synthetic', which makes its own data"
-        return
-    if not data.vid_root and not data.store:
-        yield "dataset.source is 'vid' but dataset.vid_root is empty"
-    for root in given:
-        folder = resolve(getattr(data, root))
-        if root == "vid_root" and folder.is_file():
-            if not tarfile.is_tarfile(folder):
-                yield f"dataset.vid_root: {folder} is no tar archive"
-        elif not folder.is_dir():
-            yield f"dataset.{root}: no folder {folder}"
-    vid = resolve(data.vid_root)
-    if data.vid_root and vid.is_dir():
+    given = {kind: root for kind, root in folders.items() if root}
+    if data.source == "synthetic" and given:
+        yield f"dataset.{next(iter(given))}_root: the source is 'synthetic', it makes its own data"
+    if data.source == "vid" and not data.vid_root:
+        beside = " (a store holds crops only; notebook 02 tracks validation videos)"
+        yield f"dataset.source is 'vid' but dataset.vid_root is empty{beside if data.store else ''}"
+    roots, vid = Roots(source=data.source, **given, more=data.more_roots), resolve(data.vid_root)
+    if data.vid_root and vid.is_file():
+        given.pop("vid")
+        if not tarfile.is_tarfile(vid):
+            yield f"dataset.vid_root: {vid} is no tar archive"
+    for kind in given:
+        roots.path(kind)
+    if "vid" in given:
         split = "val" if data.store else "train"  # beside a store only validation needs frames
         for part in (f"Data/VID/{split}", f"Annotations/VID/{split}"):
             if not any((vid / part).glob("*")):
                 yield f"dataset.vid_root: {vid} has no {part} or it is empty: no layout of VID"
     for benchmark in benchmarks:
-        for start, root in ROOTS.items():
-            if benchmark.startswith(start) and not getattr(data, root):
-                yield f"results.benchmarks has {benchmark!r}, but dataset.{root} is empty"
+        made = data.source == "synthetic" and benchmark != "got10k-test"
+        if not (made and benchmark.startswith(KINDS)):
+            roots.benchmark(benchmark)

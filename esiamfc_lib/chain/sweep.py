@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
-
 from esiamfc_lib.artefacts import SWEEP
 from esiamfc_lib.chain.arms import link
 from esiamfc_lib.chain.profiles import Profile, load_profile
@@ -24,6 +22,7 @@ from esiamfc_lib.config import SweepParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
 from esiamfc_lib.runtime.paths import project_root
+from esiamfc_lib.runtime.validation import read_yaml
 
 SHARED = ("dataset", "baseline", "embedding", "clustering")
 """Stages that points share where they are equal; what follows is what a sweep compares."""
@@ -39,19 +38,16 @@ class Point:
 
 
 def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point]:
-    """All points of a sweep, those with the first values first.
-
-    ``name`` and ``changes`` are as for ``load_profile``, an axis is ``stage.key=value,value,...``
-    with values in YAML. A StudyError says what is wrong with an axis or a point's parameters.
+    """All points of a sweep, those with the first values first. ``name`` and ``changes`` are as for
+    ``load_profile``, an axis is ``stage.key=value,value,...`` with values in YAML. A StudyError
+    says what is wrong with an axis or a point's parameters.
     """
     changes, values = list(changes), {}
     for axis in axes:
         key, _, text = axis.partition("=")
-        try:
-            found = yaml.safe_load(f"[{text}]")
-        except yaml.YAMLError:
-            raise StudyError(f"--sweep {axis}: the values are not valid YAML") from None
-        if not found or len({json.dumps(value) for value in found}) < len(found):
+        found = read_yaml(f"[{text}]", f"--sweep {axis}: the text")
+        plain = all(isinstance(value, str | int | float | bool) for value in found)
+        if not plain or not found or len({json.dumps(value) for value in found}) < len(found):
             raise StudyError(f"--sweep {axis}: expected different values, as in stage.key=1,2,3")
         if key in values:
             raise StudyError(f"--sweep {axis}: {key} is swept already")
@@ -74,10 +70,9 @@ def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point
 
 
 def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
-    """Run all points, one after the other; returns whether every one is done.
-
-    What happens is told in ``stream``. After a point that fails the others go on. ``options`` are
-    those of ``Chain``: ``only``, ``until``, ``force``, ``jobs``.
+    """Run all points, one after the other; returns whether every one is done. What happens is told
+    in ``stream``. After a point that fails the others go on. ``options`` are those of ``Chain``:
+    ``only``, ``until``, ``force``, ``jobs``.
     """
     out = swept[0].profile.run.parent
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
@@ -100,10 +95,9 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
 
 
 def _makers(chains: list[Chain]) -> dict[Path, Path]:
-    """Folder of a stage that an earlier point makes -> where that point makes it.
-
-    What a later point has made already moves to the first one that needs it: adding a point or
-    naming them in another order trains nothing anew.
+    """Folder of a stage that an earlier point makes -> where that point makes it. What a later
+    point has made already moves to the first one that needs it: adding a point or naming them in
+    another order trains nothing anew.
     """
     equal: dict[str, list[Path]] = {}
     for chain in chains:
@@ -122,9 +116,8 @@ def _makers(chains: list[Chain]) -> dict[Path, Path]:
 
 
 def report(name: str, changes: Iterable[str]) -> Path:
-    """Execute notebook 09, which says what the points that are done say together.
-
-    Arguments are as for ``points``; returns the report folder.
+    """Execute notebook 09, which says what the points that are done say together. Arguments are as
+    for ``points``; returns the report folder.
     """
     from esiamfc_lib.chain.notebook_run import run_notebook
 

@@ -25,6 +25,10 @@ def main(args: Namespace) -> int:
         raise StudyError("nothing to write: give --out FILE.safetensors or --onnx FOLDER")
     if args.out is not None and args.out.suffix != ".safetensors":
         raise StudyError(f"--out {args.out}: a model file ends in .safetensors")
+    if args.out is not None:
+        files.writable_file(args.out, args.source)
+    if args.onnx is not None:
+        files.writable_folder(args.onnx)
     model, about = published.load_any(args.source)
     kind, count = type(model).__name__, sum(p.numel() for p in model.parameters())
     lines = [f"{args.source}: {kind}, width {model.width:g}, {count:,} parameters"]
@@ -38,7 +42,7 @@ def main(args: Namespace) -> int:
         except ModuleNotFoundError as error:
             needed = f"--onnx needs the package {error.name}: pip install 'esiamfc[onnx]'"
             raise StudyError(needed) from None
-        done = to_onnx(model, args.onnx)
-        lines.append(f"{done.exemplar}, {done.search}: equal to {done.error:.1e} of the range")
+        exemplar, search, error = to_onnx(model, args.onnx)
+        lines.append(f"{exemplar}, {search}: equal to {error:.1e} of the range")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

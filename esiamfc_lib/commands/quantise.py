@@ -6,30 +6,29 @@ from pathlib import Path
 
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.deploy import quantisation
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import branches_of
+from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.bars import progress
+from esiamfc_lib.runtime.validation import within
 
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("weights", type=Path, help="a SiamFC or an ESiamFC, any known format")
     store = "crop store of the training"
     parser.add_argument("--store", required=True, type=Path, metavar="DIR", help=store)
-    parser.add_argument("--crops", type=int, default=24, metavar="N", help="default: 24")
+    parser.add_argument("--crops", type=within(1, 999), default=24, metavar="N", help="default: 24")
     beside = "default: beside the weights, *.int8.safetensors"
     parser.add_argument("--out", type=Path, metavar="FILE", help=beside)
 
 
 def main(args: Namespace) -> int:
-    if args.crops < 1:
-        raise StudyError(f"--crops {args.crops}: at least one is needed")
+    path = files.writable_file(args.out or quantisation.beside(args.weights), args.weights)
     model, _ = published.load_any(args.weights)
     crops = quantisation.training_crops(CropStore(args.store), args.crops)
     steps = quantisation.quantise(model, crops)
     total = 2 + len(branches_of(model))  # the stem, the branches, the whole
     *_, result = progress(steps, "int8", total=total, unit="part")
-    path = args.out or quantisation.beside(args.weights)
     result.save(path)
     sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}\n")
     return 0

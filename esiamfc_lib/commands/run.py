@@ -11,8 +11,8 @@ from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import Profile, load_profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import EXPLORED, project_root
+from esiamfc_lib.runtime.validation import within
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -31,13 +31,17 @@ def arguments(parser: ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only tell what would run and why")
     listed = "list the profiles, how far their runs are, and what was explored beside them"
     add("--list", action="store_true", help=listed)
-    add("-n", "--jobs", type=int, default=1, help="stages to run side by side (default: 1)")
+    add(
+        "-n",
+        "--jobs",
+        type=within(1, 1024),
+        default=1,
+        help="stages to run side by side (default: 1)",
+    )
 
 
 def main(args: Namespace) -> int:
     """Run or, with ``--dry-run``, explain."""
-    if args.jobs < 1:
-        raise StudyError(f"-n {args.jobs}: at least one job is needed")
     if args.list:
         return _list()
     options = {name: getattr(args, name) for name in ("only", "until", "force", "jobs")}

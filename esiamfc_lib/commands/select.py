@@ -7,6 +7,7 @@ from pathlib import Path
 from esiamfc_lib.analysis.selection import select
 from esiamfc_lib.commands.evaluate import chosen, multistart_arguments, plan, tracker_arguments
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.runtime import files
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -29,14 +30,16 @@ def main(args: Namespace) -> int:
         raise StudyError(f"--workers {args.workers} --trials {args.trials}: too few")
     trackers = chosen(args)
     common = {"workers": args.workers, "limit": args.limit, "seed": args.seed, **plan(args)}
-    if args.trials:
-        if len(trackers) != 1:
-            raise StudyError(f"--trials takes one tracker; the options name {len(trackers)}")
-        from esiamfc_lib.analysis.tuning import tune  # only here: it imports Optuna
+    if args.trials and len(trackers) != 1:
+        raise StudyError(f"--trials takes one tracker; the options name {len(trackers)}")
+    place = args.vid_root, args.out
+    with files.exclusive(args.out, f"another 'esiamfc select' works in {args.out}: wait for it"):
+        if args.trials:
+            from esiamfc_lib.analysis.tuning import tune  # only here: it imports Optuna
 
-        result = tune(trackers[0], args.vid_root, args.out, args.trials, on_trial=_show, **common)
-    else:
-        result = select(trackers, args.vid_root, args.out, **common)
+            result = tune(trackers[0], *place, args.trials, on_trial=_show, **common)
+        else:
+            result = select(trackers, *place, **common)
     sys.stdout.write(f"{result['reason']}\nresults: {args.out / 'selection.json'}\n")
     return 0
 

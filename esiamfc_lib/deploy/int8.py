@@ -18,9 +18,8 @@ from esiamfc_lib.tracking.engine import Engine
 
 
 class Int8Conv:
-    """The convolution ``like`` of uint8 in steps of ``step``, and its ReLU.
-
-    The last one has none; the type of its output is ``output``.
+    """The convolution ``like`` of uint8 in steps of ``step``, and its ReLU; the last one has none
+    and gives ``output``.
     """
 
     def __init__(self, layer: Int8Layer, like: nn.Conv2d, step: float, output: torch.dtype):
@@ -81,9 +80,8 @@ class Int8Engine(Engine):
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """The stem's pooling, 3×3 with stride 2, of uint8, rows before columns.
-
-    PyTorch's own does not take uint8 this large, and its quantised tensors are on their way out.
+    """The stem's pooling, 3×3 with stride 2, of uint8, rows before columns; PyTorch's own takes no
+    uint8 this large, and its quantised tensors are on their way out.
     """
     x = x.permute(0, 2, 3, 1)
     rows = torch.maximum(x[:, 0:-2:2], x[:, 1:-1:2])

@@ -6,7 +6,6 @@
 bias), is one correlation with the branches' kernels side by side, each times its weight and scale.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,6 @@ from esiamfc_lib.runtime.files import write_atomically
 
 OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.14
 TOLERANCE = 1e-4  # of the response's range
-
-
-@dataclass(frozen=True)
-class Exported:
-    """Files of an exported tracker, and the largest difference from ours in shares of the range."""
-
-    exemplar: Path
-    search: Path
-    error: float
 
 
 class OnnxGraph:
@@ -82,8 +72,10 @@ class OnnxGraph:
         return model.SerializeToString(deterministic=True)
 
 
-def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> Exported:
-    """Write both graphs; ``StudyError`` if their response is off by more than 1e-4 of its range."""
+def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> tuple[Path, Path, float]:
+    """Write both graphs; their files and the largest difference of their response from ours, in
+    shares of its range. A ``StudyError`` if that is more than 1e-4.
+    """
     model = folded(model).cpu().float()
     files = Path(folder) / "exemplar.onnx", Path(folder) / "search.onnx"
     for path, data in zip(files, (_exemplar(model), _search(model)), strict=True):
@@ -94,7 +86,7 @@ def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> Exported:
             f"{files[1]}: the response differs from the network's by {error:.1e} of "
             f"its range, more than {TOLERANCE:.0e}"
         )
-    return Exported(*files, error)
+    return *files, error
 
 
 def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:

@@ -1,10 +1,9 @@
 """int8 networks: made from a trained network and crops that it was trained on, kept in a file.
 
 Weights become int8, each output channel with a step of its own (``rounding``). Outputs after a ReLU
-become uint8, 255 steps of one size a layer from 0 to a cut-off; crops are uint8 as they are. The
-last layer's output, which the correlation sums, is not rounded to steps. Crops are the training
-data's, never a test frame's. The file lies beside the model file and says of which weights and
-which crops it is.
+become uint8, 255 steps of one size a layer from 0 to a cut-off; crops, those of the training data
+and never a test frame's, are uint8. The last layer's output, which the correlation sums, is not
+rounded to steps. The file lies beside the model file and says of which weights and crops it is.
 """
 
 import hashlib
@@ -16,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
-from esiamfc_lib.errors import DAMAGE, StudyError, refused
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
 from esiamfc_lib.networks.norms import folded
@@ -77,17 +75,12 @@ class Quantised:
         """Read a network's int8 form; ``StudyError`` if it is damaged or of other weights."""
         if not Path(path).is_file():
             raise StudyError(f"int8 needs the file {path}: 'esiamfc quantise' writes it")
-        with refused(f"{path}: no int8 network of this project", (*DAMAGE, SafetensorError)):
-            with safe_open(str(path), framework="pt") as file:
-                header = json.loads((file.metadata() or {})[HEADER])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            digest = header["digest"]
+        tensors, header = checkpoints.read_tensors(path, HEADER, "an int8 network")
+        with checkpoints.reading(path, "an int8 network of this project"):
             stem = _layers(tensors, "stem", 2)
             branches = [_layers(tensors, f"branches.{j}", 3) for j in range(header["branches"])]
             about = header["weights"], header["crops"], header["count"]
             found = cls(*about, stem, tuple(branches))
-        if found.digest != digest:
-            raise StudyError(f"{path}: the tensors do not match the digest in the header")
         if found.weights != checkpoints.digest(model.state_dict()):
             raise StudyError(f"{path} is of other weights: 'esiamfc quantise' writes it anew")
         return found
@@ -125,10 +118,8 @@ def training_crops(store: "CropStore", count: int = 24) -> np.ndarray:
 
 
 def quantise(model: SiamFC | ESiamFC, crops: np.ndarray) -> Iterator[Quantised | str]:
-    """Layer by layer, each on the outputs of the int8 layers before it.
-
-    ``crops`` are uint8 (n, 255, 255, 3) RGB of the training data; two dozen are enough. Yields the
-    name of each part as it is begun, and last the network.
+    """Layer by layer, each on the outputs of the int8 layers before it: yields the name of each
+    part as it is begun, and last the network. ``crops`` are uint8 (n, 255, 255, 3) RGB, two dozen.
     """
     if crops.ndim != 4 or not len(crops) or crops.dtype != np.uint8:
         raise StudyError(f"int8 needs uint8 crops (n, H, W, 3), not {crops.dtype} {crops.shape}")
@@ -144,12 +135,6 @@ def quantise(model: SiamFC | ESiamFC, crops: np.ndarray) -> Iterator[Quantised |
             branches.append(_part(branch.layers, features)[0])
     state = checkpoints.digest(model.state_dict())
     yield Quantised(state, digest, len(crops), stem, tuple(branches))
-
-
-def quantised(model: SiamFC | ESiamFC, crops: np.ndarray) -> Quantised:
-    """``quantise`` without the names."""
-    *_, result = quantise(model, crops)
-    return result
 
 
 def _part(layers: nn.Sequential, x: Tensor) -> tuple[tuple[Int8Layer, ...], Tensor]:
@@ -173,10 +158,8 @@ def _part(layers: nn.Sequential, x: Tensor) -> tuple[tuple[Int8Layer, ...], Tens
 
 
 def _cut_off(output: Tensor) -> float:
-    """The cut-off whose rounding and cutting together lose least, in mean squares.
-
-    A cut-off at the largest output would spend most steps on a few outliers. Zeros, which are
-    exact whatever the steps, take part in no error.
+    """The cut-off whose rounding and cutting together lose least, in mean squares: the largest
+    output would spend most steps on a few outliers. Zeros are exact whatever the steps.
     """
     largest = float(output.max())
     if not np.isfinite(largest) or largest <= 0:

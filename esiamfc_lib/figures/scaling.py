@@ -9,9 +9,8 @@ from esiamfc_lib.figures.style import panels, style
 
 @style()
 def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure:
-    """Gain against the number of training tracks, one line a tracker, with 95 % intervals.
-
-    Rows of ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel.
+    """Gain against the number of training tracks, one line a tracker, with 95 % intervals. Rows of
+    ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel.
     """
     groups = list(table.groupby(panel)) if panel else [("", table)]
     trackers = list(dict.fromkeys(table["tracker"]))

@@ -16,7 +16,6 @@ def branch_responses(
     search: np.ndarray, responses: np.ndarray, weights: np.ndarray, fused: np.ndarray
 ) -> Figure:
     """Search regions (n, S, S, 3), beside each the responses (n, k, r, r) and the fused (n, r, r).
-
     All responses of a row share one colour scale, so that a branch that is sure of itself looks so.
     The weights (n, k) are written above the branches.
     """

@@ -5,15 +5,12 @@ from torch import Tensor
 
 
 def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
-    """Slide the exemplar's features over the search region's, sample by sample.
-
-    All products between a cell of the exemplar and a cell of the search region come from one
-    batched matrix product; the response is the sum along the shifted diagonals. That is faster
-    than a convolution with one group per sample, forward and backward, and runs in float32
-    whatever the precision of the network: the response sums thousands of terms.
-
-    Exemplar features (N, C, h, w), or (1, C, h, w): one exemplar for all, and search features
-    (N, C, H, W) → (N, H - h + 1, W - w + 1) float32.
+    """Slide the exemplar's features over the search region's, sample by sample. All products
+    between a cell of the exemplar and a cell of the search region come from one batched matrix
+    product; the response is the sum along the shifted diagonals. That is faster than a convolution
+    with one group per sample, forward and backward, and runs in float32 whatever the precision of
+    the network: the response sums thousands of terms. Exemplar features (N, C, h, w), or (1, C, h,
+    w): one exemplar for all, and search features (N, C, H, W) → (N, H - h + 1, W - w + 1) float32.
     """
     n, c, height, width = x.shape
     h, w = z.shape[-2:]
@@ -30,11 +27,10 @@ def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
 
 
 def correlation(z: Tensor, x: Tensor) -> Tensor:
-    """As ``cross_correlation``, for inference: bf16 search features stay bf16.
-
-    All cells of all search regions times the exemplar are then one product of matrices, whose sums
-    over channels are made in float32 and rounded to bf16; their sum along the diagonals is float32.
-    ``z`` is of one exemplar, (1, C, h, w); ``x`` channels last where it is bf16.
+    """As ``cross_correlation``, for inference: bf16 search features stay bf16. All cells of all
+    search regions times the exemplar are then one product of matrices, whose sums over channels are
+    made in float32 and rounded to bf16; their sum along the diagonals is float32. ``z`` is of one
+    exemplar, (1, C, h, w); ``x`` channels last where it is bf16.
     """
     if x.dtype == torch.float32:
         return cross_correlation(z, x)

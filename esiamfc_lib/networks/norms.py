@@ -35,13 +35,11 @@ def has_identity_norms(model: nn.Module) -> bool:
 
 @torch.no_grad()
 def calibrate_norms(model: SiamFC | ESiamFC, images: Iterable[Tensor]) -> None:
-    """Give identity BatchNorm layers the statistics of real activations, in place.
-
-    The network stays the same function: what a layer takes away by its new statistics, its factor
-    and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm in
-    training mode, where every batch is normalised: without it, all activations would change scale.
-    ``images`` are batches float32 (N, 3, H, W), some hundred images in all. The network is left in
-    eval mode.
+    """Give identity BatchNorm layers the statistics of real activations, in place. The network,
+    left in eval mode, stays the same function: what a layer takes away by its new statistics, its
+    factor and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm
+    in training mode: without it, all activations would change scale. ``images`` are batches float32
+    (N, 3, H, W), some hundred images in all.
     """
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     sums = {layer: torch.zeros(3, layer.num_features, dtype=torch.float64) for layer in norms}

@@ -2,26 +2,26 @@
 
 Four kinds of published file hold the same network under other names:
 
-- ``.npz`` with BatchNorm folded into the convolutions: ``conv1.weight`` (O, I, H, W),
-  ``conv1.bias`` ... and optionally ``bias`` of the response; the others are brought to these
-  names first;
-- ``.mat`` of MatConvNet (the authors' own): ``conv1f`` (H, W, I, O), ``conv1b``, ``bn1m``
-  (factor), ``bn1b`` (offset), ``bn1x`` (mean and standard deviation) ..., each possibly behind
-  ``br_``, and ``adjust_f``/``adjust_b`` or ``fin_adjust_bn{m,b,x}`` for scale and bias of the
-  response;
+- ``.npz`` with BatchNorm folded into the convolution: ``conv1.weight`` (O, I, H, W), ``conv1.bias``
+  ..., optionally ``bias`` of the response; the others are brought to these names first;
+- ``.mat`` of MatConvNet (the authors' own): ``conv1f`` (H, W, I, O), ``conv1b``, ``bn1m`` (factor),
+  ``bn1b`` (offset), ``bn1x`` (mean and standard deviation) ..., each possibly behind ``br_``, and
+  ``adjust_f``/``adjust_b`` or ``fin_adjust_bn{m,b,x}`` for scale and bias of the response;
 - ``.pth`` state dicts of PyTorch SiamFCs in three namings: numbered layers of one sequence
-  (``features.0.weight`` with ``corr_bias``, or with ``adjust.weight``/``adjust.bias``), blocks
-  (``backbone.conv1.0.weight``, no bias), and named layers (``conv1.weight``, ``bn1.weight``);
+  (``features.0.weight``), blocks (``backbone.conv1.0.weight``), and named layers (``conv1.weight``,
+  ``bn1.weight``); with ``corr_bias``, ``adjust`` or ``bn_adjust`` for the response, or none;
 - ``.pth`` of the reference ESiamFC: ``stem.feature1.0.weight``, ``branch1.feature2.0.weight``,
   ``corr_bias1``, ``cluster_weight.cluster_weight.0.weight`` ..., or one base tracker of it
   (``feature1.0.weight``, ``feature2.0.weight``, ``corr_bias``).
 
-Conversion is exact: a folded BatchNorm becomes an identity one; another ε goes into the variance;
-another scale of the response goes into conv5, which both sides of the correlation pass.
+Conversion is exact, to float32, or refused: a folded BatchNorm becomes an identity one; another ε
+goes into the variance; another scale of the response, which may be a BatchNorm's, goes into conv5,
+which both sides of the correlation pass.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ import scipy.io
 import torch
 from torch import Tensor
 
-from esiamfc_lib.errors import DAMAGE, StudyError, refused
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
-from esiamfc_lib.networks.checkpoints import load_into
+from esiamfc_lib.networks.checkpoints import built, check_values, load_into, reading
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import RESPONSE_SCALE, SiamFC
 from esiamfc_lib.runtime.files import existing
@@ -48,8 +48,20 @@ PLACES = {
     name: f"stem.layers.{number}" if number < BRANCH else f"branch.layers.{number - BRANCH}"
     for number, name in NAMES.items()
 }
+ADJUST = ("adjust", "bn_adjust", "adjust_bn", "adjust.bn", "match_batchnorm")
+MATCONVNET = r"(?:br\d?_)?(?:fin_)?((?:conv|bn)\d|adjust)(?:_|_bn)?([fbmx])"
+SEQUENCES = ("features", "feature", "feature1", "feat_extraction")
+LAYERS = {name: name for name in PLACES} | dict.fromkeys(ADJUST, "adjust")
+for number, name in NAMES.items():
+    LAYERS |= {f"{sequence}.{number}": name for sequence in SEQUENCES}
+    LAYERS |= {f"feature2.{number - BRANCH}": name, f"conv{name[-1]}.{name[0] == 'b':d}": name}
+"""End of a layer's name in one of the PyTorch namings -> the layer."""
+
+IDENTITY = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - NORM_EPS}
+"""A BatchNorm that has been folded into the convolution before it."""
+
 Layers = dict[str, Tensor]
-"""A SiamFC: ``conv1.weight``, ``bn1.running_mean`` ..., ``bias`` and ``scale`` of the response."""
+"""A SiamFC: ``conv1.weight``, ``bn1.running_mean`` ..., and ``bias`` or ``adjust.weight`` ..."""
 
 
 def load_siamfc(path: str | Path) -> SiamFC:
@@ -71,163 +83,163 @@ def _load_as(kind: type, path: str | Path):
 
 def load_any(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     """Read any weights file: the network in eval mode on the CPU, and the header of a file of ours.
-
-    The kind of file is told by its name and its tensors' names.
-
-    Raises:
-        StudyError: no such file, unknown kind, damaged, or not this network.
+    The kind of file is told by its name and its tensors' names. A ``StudyError`` if it is damaged,
+    not finite, not this network or not all of it, or has tensors whose part is not known.
     """
     path = existing(path)
     if path.suffix == ".safetensors":
         return checkpoints.load(path)
-    if path.suffix == ".npz":
-        return _siamfc(_npz(path), str(path)), {}
-    if path.suffix == ".mat":
-        return _siamfc(_matconvnet(path), str(path)), {}
-    if path.suffix in {".pth", ".pt", ".tar", ".model"}:
-        return _from_state_dict(path), {}
-    raise StudyError(
-        f"{path}: unknown kind of network file {path.suffix!r} "
-        "(.safetensors, .npz, .mat and .pth are known)"
-    )
+    if path.suffix not in READERS:
+        known = ".safetensors, .npz, .mat and .pth are known"
+        raise StudyError(f"{path}: unknown kind of network file {path.suffix!r} ({known})")
+    with reading(path, f"a network as {path.suffix}"):
+        return READERS[path.suffix](str(path)), {}
 
 
 def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
-    """Build a SiamFC from ``conv1.weight`` ... ``bn4.running_var`` and ``bias``.
-
-    Without ``bn`` tensors the BatchNorm becomes the identity. ``eps`` is that of the file's
-    BatchNorm. The width is read off conv1.
+    """Build a SiamFC from ``conv1.weight`` ... ``bn4.running_var`` and ``bias`` or ``adjust``;
+    its BatchNorm (identity where there is none) has the epsilon ``eps``. conv1 tells the width.
     """
-    if "conv1.weight" not in layers or "conv5.weight" not in layers:
+    layers = {name: t.double() for name, t in layers.items() if "num_batches_tracked" not in name}
+    if not layers.keys() >= {"conv1.weight", "conv5.weight", "conv5.bias"}:
         raise StudyError(f"{where} holds no SiamFC: conv1 or conv5 is missing")
-    model = SiamFC(layers["conv1.weight"].shape[0] / 96)
-    state = {"branch.bias": layers.get("bias", torch.zeros(1)).reshape(1)}
-    for name, value in (_with_identity_norms(layers) | layers).items():
+    if not any(name.startswith("bn") for name in layers):
+        for i, (field, value) in itertools.product(range(1, 5), IDENTITY.items()):
+            layers[f"bn{i}.{field}"] = torch.full_like(layers[f"conv{i}.bias"], value)
+    bias, scale = _response(layers)
+    if scale <= 0:
+        raise StudyError(f"{where}: the scale of the response is {scale.item():g}, not above 0")
+    for field in ("weight", "bias"):
+        layers[f"conv5.{field}"] = layers[f"conv5.{field}"] * (scale / RESPONSE_SCALE).sqrt()
+    for norm in ("bn1", "bn2", "bn3", "bn4"):
+        variance = layers[f"{norm}.running_var"] + eps
+        if (variance <= 0).any():
+            raise StudyError(f"{where}: a variance of {norm} is not above 0")
+        layers[f"{norm}.running_var"] = (variance - NORM_EPS).clamp(min=0)
+        # a variance below our ε cannot be written down: the factor makes up for it
+        layers[f"{norm}.weight"] = layers[f"{norm}.weight"] * (NORM_EPS / variance).sqrt().clamp(1)
+    state = {"branch.bias": bias}
+    for name, value in layers.items():
         layer, _, field = name.partition(".")
-        if layer in PLACES:
-            state[f"{PLACES[layer]}.{field}"] = value
-    for name in model.state_dict():
-        if name.endswith("running_var") and name in state:
-            state[name] = (state[name].double() + eps - NORM_EPS).clamp(min=0)
-        elif name.endswith("num_batches_tracked"):
-            state[name] = torch.zeros((), dtype=torch.int64)
-    if "scale" in layers:
-        share = (layers["scale"].reshape(()).double() / RESPONSE_SCALE).sqrt()
-        for field in ("weight", "bias"):
-            state[f"{PLACES['conv5']}.{field}"] = layers[f"conv5.{field}"].double() * share
-    own = model.state_dict()
-    load_into(model, {n: v.to(own[n].dtype) if n in own else v for n, v in state.items()}, where)
+        if layer not in PLACES:
+            raise StudyError(f"{where}: {name} is no part of a SiamFC that is known")
+        state[f"{PLACES[layer]}.{field}"] = value
+    model = built(where, layers, len(layers["conv1.weight"]) / 96, k=0)
+    load_into(model, state, where)
     return model.eval()
 
 
-def _with_identity_norms(layers: Layers) -> Layers:
-    norms = {}
-    for i in range(1, 5):
-        if not any(name.startswith(f"bn{i}.") for name in layers) and f"conv{i}.bias" in layers:
-            ones = torch.ones_like(layers[f"conv{i}.bias"], dtype=torch.float64)
-            norms |= {
-                f"bn{i}.weight": ones,
-                f"bn{i}.bias": 0 * ones,
-                f"bn{i}.running_mean": 0 * ones,
-                f"bn{i}.running_var": ones - NORM_EPS,
-            }
-    return norms
+def _response(layers: Layers) -> tuple[Tensor, Tensor]:
+    """Takes bias and scale of the response, float64 (1,) each, out of the layers. ``adjust`` is a
+    BatchNorm or convolution behind the correlation; without it the scale is fixed.
+    """
+    norm = {n.partition(".")[2]: layers.pop(n) for n in [*layers] if n.startswith("adjust.")}
+    if not norm:
+        norm = {"weight": torch.tensor(RESPONSE_SCALE, dtype=torch.float64)}
+        norm["bias"] = layers.pop("bias", torch.zeros(1))
+    bias, scale = (norm.pop(field).reshape(1) for field in ("bias", "weight"))
+    if norm:  # its own ε is PyTorch's, whatever that of the layers
+        scale = scale / (norm["running_var"] + NORM_EPS).sqrt()
+        bias = bias - scale * norm["running_mean"]
+    return bias.reshape(1), scale.reshape(1)
 
 
-def _npz(path: Path) -> Layers:
-    fault = refused(f"{path} cannot be read as an .npz of plain arrays")
-    with fault, np.load(path, allow_pickle=False) as arrays:
-        layers = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    return {"bias": torch.tensor([PUBLISHED_BIAS])} | layers
+def _once(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """A dictionary; a ``StudyError`` where a name comes twice."""
+    found = dict(pairs := list(pairs))
+    if len(found) < len(pairs):
+        raise StudyError(f"{where} holds two tensors for one part of the network")
+    return found
 
 
-def _matconvnet(path: Path) -> Layers:
-    with refused(f"{path} is no MatConvNet network", (*DAMAGE, NotImplementedError)):
-        params = scipy.io.loadmat(path)["net"]["params"][0, 0].reshape(-1)
-        values = {
-            str(p["name"][0]): torch.from_numpy(np.asarray(p["value"], np.float64)) for p in params
-        }
-    layers = {}
-    for name, value in values.items():
-        if match := re.fullmatch(r"(?:br\d?_)?((?:conv|bn)[1-5])([fbmx])", name):
-            layer, field = match.groups()
-            if field == "f":
-                layers[f"{layer}.weight"] = value.permute(3, 2, 0, 1)
-            elif field == "m":
-                layers[f"{layer}.weight"] = value.reshape(-1)
-            elif field == "b":
-                layers[f"{layer}.bias"] = value.reshape(-1)
-            else:  # the standard deviation that MatConvNet stores includes its ε
-                layers[f"{layer}.running_mean"] = value[:, 0]
-                layers[f"{layer}.running_var"] = value[:, 1] ** 2 - NORM_EPS
-    return layers | _adjustment(values)
+def _tensors(arrays: Iterable[tuple[str, np.ndarray]], where: str) -> Layers:
+    """Checked tensors from arrays of any byte order."""
+    native = ((n, a.astype(a.dtype.newbyteorder("="))) for n, a in arrays)
+    tensors = {name: torch.from_numpy(a) for name, a in _once(native, where).items()}
+    check_values(tensors, where)
+    return tensors
 
 
-def _adjustment(values: Mapping[str, Tensor]) -> Layers:
-    if "fin_adjust_bnx" in values:
-        mean, deviation = values["fin_adjust_bnx"].reshape(2)
-        scale = values["fin_adjust_bnm"].reshape(()) / deviation
-        return {"scale": scale, "bias": values["fin_adjust_bnb"].reshape(1) - scale * mean}
-    names = {"adjust_f": "scale", "adjust_b": "bias"}
-    return {names[n]: value.reshape(1) for n, value in values.items() if n in names}
+def _npz(where: str) -> SiamFC:
+    with np.load(where, allow_pickle=False) as arrays:
+        layers = _tensors(arrays.items(), where)
+    return _siamfc({"bias": torch.tensor([PUBLISHED_BIAS])} | layers, where)
 
 
-def _from_state_dict(path: Path) -> SiamFC | ESiamFC:
-    content = checkpoints.load_state(path)
+def _matconvnet(where: str) -> SiamFC:
+    params = scipy.io.loadmat(where)["net"]["params"][0, 0].reshape(-1)
+    values = _tensors(((str(p["name"][0]), np.asarray(p["value"])) for p in params), where)
+
+    def layers() -> Iterator[tuple[str, Tensor]]:
+        for name, value in values.items():
+            match = re.fullmatch(MATCONVNET, name)
+            layer, field = match.groups() if match else (name, "")
+            if field == "f" and layer != "adjust":
+                yield f"{layer}.weight", value.permute(3, 2, 0, 1)
+            elif field == "x":  # the standard deviation that MatConvNet stores includes its ε
+                yield f"{layer}.running_mean", value[:, 0]
+                yield f"{layer}.running_var", value[:, 1].double() ** 2 - NORM_EPS
+            else:
+                yield f"{layer}.{'bias' if field == 'b' else 'weight'}", value.reshape(-1)
+
+    return _siamfc(_once(layers(), where), where)
+
+
+def _from_state_dict(where: str) -> SiamFC | ESiamFC:
+    content = checkpoints.load_state(where)
     for wrapper in ("state_dict", "model", "net"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise StudyError(f"{path} holds no state dict")
-    state = {name.removeprefix("module."): value for name, value in content.items()}
+    named = isinstance(content, Mapping) and all(isinstance(name, str) for name in content)
+    if not (named and content and all(map(torch.is_tensor, content.values()))):
+        held = ", ".join(map(str, content)) if isinstance(content, Mapping) else repr(content)
+        raise StudyError(f"{where} holds no state dict of a network but {held[:80] or 'nothing'}")
+    check_values(content, where)
+    wrapped = re.compile(r"^(?:(?:module|model|net|_orig_mod)\.)+")
+    state = _once(((wrapped.sub("", name), value) for name, value in content.items()), where)
     if any(name.startswith("stem.feature1.") for name in state):
-        return _reference_ensemble(state, str(path))
-    # The only one of the public namings whose network sets ε, and has no bias, is the blocks' one.
-    blocks = any(re.search(r"conv1\.0\.weight$", name) for name in state)
-    return _siamfc(_common_names(state), str(path), eps=1e-6 if blocks else NORM_EPS)
+        return _reference_ensemble(state, where)
+    layers = _common_names(state, where)
+    # Of the public namings those whose response is not learned set ε: blocks, and one sequence.
+    learned = layers.keys() & {"bias", "adjust.weight"}
+    own = any(re.search(r"(conv1\.0|\bfeature\.0)\.weight$", name) for name in state)
+    return _siamfc(layers, where, eps=1e-6 if own and not learned else NORM_EPS)
 
 
-def _common_names(state: Mapping[str, Tensor]) -> Layers:
-    """Bring any of the PyTorch namings to ``conv1.weight`` ...; what is no layer is left out."""
-    layers = {}
-    for name, value in state.items():
-        if match := re.search(r"(?:^|\.)conv([1-5])\.([01])\.(\w+)$", name):
-            layer, field = ("conv", "bn")[int(match[2])] + match[1], match[3]
-        elif match := re.search(r"(?:^|\.)((?:conv|bn)[1-5])\.(\w+)$", name):
-            layer, field = match.groups()
-        elif match := re.search(r"(?:^|\.)feature2\.(\d+)\.(\w+)$", name):
-            layer, field = NAMES.get(int(match[1]) + BRANCH, ""), match[2]
-        elif match := re.search(r"(?:^|\.)(?:features?1?|feat_extraction)\.(\d+)\.(\w+)$", name):
-            layer, field = NAMES.get(int(match[1]), ""), match[2]
-        else:
-            continue
-        layers[f"{layer}.{field}"] = value.double() if value.is_floating_point() else value
-    response = {"corr_bias": "bias", "adjust.bias": "bias", "adjust.weight": "scale"}
-    return layers | {
-        response[name]: value.double().reshape(1)
-        for name, value in state.items()
-        if name in response
-    }
+def _common_names(state: Mapping[str, Tensor], where: str) -> Layers:
+    """Bring any of the PyTorch namings to ``conv1.weight`` ...; other names stay as they are."""
+
+    def common(name: str) -> str:
+        *place, field = name.split(".")
+        layer = LAYERS.get(".".join(place[-2:])) or LAYERS.get(".".join(place[-1:]))
+        return "bias" if field == "corr_bias" else f"{layer}.{field}" if layer else name
+
+    return _once(((common(name), value) for name, value in state.items()), where)
 
 
 def _reference_ensemble(state: Mapping[str, Tensor], where: str) -> ESiamFC:
-    stem = {n.removeprefix("stem."): v for n, v in state.items() if n.startswith("stem.")}
-    numbers = sorted({int(m[1]) for n in state if (m := re.match(r"branch(\d+)\.", n))})
-    trackers = []
-    for j in numbers:
-        prefix = f"branch{j}."
-        own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-        bias = {"corr_bias": state.get(f"corr_bias{j}", torch.zeros(1))}
-        trackers.append(_siamfc(_common_names(stem | own | bias), f"{where}, branch {j}"))
-    if not trackers:
-        raise StudyError(f"{where} has a stem but no branches")
-    model = ESiamFC.assembled(trackers)
-    weights = {}
+    parts: dict[str, Layers] = {}
     for name, value in state.items():
-        if match := re.match(r"cluster_weight\.cluster_weight\.(.+)", name):
-            weights[f"layers.{match[1]}"] = value
-        elif re.match(r"cluster_weight\.linear\.(0\.)?weight", name):
-            weights["linear.weight"] = value
-    if weights:
-        load_into(model.cluster_weights, weights, f"{where}, cluster weights")
+        if match := re.fullmatch(r"corr_bias(\d+)", name):
+            name = f"branch{match[1]}.corr_bias"
+        part, _, own = name.partition(".")
+        parts.setdefault(part, {})[own] = value
+    stem, fusion = parts.pop("stem"), parts.pop("cluster_weight", {})
+    trackers = []
+    while part := parts.pop(name := f"branch{len(trackers) + 1}", {}):
+        layers = _common_names(stem | {"corr_bias": part.pop("corr_bias")} | part, where)
+        trackers.append(_siamfc(layers, f"{where}, {name}"))
+    if parts or not trackers:
+        rest = ", ".join(parts) or "nothing"
+        raise StudyError(f"{where} holds {rest} beside a stem and {len(trackers)} whole branches")
+    model = ESiamFC.assembled(trackers)
+    weights = (
+        (re.sub(r"^linear\.0", "linear", re.sub("^cluster_weight", "layers", n)), value)
+        for n, value in fusion.items()
+    )
+    load_into(model.cluster_weights, _once(weights, where), f"{where}, cluster weights")
     return model.eval()
+
+
+READERS = {".npz": _npz, ".mat": _matconvnet}
+READERS |= dict.fromkeys((".pth", ".pt", ".tar", ".model"), _from_state_dict)

@@ -1,11 +1,10 @@
 """SiamFC: the stem, the branch, and the two as one network.
 
 Fully convolutional AlexNet (Bertinetto et al. 2016, table 1), cut in two: the **stem** (conv1–2),
-which all trackers of the ensemble share, and the **branch** (conv3–5), which every base tracker
-has of its own. No layer is padded, so the total stride of 8 holds everywhere and an object that
-moves by 8 pixels moves by one cell of the response.
-
-Images are float32 RGB, 0 to 255, no mean subtracted, (N, 3, H, W).
+which all trackers of the ensemble share, and the **branch** (conv3–5), which every base tracker has
+of its own. No layer is padded: the total stride of 8 holds everywhere, and an object that moves by
+8 pixels moves by one cell of the response. Images are float32 RGB, 0 to 255, no mean subtracted,
+(N, 3, H, W).
 """
 
 import numpy as np
@@ -38,10 +37,8 @@ def conv_block(
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """He initialisation of all convolutions; biases 0, BatchNorm identity.
-
-    With unit-variance activations after BatchNorm, features then start with unit variance too,
-    whatever the width, which is what ``Branch.scale`` counts on.
+    """He initialisation of all convolutions; biases 0, BatchNorm identity. Features then start with
+    unit variance, as the activations after BatchNorm, whatever the width: see ``Branch``.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
@@ -76,12 +73,10 @@ class Stem(nn.Module):
 
 
 class Branch(nn.Module):
-    """conv3–5 and the bias of the response: what a base tracker has of its own.
-
-    The response is ``scale * cross-correlation + bias``, with a fixed scale and a learned bias. At
-    width 1 the scale is the published 0.001. The correlation sums over all channels, so with
-    fewer of them it shrinks in proportion, and so would the gradient of the loss; the scale makes
-    up for that: 0.001 · 256 / channels.
+    """conv3–5 and the bias of the response: what a base tracker has of its own. The response is
+    ``scale * cross-correlation + bias`` with a learned bias and a fixed scale, the published 0.001
+    at width 1. The correlation sums over all channels, so with fewer of them it and the gradient of
+    the loss would shrink; the scale makes up for that: 0.001 · 256 / channels.
     """
 
     def __init__(self, width: float = 1.0):
@@ -107,9 +102,8 @@ class Branch(nn.Module):
 
 
 class SiamFC(nn.Module):
-    """The baseline: one stem, one branch. 2.34 million parameters at width 1.
-
-    ``width`` is a factor on the number of channels, ``seed`` is of the initial weights.
+    """The baseline: one stem, one branch. 2.34 million parameters at width 1. ``width`` is a factor
+    on the number of channels, ``seed`` is of the initial weights.
     """
 
     def __init__(self, width: float = 1.0, seed: int = 0):
@@ -129,9 +123,8 @@ class SiamFC(nn.Module):
 
 
 def layer_table(model: SiamFC) -> pd.DataFrame:
-    """One row a convolution: its size, its output for exemplar and search region, parameters.
-
-    Parameters of the BatchNorm that follows count with their convolution.
+    """One row a convolution: its size, its output for exemplar and search region, parameters, those
+    of the BatchNorm that follows included.
     """
     rows, sizes = [], [EXEMPLAR_SIZE, SEARCH_SIZE]
     parts = [("stem", layer) for layer in model.stem.layers]

@@ -6,9 +6,8 @@ from torch.distributed.nn.functional import all_reduce
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm whose batch is the global one, on any device (torch's own needs a GPU).
-
-    With it, many processes that share a batch compute what one process would.
+    """BatchNorm whose batch is the global one, on any device (torch's own needs a GPU). With it,
+    many processes that share a batch compute what one process would.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 def existing(path: str | Path) -> Path:
     """The path of a file that is there, else a StudyError."""
     if not Path(path).is_file():
-        raise StudyError(f"no such file: {path}")
+        raise StudyError(f"{'not a' if Path(path).exists() else 'no such'} file: {path}")
     return Path(path)
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 
-Count = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=10**9)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -37,6 +39,13 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @field_validator("*")
+    @classmethod
+    def _distinct(cls, value: Any) -> Any:
+        if isinstance(value, list) and len({*map(str, value)}) < len(value):
+            raise ValueError("something stands there twice")
+        return value
+
     @classmethod
     def validated(cls, values: dict[str, Any] | bytes, where: str = ""):
         """Build the model, from JSON where bytes are given; faults become a StudyError."""
@@ -55,4 +64,22 @@ def _sentence(fault: ErrorDetails) -> str:
         return f"unknown parameter {name!r}"
     if not name:  # what is no JSON, or no object
         return fault["msg"]
-    return f"parameter {name!r} = {fault['input']!r}: {fault['msg']}"
+    return f"parameter {name!r} = {repr(fault['input'])[:100]}: {fault['msg']}"
+
+
+class _Yaml(yaml.SafeLoader):
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        keys = {key.value for key, _ in node.value if key.tag.endswith(":str")}
+        if len(keys) < len(node.value):
+            raise yaml.YAMLError(f"a key is no text, or is given twice,{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str | bytes, where: str) -> Any:
+    """What a YAML text says; a StudyError where it is none, hides a mistake (a key given twice) or
+    may grow without end (aliases).
+    """
+    with refused(f"{where} is not valid YAML", (yaml.YAMLError, ValueError, RecursionError)):
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("aliases (*name) are not read: write the value out")
+        return yaml.load(text, _Yaml)

@@ -27,10 +27,9 @@ QUALITY = 92  # of the JPEG files
 
 
 def build(root: str | Path, data: BuiltIn, workers: int) -> Folders:
-    """Make the data set in the folder ``root``, or finish one that was interrupted.
-
-    A complete one is left alone; while another process works there, this one waits. A folder that
-    cannot be written or that holds another data set is a ``StudyError``.
+    """Make the data set in the folder ``root``, or finish one that was interrupted. A complete one
+    is left alone; while another process works there, this one waits. A folder that cannot be
+    written or that holds another data set is a ``StudyError``.
     """
     folders = Folders(root)
     manifest = data.manifest()

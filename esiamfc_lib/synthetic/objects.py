@@ -41,13 +41,12 @@ class Kind:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, family: int, data: BuiltIn) -> Self:
-        """The kind of a new object that is labelled with ``family``.
-
-        Each aspect (shape, texture, motion, tone) is the family's own with probability
-        ``data.separation`` and otherwise that of a random family: at 1 families are pure, at 0 the
-        label says nothing about the look. The variety of the data, and so its difficulty, is the
-        same at every separation. Hues belong to the tone: with ``data.hues`` below 1 a family's
-        objects have colours of its own arc of the circle, of this length.
+        """The kind of a new object that is labelled with ``family``. Each aspect (shape, texture,
+        motion, tone) is the family's own with probability ``data.separation`` and otherwise that of
+        a random family: at 1 families are pure, at 0 the label says nothing about the look. The
+        variety of the data, and so its difficulty, is the same at every separation. Hues belong to
+        the tone: with ``data.hues`` below 1 a family's objects have colours of its own arc of the
+        circle, of this length.
         """
         own = rng.uniform(size=4) < data.separation
         aspects = np.where(own, family, rng.integers(0, data.families, 4))
@@ -96,10 +95,9 @@ def _fading_pattern(rng: np.random.Generator, surfaces: list[np.ndarray]):
 
 
 class Instance:
-    """One individual of a kind; ``sprite(phase, t)`` draws it.
-
-    ``rng`` decides how it looks, and the generator ``changes`` how that changes with time (None:
-    not at all); ``colours``, (3, 3) uint8 RGB, are those of another individual.
+    """One individual of a kind; ``sprite(phase, t)`` draws it. ``rng`` decides how it looks, and
+    the generator ``changes`` how that changes with time (None: not at all); ``colours``, (3, 3)
+    uint8 RGB, are those of another individual.
     """
 
     def __init__(self, rng: np.random.Generator, kind: Kind, changes=None, colours=None):

@@ -26,13 +26,12 @@ CHANCES = {
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known about one object in one frame.
-
-    ``box`` (4,) int, ``x, y, w, h``, 0-based, is the tight extent of its silhouette inside the
-    frame, also where something stands in front of it (as OTB and VID annotate); None where less
-    than an eighth is inside. ``polygon`` (4, 2) has the corners of the turned rectangle around it,
-    pixel indices; ``inside`` and ``visible`` (inside and not covered) are shares of it; ``blur`` is
-    the length of its motion blur, ``area`` the number of pixels of its whole silhouette.
+    """What is known about one object in one frame. ``box`` (4,) int, ``x, y, w, h``, 0-based, is
+    the tight extent of its silhouette inside the frame, also where something stands in front of it
+    (as OTB and VID annotate); None where less than an eighth is inside. ``polygon`` (4, 2) has the
+    corners of the turned rectangle around it, pixel indices; ``inside`` and ``visible`` (inside and
+    not covered) are shares of it; ``blur`` is the length of its motion blur, ``area`` the number of
+    pixels of its whole silhouette.
     """
 
     box: np.ndarray | None

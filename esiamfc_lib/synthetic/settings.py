@@ -11,9 +11,8 @@ VERSION = 1  # of the pictures: raise it when a change of the code changes them
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """One built-in data set; ``config.DatasetParameters`` states defaults and ranges.
-
-    VID videos have ``video_frames``, sequences ``test_frames`` of ``width`` × ``height`` pixels.
+    """One built-in data set; ``config.DatasetParameters`` states defaults and ranges. VID videos
+    have ``video_frames``, sequences ``test_frames`` of ``width`` × ``height`` pixels.
     ``separation`` says how much families differ: 1 = well, 0 = the label says nothing; ``hues``
     which share of the colour circle the objects of one family use, 1 = all of it; ``conflict`` how
     many objects change their look: the colours in every other family, the pattern in the rest.

@@ -17,7 +17,6 @@ def palette(
     rng: np.random.Generator, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0), arc=(0.0, 1.0)
 ) -> Palette:
     """(colours, 3) uint8 RGB that differ: hues around the circle, light and dark ones alternating.
-
     Saturation (0 = grey) and value (brightness) are ranges within [0, 1]; ``arc`` is the part of
     the colour circle that hues come from: its begin and its length, as shares of the circle.
     """

@@ -31,10 +31,9 @@ def augment(
     batch: PairBatch, *, augmentation: str, seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a batch of uint8 pixels into the network's input, on the device where the batch is.
-
-    ``augmentation`` is ``none``, which changes nothing but the type, or ``paper``. Returns
-    exemplar float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255, s = 255 or,
-    with ``paper``, 239; channels_last as the batch.
+    ``augmentation`` is ``none``, which changes nothing but the type, or ``paper``. Returns exemplar
+    float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255, s = 255 or, with
+    ``paper``, 239; channels_last as the batch.
     """
     exemplar, search = batch.exemplar.float(), batch.search.float()
     if augmentation == "none":
@@ -56,10 +55,9 @@ def middle(images: torch.Tensor, size: int) -> torch.Tensor:
 def resample(
     images: torch.Tensor, size: int, stretch: torch.Tensor, shift: torch.Tensor
 ) -> torch.Tensor:
-    """The central ``size`` pixels of images (B, 3, S, S), stretched and shifted one by one.
-
-    At a ``stretch`` (B,) of 0.05 a pixel of the result is 1.05 pixels of the image; ``shift``
-    (B, 2) are the x, y pixels by which the window moves.
+    """The central ``size`` pixels of images (B, 3, S, S), stretched and shifted one by one. At a
+    ``stretch`` (B,) of 0.05 a pixel of the result is 1.05 pixels of the image; ``shift`` (B, 2) are
+    the x, y pixels by which the window moves.
     """
     side = images.shape[-1]
     scale = size / side * (1 + stretch)

@@ -39,10 +39,9 @@ class PairBatch(NamedTuple):
 
 
 def uniform(seed: int, numbers: np.ndarray, draws: int) -> np.ndarray:
-    """Random numbers in [0, 1) as a pure function of (seed, number, draw): float64 (n, draws).
-
-    A counter passed through the finaliser of SplitMix64 (Steele, Lea and Flood 2014): one generator
-    a pair would cost more than reading a crop.
+    """Random numbers in [0, 1) as a pure function of (seed, number, draw): float64 (n, draws). A
+    counter passed through the finaliser of SplitMix64 (Steele, Lea and Flood 2014): one generator a
+    pair would cost more than reading a crop.
     """
     with np.errstate(over="ignore"):
         golden = np.uint64(0x9E3779B97F4A7C15)

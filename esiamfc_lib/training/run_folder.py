@@ -89,7 +89,7 @@ class RunFolder:
                     f"{self.state} belongs to a training with other parameters: "
                     f"{'; '.join(differing)}; {anew}"
                 )
-            learners.load_state_dict(state.pop("learners"))
+            checkpoints.load_into(learners, state.pop("learners"), str(self.state))
             optimizer.load_state_dict(state.pop("optimizer"))
             state |= {name: json.loads(state[name]) for name in ("history", "best")}
             return Position(**state)

@@ -122,7 +122,6 @@ def find_stem_features(
 
 class FeaturePairs(PairDataset):
     """The pairs of ``PairDataset``, given as features of the stem instead of pixels.
-
     ``PairBatch.exemplar`` is float16 (B, C, 12, 12) then, ``search`` (B, C, 28, 28).
     """
 

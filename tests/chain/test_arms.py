@@ -259,7 +259,7 @@ def test_seeds_repeat_an_arm_and_the_arm_that_it_starts_from(project):
             "{r: {branches: {initial: nowhere}}}",
             "arms.r.branches.initial: no arm 'nowhere', and no",
         ),
-        ("{r: {fusion: {device: gpu}}}", "arms.r.fusion.device = 'gpu'"),
+        ("{r: {fusion: {device: gpu}}}", "arms.r.fusion: parameter 'device' = 'gpu'"),
     ],
 )
 def test_faults_of_arms_are_one_sentence(project, arms, sentence):

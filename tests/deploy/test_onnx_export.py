@@ -36,9 +36,9 @@ def trained(model):
     "model", [SiamFC(0.05), ESiamFC(1, 0.05), ESiamFC(3, 0.05)], ids=["siamfc", "k1", "k3"]
 )
 def test_graphs_equal_the_network(tmp_path, model):
-    done = onnx_export.to_onnx(trained(model), tmp_path)
-    assert done.error < 1e-5
-    session = onnxruntime.InferenceSession(str(done.exemplar))
+    exemplar_file, search_file, error = onnx_export.to_onnx(trained(model), tmp_path)
+    assert error < 1e-5
+    session = onnxruntime.InferenceSession(str(exemplar_file))
     image = np.random.default_rng(1).uniform(0, 255, (1, 3, 127, 127)).astype(np.float32)
     weights, kernel = session.run(["weights", "kernel"], {"image": image})
     if isinstance(model, ESiamFC):
@@ -49,7 +49,7 @@ def test_graphs_equal_the_network(tmp_path, model):
     else:
         np.testing.assert_array_equal(weights, [[1.0]])
     # Any number and size of search images.
-    later = onnxruntime.InferenceSession(str(done.search))
+    later = onnxruntime.InferenceSession(str(search_file))
     response = later.run(
         ["response"],
         {
@@ -63,17 +63,17 @@ def test_graphs_equal_the_network(tmp_path, model):
 
 def test_difference_is_noticed(tmp_path):
     model = trained(SiamFC(0.05))
-    done = onnx_export.to_onnx(model, tmp_path)
+    exemplar_file, search_file, _error = onnx_export.to_onnx(model, tmp_path)
     with torch.no_grad():
         model.branch.layers[-1].weight.mul_(1.01)
-    assert onnx_export.difference(model, done.exemplar, done.search) > onnx_export.TOLERANCE
+    assert onnx_export.difference(model, exemplar_file, search_file) > onnx_export.TOLERANCE
 
 
 def test_kernel_is_scaled_features(tmp_path):
     model = trained(SiamFC(0.05))
-    done = onnx_export.to_onnx(model, tmp_path)
+    exemplar_file, _search_file, _error = onnx_export.to_onnx(model, tmp_path)
     image = np.full((1, 3, 127, 127), 100, np.float32)
-    kernel = onnxruntime.InferenceSession(str(done.exemplar)).run(["kernel"], {"image": image})[0]
+    kernel = onnxruntime.InferenceSession(str(exemplar_file)).run(["kernel"], {"image": image})[0]
     with torch.no_grad():
         z = model.features(torch.from_numpy(image))
     np.testing.assert_allclose(kernel, model.branch.scale * z.numpy(), rtol=1e-3, atol=1e-4)
@@ -106,7 +106,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
 
 def test_published_network(tmp_path, shared):
     path = shared / "real/weights/siamfc_2016-08-17_color_bnfolded.npz"
-    assert onnx_export.to_onnx(published.load_siamfc(path), tmp_path).error < 1e-5
+    assert onnx_export.to_onnx(published.load_siamfc(path), tmp_path)[2] < 1e-5
 
 
 def test_unknown_layer_is_named(tmp_path):

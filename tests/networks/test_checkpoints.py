@@ -16,6 +16,7 @@ from esiamfc_lib.networks import checkpoints, norms, published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
+from esiamfc_lib.training.run_folder import Position, RunFolder
 
 LAYERS = {
     "conv1": (3, 96, 11, 2, 1),
@@ -110,7 +111,7 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(StudyError, match="no such file"):
         checkpoints.load(path)
     path.write_bytes(b"not a model")
-    with pytest.raises(StudyError, match="not a safetensors file"):
+    with pytest.raises(StudyError, match="is not a safetensors file"):
         checkpoints.load(path)
     checkpoints.save(path, SiamFC(0.125))
     with pytest.raises(StudyError, match="holds a SiamFC, not a ESiamFC"):
@@ -121,17 +122,17 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(StudyError, match="do not match the digest"):
         checkpoints.load(path)
     path.write_bytes(data[:-100])
-    with pytest.raises(StudyError, match="not a safetensors file"):
+    with pytest.raises(StudyError, match="is not a safetensors file"):
         checkpoints.load(path)
 
 
 def test_state_files_refuse_code(tmp_path):
     path = tmp_path / "state.pt"
     torch.save({"evil": os.system}, path)
-    with pytest.raises(StudyError, match="cannot be read"):
+    with pytest.raises(StudyError, match="is not a PyTorch file of plain tensors"):
         checkpoints.load_state(path)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(StudyError, match="cannot be read"):
+    with pytest.raises(StudyError, match="is not a PyTorch file of plain tensors"):
         checkpoints.load_state(path)
     checkpoints.save_state(path, {"t": torch.ones(2), "n": [1, "a"]})
     assert checkpoints.load_state(path)["n"] == [1, "a"]
@@ -194,12 +195,36 @@ def blocks(net):
     }
 
 
-@pytest.mark.parametrize("naming", ["numbered", "blocks", "adjusted", "wrapped", "branch"])
+def batch_norm(net, scale, bias, name="bn_adjust"):
+    """Blocks with a BatchNorm behind the correlation, which makes of it scale and bias."""
+    norm = nn.BatchNorm2d(1)
+    norm.running_mean[:], norm.running_var[:] = 50.0, 4e4 - 1e-5
+    norm.weight.data[:], norm.bias.data[:] = 200 * scale, bias + 50 * scale
+    return blocks(net) | {f"{name}.{n}": t for n, t in norm.state_dict().items()}
+
+
+SETS_EPS = ("blocks", "one sequence", "tiny variances")
+"""Namings whose networks have an epsilon of their own."""
+
+
+@pytest.mark.parametrize(
+    "naming", ["numbered", *SETS_EPS, "adjusted", "bn_adjust", "wrapped", "branch", "half"]
+)
 def test_public_pytorch_namings(tmp_path, naming):
-    net, scale, bias = published_layers(eps=1e-6 if naming == "blocks" else 1e-5), 0.001, 0.0
+    net, scale, bias = published_layers(eps=1e-6 if naming in SETS_EPS else 1e-5), 0.001, 0.0
+    if naming == "tiny variances":  # epsilon of the file and less than our own
+        net[1].running_var[:5], net[5].running_var[:5] = 1e-7, 0.0
     state = numbered(net)
-    if naming == "blocks":
+    if naming == "half":
+        net = net.half().float()
+        state = {n: t.half() if t.is_floating_point() else t for n, t in numbered(net).items()}
+    elif naming in ("blocks", "tiny variances"):
         state = blocks(net)
+    elif naming == "one sequence":
+        state = numbered(net, "feature")
+    elif naming == "bn_adjust":
+        scale, bias = 0.002, -1.0
+        state = batch_norm(net, scale, bias)
     elif naming == "adjusted":
         scale, bias = 0.002, -1.0
         state = numbered(net, "feat_extraction") | {
@@ -210,7 +235,7 @@ def test_public_pytorch_namings(tmp_path, naming):
         bias = 0.5
         state |= {"corr_bias": torch.tensor([bias])}
     if naming == "wrapped":
-        state = {"epoch": 3, "state_dict": {f"module.{n}": t for n, t in state.items()}}
+        state = {"epoch": 3, "state_dict": {f"module.module.{n}": t for n, t in state.items()}}
     elif naming == "branch":
         state = {_reference_name(n): t for n, t in state.items()}
     torch.save(state, tmp_path / "net.pth")
@@ -313,18 +338,30 @@ def test_conversion_names_what_is_wrong(tmp_path):
     state = numbered(published_layers())
     del state["features.4.bias"]
     torch.save(state, path)
-    with pytest.raises(StudyError, match=r"Missing key.*stem\.layers\.4\.bias"):
+    with pytest.raises(StudyError, match=r"does not fit: stem\.layers\.4\.bias is not there"):
         published.load_any(path)
     other = tmp_path / "net.onnx"
     other.write_bytes(b"")
     with pytest.raises(StudyError, match=r"unknown kind of network file '\.onnx'"):
         published.load_any(other)
     np.savez(tmp_path / "net.npz", x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(StudyError, match="plain arrays"):
+    with pytest.raises(StudyError, match=r"is not a network as \.npz"):
         published.load_any(tmp_path / "net.npz")
     scipy.io.savemat(tmp_path / "net.mat", {"x": 1})
-    with pytest.raises(StudyError, match="no MatConvNet network"):
+    with pytest.raises(StudyError, match=r"is not a network as \.mat: it lacks 'net'"):
         published.load_any(tmp_path / "net.mat")
+
+
+def test_a_training_does_not_resume_from_weights_that_are_not_finite(tmp_path):
+    learners = SiamFC(0.125)
+    optimizer = torch.optim.SGD(learners.parameters(), lr=0.1)
+    folder = RunFolder(tmp_path, {}, keep=1, enabled=True)
+    folder.save_state(learners, optimizer, Position())
+    assert folder.load_state(learners, optimizer) == Position()
+    learners.branch.bias.data[:] = float("nan")
+    folder.save_state(learners, optimizer, Position())
+    with pytest.raises(StudyError, match=r"state\.pt: branch\.bias has NaN or infinite values"):
+        folder.load_state(learners, optimizer)
 
 
 def test_header_is_readable_without_this_project(tmp_path):
