@@ -81,7 +81,6 @@ def compare_arms(
     **options,
 ) -> pd.DataFrame:
     """Multi-start scores of all trackers of all arms, ``labelled`` with the seeds of repetitions.
-
     ``run, arms, options`` and errors are as for ``trackers``, ``plan`` as for
     ``segments.segments``, the others as for ``segments.evaluate_segments``.
     """
@@ -91,10 +90,9 @@ def compare_arms(
 
 
 def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Scores in which repetitions have one name and a column ``seed``, by ``Artefacts.arms``.
-
-    Seeds that only one side of a comparison has would count twice for nothing: a seed is left out
-    unless every arm that was repeated has it; a StudyError if they have none in common.
+    """Scores in which repetitions have one name and a column ``seed``, by ``Artefacts.arms``. Seeds
+    that only one side of a comparison has would count twice for nothing: a seed is left out unless
+    every arm that was repeated has it; a StudyError if they have none in common.
     """
     names, seeds = {}, {}
     own = facts.get(MAIN, {}).get("seed", 0)
@@ -138,9 +136,8 @@ def arm_differences(
 
 
 def oracle_differences(scores: pd.DataFrame, **options) -> pd.DataFrame:
-    """The oracle over our branches minus the oracle over branches that only differ by seed.
-
-    The best of k trackers in hindsight is better than one, whatever the k are: what specialisation
+    """The oracle over our branches minus the oracle over branches that only differ by seed. The
+    best of k trackers in hindsight is better than one, whatever the k are: what specialisation
     gives is what remains beside k trackers of the same data. Empty without such an arm.
     """
     oracles = scores[scores["tracker"].str.endswith("Oracle")]

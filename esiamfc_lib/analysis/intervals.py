@@ -29,10 +29,9 @@ NOTHING = pd.DataFrame(columns=["benchmark", "tracker", "minus", *MEASURED])
 def bootstrap_interval(
     statistic: Callable, *samples: np.ndarray, draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of samples (n,) whose units are drawn together.
-
-    The statistic is as ``scipy.stats.bootstrap`` takes it; a draw of which it is not finite does
-    not count. One unit leaves nothing to draw: both bounds are its own.
+    """95 % percentile interval of a statistic of samples (n,) whose units are drawn together. The
+    statistic is as ``scipy.stats.bootstrap`` takes it; a draw of which it is not finite does not
+    count. One unit leaves nothing to draw: both bounds are its own.
     """
     if len(samples[0]) == 1:
         return (float(statistic(*samples)),) * 2
@@ -45,13 +44,12 @@ def bootstrap_interval(
 
 
 def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
-    """Every tracker minus ``reference`` in success, sequence by sequence.
-
-    Of scores with one row a tracker and sequence (``tracker, benchmark, sequence, success``), one
-    row a tracker and benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the mean),
-    ``median``, ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``; where there
-    is a column ``precision`` also ``precision, precision_low, precision_high``. A StudyError if
-    the reference was not run, or on no sequence of another's.
+    """Every tracker minus ``reference`` in success, sequence by sequence. Of scores with one row a
+    tracker and sequence (``tracker, benchmark, sequence, success``), one row a tracker and
+    benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the mean), ``median``,
+    ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``; where there is a column
+    ``precision`` also ``precision, precision_low, precision_high``. A StudyError if the reference
+    was not run, or on no sequence of another's.
     """
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
@@ -154,7 +152,6 @@ def sentence(row: pd.Series) -> str:
 
 def answer(table: pd.DataFrame) -> str:
     """Whether all rows of a table of differences are gains, in one sentence with the least sure.
-
     "Yes" where every interval (those for all comparisons together, where the table has them) lies
     above zero; "No" else, which says that a gain is not shown, not that there is none.
     """
@@ -233,8 +230,7 @@ def _intervals(pairs: list[MatchedRuns], draws: int, random: np.random.Generator
 
 def _largest(replicates: list[np.ndarray], random: np.random.Generator) -> float:
     """How far the worst of the comparisons strays, in standard errors, at most so often: normal
-    numbers with the correlations of the replicates, as three seeds have too few draws for the
-    tail.
+    numbers with the correlations of the replicates, as three seeds have too few draws for the tail.
     """
     varied = [drawn for drawn in replicates if drawn.std() > 0]
     if not varied:

@@ -15,10 +15,8 @@ START = ("start", "direction", "perturbation")  # tell starts apart, as far as t
 class MatchedRuns:
     """Differences of a tracker to the reference: ``runs``, one row a run with ``sequence``,
     ``start`` (number of the unit), ``seed``, ``difference``, ``value`` and ``reference`` (both
-    scores).
-
-    ``seeds_of`` is ``both`` where both were repeated with the same seeds, the one that was where
-    the other has one network alone, ``""`` where neither was.
+    scores). ``seeds_of`` is ``both`` where both were repeated with the same seeds, the one that was
+    where the other has one network alone, ``""`` where neither was.
     """
 
     tracker: str

@@ -55,7 +55,6 @@ def published_table(
     seed: int = 0,
 ) -> PaperTable:
     """Put our scores (of any benchmarks, as ``evaluate`` returns) beside the published ones.
-
     ``totals`` has the sequences of the complete benchmarks by name: a score on a part says on how
     many. Built-in data and one's own, which ``benchmarks.title`` gives another name, do not stand
     in the table: a note says so. The commands of the notes need ``profile`` and ``run_dir``, the

@@ -31,11 +31,10 @@ RADIUS = 16.0  # of positives around the centre, in pixels
 
 @torch.inference_mode()
 def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str, Tensor]:
-    """Responses of all branches, and of the ensemble, to exemplars, float32 (n, 3, 127, 127) RGB
-    in 0..255, and search images (n, 3, S, S); the model is on the CPU, in eval mode.
-
-    Gives ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the
-    cluster-weight module; ``fused`` (n, r, r).
+    """Responses of all branches, and of the ensemble, to exemplars, float32 (n, 3, 127, 127) RGB in
+    0..255, and search images (n, 3, S, S); the model is on the CPU, in eval mode. Gives
+    ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the cluster-weight
+    module; ``fused`` (n, r, r).
     """
     z = model.stem(exemplar)
     responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
@@ -44,11 +43,9 @@ def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str,
 
 def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None) -> pd.DataFrame:
     """Mean success of every branch on every kind of object: a row a branch, a column a kind,
-    sorted.
-
-    Scores have one row a tracker and sequence (or run of one); branches are called ``Branch 0``
-    ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if no sequence of
-    a branch has a kind.
+    sorted. Scores have one row a tracker and sequence (or run of one); branches are called ``Branch
+    0`` ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if no sequence
+    of a branch has a kind.
     """
     rows = scores[scores["tracker"].str.fullmatch(r"Branch \d+")]
     kind = rows["family"] if kinds is None else rows["sequence"].map(kinds)
@@ -63,16 +60,13 @@ def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None)
 
 
 def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
-    """Does a branch win on what it learned from, by ``kind_matrix`` and the share of each kind
-    (a column) in every cluster (a row, called as its branch)?
-
-    Some kinds are easier and some branches better in general; what is left when both means are
-    taken away (the interaction of a two-way table) is specialisation.
-
-    Gives one row a branch, but for those of whose kinds no sequence is: ``kind`` (the largest
-    share of its tracks), ``share``, ``score`` on it, ``mean`` of all branches on it,
-    ``interaction`` (score minus what the branch's and the kind's means predict), ``rank`` of the
-    branch on this kind, 1 = best.
+    """Does a branch win on what it learned from, by ``kind_matrix`` and the share of each kind (a
+    column) in every cluster (a row, called as its branch)? Some kinds are easier and some branches
+    better in general; what is left when both means are taken away (the interaction of a two-way
+    table) is specialisation. Gives one row a branch, but for those of whose kinds no sequence is:
+    ``kind`` (the largest share of its tracks), ``share``, ``score`` on it, ``mean`` of all branches
+    on it, ``interaction`` (score minus what the branch's and the kind's means predict), ``rank`` of
+    the branch on this kind, 1 = best.
     """
     known = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0).to_numpy()
     table = matrix.to_numpy()
@@ -88,14 +82,12 @@ def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    """How the fusion, by its weights (n, k), shares n objects out among the branches; (n,) are
-    the clusters of the objects.
-
-    Gives ``entropy``: mean over objects, as a share of log k; ``information``: entropy of the
-    mean weights minus ``entropy``, the mutual information of object and branch as a share of log
-    k: 0 when all objects get the same weights, whatever they are; ``own_weight``: mean weight of
-    an object's own branch; ``own_first``: share of objects whose own branch weighs most;
-    ``uniform``: 1 / k, what chance gives for the last two.
+    """How the fusion, by its weights (n, k), shares n objects out among the branches; (n,) are the
+    clusters of the objects. Gives ``entropy``: mean over objects, as a share of log k;
+    ``information``: entropy of the mean weights minus ``entropy``, the mutual information of object
+    and branch as a share of log k: 0 when all objects get the same weights, whatever they are;
+    ``own_weight``: mean weight of an object's own branch; ``own_first``: share of objects whose own
+    branch weighs most; ``uniform``: 1 / k, what chance gives for the last two.
     """
     weights = np.asarray(weights, np.float64)
     mean = float(_entropy(weights).mean())
@@ -117,11 +109,9 @@ def _entropy(weights: np.ndarray) -> np.ndarray:
 @torch.inference_mode()
 def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.ndarray]:
     """How much the branches differ on one epoch of held-out pairs of images; the model is on the
-    CPU, in eval mode.
-
-    Gives ``correlation`` (mean over pairs of branches and images), ``disagreement`` (share of
-    images and pairs of branches whose peaks lie more than 16 px apart); and the (k, k) matrix of
-    correlations.
+    CPU, in eval mode. Gives ``correlation`` (mean over pairs of branches and images),
+    ``disagreement`` (share of images and pairs of branches whose peaks lie more than 16 px apart);
+    and the (k, k) matrix of correlations.
     """
     correlations, apart, count = np.zeros((model.k, model.k)), 0.0, 0
     for batch in pairs.epoch(0):
@@ -165,11 +155,9 @@ def relation(
     scores: pd.DataFrame, apart: pd.Series, tracker: str, reference: str, seed: int = 0
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Whether ``tracker`` gains most over ``reference``, in success, where the branches disagree
-    most.
-
-    Of scores with one row a tracker and sequence and of ``disagreement``: the table ``sequence,
-    disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 % bootstrap interval
-    ``low, high`` and ``sequences``; NaN where fewer than four sequences or no spread leave
+    most. Of scores with one row a tracker and sequence and of ``disagreement``: the table
+    ``sequence, disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 % bootstrap
+    interval ``low, high`` and ``sequences``; NaN where fewer than four sequences or no spread leave
     nothing to correlate. Both trackers have run.
     """
     table = scores.pivot_table(index="sequence", columns="tracker", values="success")

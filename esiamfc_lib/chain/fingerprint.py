@@ -17,10 +17,9 @@ from esiamfc_lib.runtime.files import file_digest, text_digest
 
 
 def code_cells(notebook: Path, parameters: bool = False) -> list[str]:
-    """Sources of the notebook's code cells: those tagged ``parameters``, or all others.
-
-    The chain injects every parameter, so the defaults in that cell have no effect here. A
-    StudyError says that the file is missing or is not a notebook.
+    """Sources of the notebook's code cells: those tagged ``parameters``, or all others. The chain
+    injects every parameter, so the defaults in that cell have no effect here. A StudyError says
+    that the file is missing or is not a notebook.
     """
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]

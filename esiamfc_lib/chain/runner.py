@@ -103,9 +103,8 @@ class Chain:
         return lines
 
     def run(self) -> int:
-        """Run what has changed: 0 when everything selected is done, 1 when a stage failed.
-
-        A StudyError says that the profile cannot work, or that another chain uses its folder.
+        """Run what has changed: 0 when everything selected is done, 1 when a stage failed. A
+        StudyError says that the profile cannot work, or that another chain uses its folder.
         """
         self.check()
         begin, run = time.monotonic(), self.profile.run
@@ -126,7 +125,6 @@ class Chain:
 
     def _walk(self) -> None:
         """Run every stage that is not up to date after those that it needs, ``jobs`` at a time.
-
         After a failure no further stage is started; those that run come to their end.
         """
         wanted = set(self.selected)

@@ -36,13 +36,12 @@ JOB_TRACKS = 8  # tracks that a worker gets at a time
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """Video features and where they come from.
-
-    ``features`` (n, d) float32 has rows of unit length, ``tracks`` (n,) their "video/track_id",
-    ``weights_digest`` is that of the network's file. ``table`` has a row for every track of the
-    store, dropped ones too: ``track``, ``frames`` (in the store), ``sampled``, ``kept``,
-    ``agreement`` (mean cosine of the kept frames with the track's others), ``screened_frames``
-    (their numbers, separated by spaces), ``reason`` ("" or why the track or frames were left out).
+    """Video features and where they come from. ``features`` (n, d) float32 has rows of unit length,
+    ``tracks`` (n,) their "video/track_id", ``weights_digest`` is that of the network's file.
+    ``table`` has a row for every track of the store, dropped ones too: ``track``, ``frames`` (in
+    the store), ``sampled``, ``kept``, ``agreement`` (mean cosine of the kept frames with the
+    track's others), ``screened_frames`` (their numbers, separated by spaces), ``reason`` ("" or why
+    the track or frames were left out).
     """
 
     features: np.ndarray

@@ -18,9 +18,8 @@ def pca_map(features: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 def umap_map(
     features: np.ndarray, *, neighbors: int = 15, min_dist: float = 0.1, seed: int = 0
 ) -> np.ndarray:
-    """(n, 2) UMAP under the cosine distance, by one thread: more do not give the same map again.
-
-    It keeps neighbourhoods of ``neighbors`` tracks, or of all where there are fewer, at least
+    """(n, 2) UMAP under the cosine distance, by one thread: more do not give the same map again. It
+    keeps neighbourhoods of ``neighbors`` tracks, or of all where there are fewer, at least
     ``min_dist`` apart on the map; fewer than four tracks are a ``StudyError``.
     """
     if len(features) < 4:

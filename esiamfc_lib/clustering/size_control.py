@@ -61,10 +61,9 @@ class PublishedControl:
 
 
 class Lloyd(PublishedControl):
-    """The usual k-means, in place of a control: the nearest centre by Euclidean distance.
-
-    ``|x - c|² = 1 - 2 x·c + |c|²``: the published distance leaves the last term out, so that a
-    centre of samples that are unlike, which is short, is too far from all. Starts at k samples.
+    """The usual k-means, in place of a control: the nearest centre by Euclidean distance. ``|x -
+    c|² = 1 - 2 x·c + |c|²``: the published distance leaves the last term out, so that a centre of
+    samples that are unlike, which is short, is too far from all. Starts at k samples.
     """
 
     squares, labels = 1.0, None
@@ -195,10 +194,9 @@ class BalancedControl:
 def iterate(
     samples: Centroids, control: PublishedControl | BalancedControl, max_iter: int
 ) -> ClusteringRun:
-    """Assign the samples and move the centres in turn, from where ``samples`` was started.
-
-    The run converges when no label changes. A balanced run whose loss stops falling while labels go
-    on changing is tightened once, and ended the next time; if it ends without having converged, its
+    """Assign the samples and move the centres in turn, from where ``samples`` was started. The run
+    converges when no label changes. A balanced run whose loss stops falling while labels go on
+    changing is tightened once, and ended the next time; if it ends without having converged, its
     iteration of smallest loss is the result.
     """
     balanced = isinstance(control, BalancedControl)

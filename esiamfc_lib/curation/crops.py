@@ -101,7 +101,6 @@ def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
 
 def read_files(files: FrameFiles) -> tuple[bytes, bytes, str]:
     """A frame's XML and JPEG, empty where they are not read, and what is wrong with them, or "".
-
     The words hold no path, so that a list of problems is the same wherever the data lies.
     """
     contents, faults = [], []

@@ -41,9 +41,8 @@ def curate(
     families: str | Path | None = None,  # table of known labels: video, track_id, family
     shard_bytes: int = SHARD_BYTES,
 ) -> dict:
-    """Fill a crop store, or continue one that was interrupted, and return its manifest.
-
-    A StudyError for other parameters or another source, no crop, too many bad frames
+    """Fill a crop store, or continue one that was interrupted, and return its manifest. A
+    StudyError for other parameters or another source, no crop, too many bad frames
     (``problems.csv`` in the store lists them) or a full disk, an OSError for files that cannot be
     had from this machine: what was finished by then stays in the store.
     """

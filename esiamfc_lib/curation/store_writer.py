@@ -33,12 +33,10 @@ NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO]
 
 class StoreWriter:
     """Adds videos to a store one after the other and closes it with its index; ``records`` are of
-    the videos that are completely in it.
-
-    Parameters or signatures other than those of the store that is there are refused, as is a
-    damaged one, or with ``force`` begin it again. Where only a finished video's signature has
-    changed (the time of a copied file), ``content`` decides. A shard takes no further video beyond
-    ``shard_bytes``.
+    the videos that are completely in it. Parameters or signatures other than those of the store
+    that is there are refused, as is a damaged one, or with ``force`` begin it again. Where only a
+    finished video's signature has changed (the time of a copied file), ``content`` decides. A shard
+    takes no further video beyond ``shard_bytes``.
     """
 
     def __init__(

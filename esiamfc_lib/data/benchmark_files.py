@@ -37,7 +37,6 @@ def of_toolkit(name: str) -> dict:
 
 class Layout:
     """What most layouts have in common: a folder a sequence, with its frames and ground truth.
-
     ``files`` has the ground truth of each sequence that is there, ``missing`` the names of others
     that the toolkit or a ``list.txt`` names; ``own``: only the layout is the benchmark's.
     """
@@ -280,10 +279,9 @@ def numbers(
     file: Path, columns: tuple[int, ...] = (), part: slice = slice(None), mixed: bool = False
 ) -> np.ndarray:
     """(lines, columns) of a file of numbers with commas, or tabs and blanks, between them; empty
-    lines, and those that begin with #, do not count.
-
-    The ``part`` of a line has as many numbers as ``columns`` allow (if given) and as the others,
-    or else only NaN. Lines that differ, if they may (``mixed``), end with NaN.
+    lines, and those that begin with #, do not count. The ``part`` of a line has as many numbers as
+    ``columns`` allow (if given) and as the others, or else only NaN. Lines that differ, if they may
+    (``mixed``), end with NaN.
     """
     table = []
     for i, line in enumerate(lines(file), 1):

@@ -59,10 +59,9 @@ def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> 
 
 
 def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") -> None:
-    """Decode into uint8 ``out`` (H, W, 3), contiguous, without a copy where it is a JPEG.
-
-    For crops of the store: Exif data that turn an image are not looked for. Errors as in
-    ``decode_image``, and for an image of another size.
+    """Decode into uint8 ``out`` (H, W, 3), contiguous, without a copy where it is a JPEG. For crops
+    of the store: Exif data that turn an image are not looked for. Errors as in ``decode_image``,
+    and for an image of another size.
     """
     try:
         image = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
@@ -82,10 +81,9 @@ def read_image(path: str | Path) -> np.ndarray:
 
 def read_bytes(path: str | Path, most: int = MOST_BYTES, seen: bool = False) -> bytes:
     """A file's content; a StudyError if it is missing, a pipe or the like, or has more than
-    ``most`` bytes.
-
-    What a disk or network refuses for a moment is tried again. Then it is an OSError, as are all
-    faults of a file that was ``seen`` before: they are the machine's and not the file's.
+    ``most`` bytes. What a disk or network refuses for a moment is tried again. Then it is an
+    OSError, as are all faults of a file that was ``seen`` before: they are the machine's and not
+    the file's.
     """
     for wait in (*WAITS, None):
         try:

@@ -9,12 +9,11 @@ from esiamfc_lib.runtime.files import plain_name
 
 @dataclass(frozen=True)
 class Sequence:
-    """Frames of one video and the target's box in each of them.
-
-    ``boxes`` are (n, 4) float64, ``x, y, w, h`` in pixels, 0-based: ``x, y`` is the index of the
-    left-top pixel, so a box that covers the whole of a W×H image is ``0, 0, W, H``. Rows of NaN
-    mark frames without ground truth. The name becomes that of result files: a StudyError unless
-    it is a ``plain_name``, or several with slashes between them.
+    """Frames of one video and the target's box in each of them. ``boxes`` are (n, 4) float64, ``x,
+    y, w, h`` in pixels, 0-based: ``x, y`` is the index of the left-top pixel, so a box that covers
+    the whole of a W×H image is ``0, 0, W, H``. Rows of NaN mark frames without ground truth. The
+    name becomes that of result files: a StudyError unless it is a ``plain_name``, or several with
+    slashes between them.
     """
 
     name: str  # unique within the benchmark

@@ -61,10 +61,9 @@ def shard_files(path: Path) -> list[Path]:
 
 
 def open_shard(file: Path) -> lmdb.Environment:
-    """A shard for reading, shared with whoever in this process has it open; read-only and without
-    a lock file, so that read-only media work. The mapping survives a fork.
-
-    A StudyError if it is no shard, or cut short: reading beyond its end would end this process.
+    """A shard for reading, shared with whoever in this process has it open; read-only and without a
+    lock file, so that read-only media work. The mapping survives a fork. A StudyError if it is no
+    shard, or cut short: reading beyond its end would end this process.
     """
     key = str(file.resolve())
     environment = _environments.get(key)

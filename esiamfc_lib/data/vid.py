@@ -67,7 +67,6 @@ class Track:
 
 def parse_annotation(data: bytes) -> Annotation:
     """Read one XML file; a StudyError if it is empty, no XML, or a field is missing or cannot be.
-
     ``MOST_XML`` bytes and expat's own limit keep what they expand to small.
     """
     if not data.strip():
@@ -208,11 +207,10 @@ def note_place(places: dict, name: str, place: PurePath, where: Path) -> None:
 
 
 def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) -> list[Sequence]:
-    """The tracks of the ``val`` split as sequences to track, for choosing an epoch.
-
-    Each is the longest run of consecutive frames of its track, 2 to ``max_frames`` (0 = all) of
-    them. With a ``limit`` (0 = every track) below the number of videos, videos are taken evenly
-    over the list, each with its longest track, and only those are read.
+    """The tracks of the ``val`` split as sequences to track, for choosing an epoch. Each is the
+    longest run of consecutive frames of its track, 2 to ``max_frames`` (0 = all) of them. With a
+    ``limit`` (0 = every track) below the number of videos, videos are taken evenly over the list,
+    each with its longest track, and only those are read.
     """
     if min(limit, max_frames) < 0:
         raise StudyError(f"a number of sequences or frames below zero: {min(limit, max_frames)}")

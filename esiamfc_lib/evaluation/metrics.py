@@ -76,12 +76,11 @@ class Scores:
 def score(
     boxes: np.ndarray, truth: np.ndarray, *, skip_first=False, bound: tuple[int, int] | None = None
 ) -> Scores:
-    """Score boxes (n, 4) of a sequence against its ground truth (n, 4), both ``x, y, w, h``.
-
-    A box of NaN counts as a miss; rows of the truth with NaN do not count. GOT-10k leaves frame 1
-    out, where the box was given (``skip_first``), and cuts both boxes to the image first, in
-    got10k's way (``bound``: its width and height). A StudyError if the numbers of boxes differ,
-    or if no frame has ground truth.
+    """Score boxes (n, 4) of a sequence against its ground truth (n, 4), both ``x, y, w, h``. A box
+    of NaN counts as a miss; rows of the truth with NaN do not count. GOT-10k leaves frame 1 out,
+    where the box was given (``skip_first``), and cuts both boxes to the image first, in got10k's
+    way (``bound``: its width and height). A StudyError if the numbers of boxes differ, or if no
+    frame has ground truth.
     """
     boxes, truth = np.array(boxes, float), np.array(truth, float)
     if boxes.shape != truth.shape or boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -117,12 +116,11 @@ def normalised_errors(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def region_overlap(
     region: np.ndarray, other: np.ndarray, bound: tuple[int, int] | None = None
 ) -> float:
-    """IoU of two regions, each (4,) ``x, y, w, h`` or (8,) corners ``x1, y1 … x4, y4``, both cut
-    to ``bound``, the (width, height) of the image, first; NaN if nothing is left of the first one,
-    the ground truth: the frame does not count.
-
-    got10k's ``poly_iou`` computes the same, but stops on polygons that cross themselves, which
-    VOT annotations contain; here such a polygon counts as the area it encloses.
+    """IoU of two regions, each (4,) ``x, y, w, h`` or (8,) corners ``x1, y1 … x4, y4``, both cut to
+    ``bound``, the (width, height) of the image, first; NaN if nothing is left of the first one, the
+    ground truth: the frame does not count. got10k's ``poly_iou`` computes the same, but stops on
+    polygons that cross themselves, which VOT annotations contain; here such a polygon counts as the
+    area it encloses.
     """
     first, second = _polygon(region), _polygon(other)
     if bound is not None:
@@ -156,11 +154,10 @@ class SupervisedScores:
 def supervised_score(
     record: list[np.ndarray | int], regions: np.ndarray, bound: tuple[int, int]
 ) -> SupervisedScores:
-    """Accuracy and failures of a supervised VOT run (Kristan et al. 2016, section 3).
-
-    The record has for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``;
-    regions are (n, 4) or (n, 8), in the coordinates of the boxes; ``bound`` is the (width,
-    height) of the frames. A StudyError if record and regions differ in length.
+    """Accuracy and failures of a supervised VOT run (Kristan et al. 2016, section 3). The record
+    has for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``; regions are (n, 4)
+    or (n, 8), in the coordinates of the boxes; ``bound`` is the (width, height) of the frames. A
+    StudyError if record and regions differ in length.
     """
     if len(record) != len(regions):
         raise StudyError(f"a VOT record of {len(record)} frames for {len(regions)} regions")

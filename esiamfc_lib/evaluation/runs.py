@@ -118,10 +118,9 @@ def track_benchmark(
 
 @dataclass(frozen=True)
 class SequenceRun:
-    """One tracker on one sequence, and the files of the result in folder ``out``.
-
-    ``key`` is the digest of the tracker's facts (a model file may change while a process lives),
-    ``proof`` that of everything that the boxes depend on, the data included.
+    """One tracker on one sequence, and the files of the result in folder ``out``. ``key`` is the
+    digest of the tracker's facts (a model file may change while a process lives), ``proof`` that of
+    everything that the boxes depend on, the data included.
     """
 
     spec: TrackerSpec

@@ -105,10 +105,9 @@ def score_sequence(
 def score_table(
     out: Path, trackers: list[str], sequences: list[Sequence], benchmark: str
 ) -> pd.DataFrame:
-    """One row for each tracker and sequence, with ``COLUMNS``.
-
-    ``frames`` is the length of the sequence, ``counted`` the frames with an IoU that counts;
-    ``attributes`` is one text, names separated by blanks.
+    """One row for each tracker and sequence, with ``COLUMNS``. ``frames`` is the length of the
+    sequence, ``counted`` the frames with an IoU that counts; ``attributes`` is one text, names
+    separated by blanks.
     """
     rows = []
     for tracker in trackers:
@@ -123,12 +122,10 @@ def score_table(
 
 
 def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
-    """One row for each tracker and benchmark of a ``score_table``, best first.
-
-    Success and precision are means over sequences. GOT-10k's ``ao`` and rates and VOT's
-    ``accuracy`` are means over all frames that count; ``failures`` is their number for every 100
-    frames. ``sequences`` of ``of`` says how much of the benchmark was there: of ``total`` (0: as
-    many as were scored).
+    """One row for each tracker and benchmark of a ``score_table``, best first. Success and
+    precision are means over sequences. GOT-10k's ``ao`` and rates and VOT's ``accuracy`` are means
+    over all frames that count; ``failures`` is their number for every 100 frames. ``sequences`` of
+    ``of`` says how much of the benchmark was there: of ``total`` (0: as many as were scored).
     """
     rows = []
     for (tracker, benchmark), part in scores.groupby(["tracker", "benchmark"], sort=False):
@@ -171,7 +168,6 @@ def curves(
 
 def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:
     """Write the tables: all of them but the ``fps`` of ``scores.csv`` are the same in every run.
-
     ``scores.csv``: tracker, benchmark, sequence, success, precision, frames, fps, then the rest;
     ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences.
     """
@@ -227,11 +223,9 @@ def _weighted(values: pd.Series, weights: pd.Series) -> float:
 def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataFrame:
     """Success and precision of a tracker beside those of a published run, on the same sequences,
     from a ``score_table`` and a JSON with ``seq_wise``: sequence → ``success_score``,
-    ``precision_score``.
-
-    Gives ``sequence, success, published_success, precision, published_precision``; the last row,
-    ``mean``, is over the sequences that both have. A StudyError if there is no such file, it has
-    another format, or no sequence in common.
+    ``precision_score``. Gives ``sequence, success, published_success, precision,
+    published_precision``; the last row, ``mean``, is over the sequences that both have. A
+    StudyError if there is no such file, it has another format, or no sequence in common.
     """
     ours = scores[scores["tracker"] == tracker]
     with refused(f"{path} holds no published scores"):

@@ -40,11 +40,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Segment(Sequence):
-    """A part of the sequence named ``source``, in the order in which it is tracked.
-
-    ``boxes[0]`` is the box that the tracker is given, moved and scaled if the start is perturbed;
-    ``start`` is its frame's index in the whole sequence, ``direction`` ``forward`` or
-    ``backward`` in time, ``perturbation`` the number of the perturbed box of this start, from 0.
+    """A part of the sequence named ``source``, in the order in which it is tracked. ``boxes[0]`` is
+    the box that the tracker is given, moved and scaled if the start is perturbed; ``start`` is its
+    frame's index in the whole sequence, ``direction`` ``forward`` or ``backward`` in time,
+    ``perturbation`` the number of the perturbed box of this start, from 0.
     """
 
     source: str = ""
@@ -150,16 +149,13 @@ def evaluate_segments(
     scheduler: str = "",
     **plan,
 ) -> pd.DataFrame:
-    """Run every tracker on every segment that has no valid result yet, then score all.
-
-    Sequences are those of ``read_segments``; one folder ``out`` serves one benchmark (or
-    ``vid-val``) and one ``plan``, the arguments of ``segments``. Names of trackers, ``workers``,
-    ``scheduler`` and errors are as for ``runs.evaluate``.
-
-    Gives one row a tracker and segment: ``tracker, benchmark, sequence`` (the whole one),
-    ``start, direction, perturbation, frames`` (that count), ``success`` (AUC), ``precision`` (at
-    20 px), ``family``; also written to ``multistart.csv`` in ``out``, the same bytes in every
-    run. A StudyError if no sequence has enough ground truth.
+    """Run every tracker on every segment that has no valid result yet, then score all. Sequences
+    are those of ``read_segments``; one folder ``out`` serves one benchmark (or ``vid-val``) and one
+    ``plan``, the arguments of ``segments``. Names of trackers, ``workers``, ``scheduler`` and
+    errors are as for ``runs.evaluate``. Gives one row a tracker and segment: ``tracker, benchmark,
+    sequence`` (the whole one), ``start, direction, perturbation, frames`` (that count), ``success``
+    (AUC), ``precision`` (at 20 px), ``family``; also written to ``multistart.csv`` in ``out``, the
+    same bytes in every run. A StudyError if no sequence has enough ground truth.
     """
     trackers, out = list(trackers), Path(out)
     cut = [segment for sequence in sequences for segment in segments(sequence, **plan)]
@@ -194,9 +190,8 @@ def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
-    """Evenly spaced places, each moved to the nearest (then earlier) frame with ground truth.
-
-    No place leaves less than half a segment.
+    """Evenly spaced places, each moved to the nearest (then earlier) frame with ground truth. No
+    place leaves less than half a segment.
     """
     places = np.flatnonzero(known[: max(len(known) - max(frames // 2, 1), 0)])
     if not len(places):

@@ -75,9 +75,8 @@ def _matters(module: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _code_of(path: Path, written: int) -> tuple[ast.Module, str]:
-    """A module's code without comments, docstrings and layout, and its digest.
-
-    ``written`` is the time of the file's last change: a changed file is read again.
+    """A module's code without comments, docstrings and layout, and its digest. ``written`` is the
+    time of the file's last change: a changed file is read again.
     """
     tree = _parsed(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -98,11 +97,9 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _parsed(source: str) -> ast.Module:
-    """Parse, in turn with other threads.
-
-    Python 3.11 counts the depth of the tree that it builds for all threads together, and may raise
-    SystemError when two of them parse at once; other libraries parse, too: a failed attempt is
-    repeated.
+    """Parse, in turn with other threads. Python 3.11 counts the depth of the tree that it builds
+    for all threads together, and may raise SystemError when two of them parse at once; other
+    libraries parse, too: a failed attempt is repeated.
     """
     with PARSING:
         for _ in range(4):

@@ -21,9 +21,8 @@ LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a t
 @contextmanager
 def replacing(path: Path, ending: str = "") -> Iterator[Path]:
     """A file beside ``path`` to write; it takes that name when the block ends without an error.
-
-    Until then it has no ``ending`` that others look for: a killed process leaves it.
-    An OSError names ``path``: that of a full disk names no file, NumPy and Pillow give no reason.
+    Until then it has no ``ending`` that others look for: a killed process leaves it. An OSError
+    names ``path``: that of a full disk names no file, NumPy and Pillow give no reason.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     try:
@@ -42,7 +41,6 @@ def replacing(path: Path, ending: str = "") -> Iterator[Path]:
 
 def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
-
     ``content`` is text, bytes, or a function that writes into the open binary file. The folder is
     made if need be. An OSError names ``path``.
     """
@@ -73,9 +71,8 @@ def check_writable(folder: Path) -> None:
 
 
 def writable_file(path: str | Path, *sources: str | Path) -> Path:
-    """A file for output in a ``writable_folder``; what may be there already is replaced.
-
-    A StudyError if it is a folder, or one of the ``sources`` by whatever name, or in one of them.
+    """A file for output in a ``writable_folder``; what may be there already is replaced. A
+    StudyError if it is a folder, or one of the ``sources`` by whatever name, or in one of them.
     """
     path = Path(path)
     if path.is_dir():
@@ -87,9 +84,8 @@ def writable_file(path: str | Path, *sources: str | Path) -> Path:
 
 
 def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
-    """Keep other processes off a folder, made if missing, by a locked file ``.lock`` in it.
-
-    When another process has it, the sentence ``held`` is raised as a StudyError or, with ``wait``,
+    """Keep other processes off a folder, made if missing, by a locked file ``.lock`` in it. When
+    another process has it, the sentence ``held`` is raised as a StudyError or, with ``wait``,
     printed while this one waits. The lock ends when the file that is given is closed (it is a
     context manager) or the process ends.
     """
@@ -122,10 +118,9 @@ def plain_name(name: str, where: str | Path) -> str:
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
-    """The visible ones of the files in one folder, by the numbers in their names (2 before 10).
-
-    A StudyError for two names that differ in nothing but leading zeros, case or ending, as
-    ``1.jpg`` and ``01.jpg``: which of them counts nobody can tell.
+    """The visible ones of the files in one folder, by the numbers in their names (2 before 10). A
+    StudyError for two names that differ in nothing but leading zeros, case or ending, as ``1.jpg``
+    and ``01.jpg``: which of them counts nobody can tell.
     """
 
     def key(path: Path) -> list[str | int]:

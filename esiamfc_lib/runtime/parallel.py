@@ -141,9 +141,8 @@ def end_with(parent: int) -> None:
 
 @contextmanager
 def threads(count: int):
-    """PyTorch, OpenCV and numpy with so many threads; other threads call what this gives.
-
-    All three: the threads of any one of them wait busily and slow down whoever shares their core.
+    """PyTorch, OpenCV and numpy with so many threads; other threads call what this gives. All
+    three: the threads of any one of them wait busily and slow down whoever shares their core.
     """
     import torch  # here: those that cut crops or draw videos start without it
 

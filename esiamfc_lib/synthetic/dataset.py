@@ -87,9 +87,8 @@ def scene_of(job: Job, data: BuiltIn) -> Scene:
 
 
 def _make(job: Job, root: Path, data: BuiltIn) -> None:
-    """Render one video into folders of this process, then move them to their names.
-
-    A worker that lives on for a moment after its parent was killed may end the same video.
+    """Render one video into folders of this process, then move them to their names. A worker that
+    lives on for a moment after its parent was killed may end the same video.
     """
     scene = scene_of(job, data)
     folders = job.folders(root)

@@ -62,11 +62,10 @@ class SequenceTracker(Tracker):
     def track_sequence(
         self, sequence: Sequence, on_frame: Callable[[int, np.ndarray], None] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Start from the box of the first frame and follow it to the end.
-
-        Returns (n, 4) 0-based boxes, the first one as given, and (n,) seconds a frame, without
-        decoding. ``on_frame`` gets the index and the image of each frame after it, for pictures.
-        Raises ``StudyError`` for an unreadable frame, or a first box that is none.
+        """Start from the box of the first frame and follow it to the end. Returns (n, 4) 0-based
+        boxes, the first one as given, and (n,) seconds a frame, without decoding. ``on_frame`` gets
+        the index and the image of each frame after it, for pictures. Raises ``StudyError`` for an
+        unreadable frame, or a first box that is none.
         """
         boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
         for i, frame in enumerate(sequence.frames):

@@ -136,9 +136,8 @@ class ESiamFCTracker(SiamFCTracker):
 
 
 def sparse(weights: np.ndarray, top: int = 0, threshold: float = 0.0) -> np.ndarray:
-    """(k,) weights with the negligible ones set to 0 and the rest scaled to the same sum.
-
-    Only the ``top`` largest stay (0: all; of equals the first), and of those the ones that reach
+    """(k,) weights with the negligible ones set to 0 and the rest scaled to the same sum. Only the
+    ``top`` largest stay (0: all; of equals the first), and of those the ones that reach
     ``threshold``; the largest always does. Where nothing is cut, ``weights`` itself is returned.
     The scaling keeps the response a mean of the branches' and moves no box: the loop compares
     responses from their floor and normalises them before the window.

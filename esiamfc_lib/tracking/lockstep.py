@@ -32,7 +32,6 @@ def track_many(
     together: bool | None = None,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """``tracker.track_sequence`` for any number of sequences; ``tracker`` itself is left alone.
-
     ``slots`` sequences are under way at once; ``together``: whether a step is one call of the
     network (None: on a GPU). Yields (index, boxes (n, 4), seconds (n,)) of each sequence as soon as
     it ends; the seconds are a step's, divided by the sequences that took part.

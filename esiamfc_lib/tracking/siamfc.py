@@ -59,9 +59,8 @@ class SiamFCTracker(SequenceTracker):
         self.penalties = np.where(steps == 0, 1.0, p.scale_penalty)
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
-        """Learn the target from a frame, RGB or grey, and its box (4,), 0-based.
-
-        The box may lie partly outside the frame; ``StudyError`` if it is none (``checked_box``).
+        """Learn the target from a frame, RGB or grey, and its box (4,), 0-based. The box may lie
+        partly outside the frame; ``StudyError`` if it is none (``checked_box``).
         """
         image = rgb(image)
         self.box = checked_box(box, image)
@@ -144,21 +143,19 @@ class SiamFCTracker(SequenceTracker):
         return branch.scale * correlation(self.kernel, features[0]) + branch.bias
 
     def _floor(self) -> float:
-        """The response of no agreement at all; the scale penalty counts from here.
-
-        The network adds a bias, negative in the published weights. A factor below one on a
-        negative peak would reward the change of scale that it should punish.
+        """The response of no agreement at all; the scale penalty counts from here. The network adds
+        a bias, negative in the published weights. A factor below one on a negative peak would
+        reward the change of scale that it should punish.
         """
         return float(self.engine.model.branch.bias)
 
     # Steps of the loop with a life of their own.
 
     def _local_responses(self, image: np.ndarray) -> np.ndarray:
-        """Responses (n, R, R) of all scales; off the middle one only where its peak is.
-
-        A network without padding has the same response for a part of a search region, cut at a
-        multiple of the stride, as it has there for the whole. Elsewhere the other scales get the
-        responses of the middle one, which the penalty keeps from being chosen there.
+        """Responses (n, R, R) of all scales; off the middle one only where its peak is. A network
+        without padding has the same response for a part of a search region, cut at a multiple of
+        the stride, as it has there for the whole. Elsewhere the other scales get the responses of
+        the middle one, which the penalty keeps from being chosen there.
         """
         p, sides, middle = self.parameters, self._search_sides, self.parameters.scale_num // 2
         response = self.respond(self._crops(image, self.center, sides[[middle]], p.search_size))[0]
@@ -198,9 +195,8 @@ class SiamFCTracker(SequenceTracker):
         return geometry.crop_many(image, center, sides, size)
 
     def _upsampled(self, responses: np.ndarray) -> np.ndarray:
-        """(n, 17, 17) → (n, 272, 272), bicubic.
-
-        Two products with one matrix take a tenth of the time of OpenCV's call for each response.
+        """(n, 17, 17) → (n, 272, 272), bicubic. Two products with one matrix take a tenth of the
+        time of OpenCV's call for each response.
         """
         enlarging = _bicubic(responses.shape[1], self.parameters.response_up)
         return enlarging @ responses @ enlarging.T

@@ -61,7 +61,6 @@ def track_video(
     tracker: SequenceTracker, source: Source, box: np.ndarray, out: Path
 ) -> Iterator[np.ndarray]:
     """Follow the object from its box (4,), 0-based, in the first frame; yields each frame's box.
-
     ``out/boxes.txt`` (a line ``x,y,w,h`` a frame) and ``out/tracked.mp4`` take the place of former
     ones when the loop ends, with all that has been tracked: by the last frame, an interruption, or
     a ``StudyError`` where frames are missing, which says how many there were. Other faults, and a
@@ -112,7 +111,6 @@ def annotated(
     image: np.ndarray, box: np.ndarray, weights: np.ndarray | None, fps: float
 ) -> np.ndarray:
     """A copy of a frame (uint8 RGB) with the box, the weights as bars, and the frames a second.
-
     ``weights`` are the branches', (k,) that sum to 1; NaN ones (fusion ``max``) are not drawn.
     """
     image = np.ascontiguousarray(image).copy()

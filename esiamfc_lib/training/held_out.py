@@ -10,9 +10,8 @@ from esiamfc_lib.errors import StudyError
 
 def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set[str], set[str]]:
     """Divide videos (names in any order, with repetitions) into training and validation.
-
-    ``fraction`` is kept for validation, at least one video if above 0. No video is on both sides.
-    A ``StudyError`` where nothing would be left for training.
+    ``fraction`` is kept for validation, at least one video if above 0. No video is on both sides. A
+    ``StudyError`` where nothing would be left for training.
     """
     names = sorted(set(videos))
     count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
@@ -29,12 +28,11 @@ def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set
 def split_tracks(
     store: CropStore, fraction: float, seed: int, members: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training tracks and of validation tracks, ascending, by ``split_videos``.
-
-    The training videos of the whole store are divided, whatever the members (indices of the tracks
-    that take part, for example of one cluster; None = all): all stages of a study then agree on
-    which videos none of them has learned from. Videos of the ``val`` split, where the store holds
-    them, are always held out.
+    """Indices of training tracks and of validation tracks, ascending, by ``split_videos``. The
+    training videos of the whole store are divided, whatever the members (indices of the tracks that
+    take part, for example of one cluster; None = all): all stages of a study then agree on which
+    videos none of them has learned from. Videos of the ``val`` split, where the store holds them,
+    are always held out.
     """
     tracks = store.tracks
     chosen = np.arange(len(tracks)) if members is None else np.sort(members)

@@ -79,10 +79,9 @@ class PairLoader:
 
 class _Slots(Dataset):
     """The dataset in worker processes: pixels go into memory that was shared before they began.
-
-    Fresh shared memory for every batch would cost more than a third of the decoding in page
-    faults. A worker fills its slots in turn. It is at most ``PREFETCH`` batches ahead of the one
-    that the trainer copies out, so with two slots more than that none is overwritten too early.
+    Fresh shared memory for every batch would cost more than a third of the decoding in page faults.
+    A worker fills its slots in turn. It is at most ``PREFETCH`` batches ahead of the one that the
+    trainer copies out, so with two slots more than that none is overwritten too early.
     """
 
     def __init__(self, dataset: PairDataset, batch: int, workers: int):

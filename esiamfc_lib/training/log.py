@@ -11,12 +11,11 @@ EVERY = 10  # steps between two lines
 
 
 class TrainingLog:
-    """Writes ``log.jsonl`` and TensorBoard curves into ``folder``.
-
-    Lines of two kinds: ``{"event": "step", "epoch", "step", "loss", "lr"}`` every ``EVERY`` steps
-    and ``{"event": "epoch", ...figures, "seconds"}``. Nothing is written unless ``enabled``: by
-    the first process only. What a killed run wrote after ``size`` bytes is cut off, and its
-    TensorBoard points after ``done`` steps are hidden.
+    """Writes ``log.jsonl`` and TensorBoard curves into ``folder``. Lines of two kinds: ``{"event":
+    "step", "epoch", "step", "loss", "lr"}`` every ``EVERY`` steps and ``{"event": "epoch",
+    ...figures, "seconds"}``. Nothing is written unless ``enabled``: by the first process only. What
+    a killed run wrote after ``size`` bytes is cut off, and its TensorBoard points after ``done``
+    steps are hidden.
     """
 
     def __init__(self, folder: Path, enabled: bool, size: int, done: int):

@@ -64,7 +64,6 @@ class Task(nn.Module):
         self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and sums over it that ``report`` makes the figures of an epoch of.
-
         ``inputs`` are of ``frozen()``; ``tracks`` (N,) index the exemplar's track; ``positive``
         (N,) bool is False where the search image shows another object.
         """
@@ -113,7 +112,6 @@ class BaselineTask(Task):
 
 class BranchTask(Task):
     """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen.
-
     ``diversity_weight`` times the agreement with the start is added to the loss, so that branches
     of one start drift apart where it costs them nothing: see ``agreement``.
     """
@@ -161,13 +159,11 @@ def _stem(model: SiamFC | ESiamFC, inputs: Tensor) -> Tensor:
 
 
 def agreement(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
-    """Mean over samples of the correlation of two responses on some of their cells.
-
-    What two trackers see away from the target are their distractors: where these differ, the mean
-    of the responses is more certain than either. At the target both have to agree.
-
-    All three are (N, H, W), ``where`` bool with at least two cells in each sample. The result is a
-    scalar between -1 and 1; a constant response counts 0.
+    """Mean over samples of the correlation of two responses on some of their cells. What two
+    trackers see away from the target are their distractors: where these differ, the mean of the
+    responses is more certain than either. At the target both have to agree. All three are (N, H,
+    W), ``where`` bool with at least two cells in each sample. The result is a scalar between -1 and
+    1; a constant response counts 0.
     """
     count = where.sum((1, 2), keepdim=True)
 
