@@ -57,7 +57,7 @@ class Layout:
             if self.files.setdefault(name, file) != file:
                 raise StudyError(f"{name} is there twice: {self.files[name]} and {file}")
         listed = self.root / "list.txt"
-        if listed.is_file():
+        if listed.exists():
             self.expect([plain_name(line, listed) for line in lines(listed) if line])
         if self.names:
             self.expect(self.names)

@@ -109,6 +109,8 @@ def _read(layout: files.Layout, name: str, benchmark: str) -> Sequence:
     unknown = ~(boxes[:, 2:] > 0).all(axis=1) | np.isnan(boxes).any(axis=1)
     boxes[unknown], regions[unknown] = np.nan, np.nan
     fault = "no box" if unknown[0] else box_fault(boxes[0], *images.read_size(frames[0]))
+    if not fault and unknown[1:].all() and benchmark != "got10k-test":
+        fault = "ground truth nowhere but"
     if fault:
         raise StudyError(f"{layout.files[name]}: {fault} in its first frame")
     common = name, tuple(map(str, frames)), boxes, layout.attributes(name, len(frames))
@@ -122,12 +124,12 @@ def _with_families(read: list[Sequence], root: Path) -> list[Sequence]:
     file = root.parent / files.FAMILIES
     if not file.is_file():
         return read
-    table = pd.read_csv(file, keep_default_na=False, dtype=str)
-    if not {"video", "family", "attributes"} <= set(table):
-        raise StudyError(f"{file} is not the built-in data's table of families")
+    with refused(f"{file} is not the built-in data's table of families"):
+        table = pd.read_csv(file, keep_default_na=False, dtype=str).drop_duplicates("video")
+        rows = zip(table["video"], table["family"], table["attributes"], strict=True)
     known = {
-        row.video: {"family": row.family, "attributes": tuple(row.attributes.split())}
-        for row in table.drop_duplicates("video").itertuples()
+        video: {"family": family, "attributes": tuple(attributes.split())}
+        for video, family, attributes in rows
     }
     return [replace(sequence, **known.get(sequence.name, {})) for sequence in read]
 

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.config import ControlsParameters
-from esiamfc_lib.data import benchmarks, geometry, vid
+from esiamfc_lib.data import benchmarks, geometry, images, vid
 from esiamfc_lib.data.sequence import Sequence
+from esiamfc_lib.data.vid import box_fault
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics, runs
 from esiamfc_lib.evaluation.scores import read_boxes
@@ -158,7 +159,11 @@ def evaluate_segments(
     same bytes in every run. A StudyError if no sequence has enough ground truth.
     """
     trackers, out = list(trackers), Path(out)
-    cut = [segment for sequence in sequences for segment in segments(sequence, **plan)]
+    cut = []
+    for sequence in sequences:
+        size = images.read_size(sequence.frames[0])
+        found = segments(sequence, **plan)  # but those that would start beside the frame
+        cut += [one for one in found if not box_fault(sequence.boxes[one.start], *size)]
     if not cut:
         raise StudyError(f"{benchmark}: no sequence has the ground truth that a segment needs")
     # Not the benchmark's own name: these runs are one-pass whatever its protocol is.
@@ -170,8 +175,8 @@ def evaluate_segments(
         boxes = read_boxes(out, spec.name, segment, protocol)
         scores = metrics.score(boxes, segment.boxes, skip_first=True)
         place = segment.source, segment.start, segment.direction, segment.perturbation
-        found = scores.frames, scores.success, scores.precision
-        rows.append((spec.name, benchmark, *place, *found, segment.family))
+        values = scores.frames, scores.success, scores.precision
+        rows.append((spec.name, benchmark, *place, *values, segment.family))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_segments(out, table)
     return table

@@ -283,6 +283,18 @@ TRUTH = [
     Row(
         "first region without truth", spoilt(line(1, "0,0,0,0,0,0,0,0"), **VOT_TRUTH), VOT, "no box"
     ),
+    Row(
+        "truth of the first frame alone",
+        spoilt(lambda b: b.splitlines()[0] + b"\n" + b"nan,nan,nan,nan\n" * (COUNT - 1)),
+        evaluate(),
+        "ground truth nowhere but in its first frame",
+    ),
+    Row(
+        "starts beside the frame",
+        spoilt(line(6, "900,900,36,30")),
+        evaluate(more="--starts 12 --segment 4"),
+        check=lambda folder: None,
+    ),
     Row("one line for many", spoilt(lambda b: b[:12], **GOT_TRUTH), GOT, "1 lines for 12 frames"),
     Row(
         "labels for fewer frames",
@@ -312,9 +324,12 @@ TRUTH = [
 ]
 
 
-def strange_families(folder):
-    scene.otb(folder / "data")
-    (folder / "families.csv").write_text("a,b\n1,2\n")
+def families(data):
+    def make(folder):
+        scene.otb(folder / "data")
+        (folder / "families.csv").write_bytes(data)
+
+    return make
 
 
 def one_sequence(folder):
@@ -339,6 +354,8 @@ LISTS = [
         }.items()
     ),
     Row("list of bytes", listed(b"\xff\xfe\0b"), VOT, "list.txt is no text in UTF-8"),
+    Row("a pipe as the list", pipe("list.txt", scene.vot), VOT, "list.txt is no regular file"),
+    Row("families of bytes", families(b"\xff\0"), evaluate(), "families.csv is not the built-in"),
     Row("list of strangers", listed(b"cube\n"), VOT, "vot2018: no sequence in its layout"),
     Row("empty list", listed(b""), VOT, "vot2018: no sequence in its layout"),
     Row(
@@ -353,7 +370,7 @@ LISTS = [
     Row("another benchmark", otb(), evaluate("lasot"), "lasot: no sequence in its layout"),
     Row(
         "strange families",
-        strange_families,
+        families(b"a,b\n1,2\n"),
         evaluate(),
         "families.csv is not",
     ),
@@ -593,6 +610,7 @@ OUTPUTS = [
 ]
 
 SILLY = {
+    "--root ~nobody-of-this-name/otb": "--root ~nobody",
     "--limit -1": "number from 0",
     "--limit many": "number from 0",
     "--workers 0": "number from 1",
