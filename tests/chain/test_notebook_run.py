@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from esiamfc_lib.chain import notebook_run
 from esiamfc_lib.chain.fingerprint import check_notebook
 from esiamfc_lib.chain.kernels import Kernels
 from esiamfc_lib.chain.notebook_run import NotebookFailed, run_notebook
@@ -53,7 +54,23 @@ def test_failures_are_told_apart_and_said_in_one_line(tmp_path, name, sentence):
     with pytest.raises(NotebookFailed, match=sentence) as failure:
         run(name, tmp_path)
     assert "\n" not in str(failure.value)
+    log = tmp_path / "executed" / f"{name}.log"
+    assert (str(log) in str(failure.value)) <= log.is_file()  # named only where it is
     assert (tmp_path / "executed" / f"{name}.ipynb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ename", "evalue", "sentence"),
+    [
+        ("OSError", "[Errno 28] No space left on device: '/a/b c'", "/a/b c: No space left on"),
+        ("OSError", "[Errno 28] No space left on device", "code cell 3: No space left on device"),
+        ("PermissionError", '[Errno 13] Permission denied: "it\'s"', "it's: Permission denied"),
+        ("ValueError", "[Errno 1] no: 'x'", "code cell 3: ValueError: [Errno 1] no: 'x'"),
+        ("DiskFullError", "no space left: the store", "no space left: the store"),
+    ],
+)
+def test_what_the_system_refuses_in_a_cell_is_said_of_the_file(ename, evalue, sentence):
+    assert notebook_run._sentence(ename, evalue, 3).startswith(sentence)
 
 
 def test_kernel_that_cannot_start(tmp_path):
