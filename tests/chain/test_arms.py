@@ -108,6 +108,13 @@ def test_without_arms_the_graph_is_the_notebooks(project):
     assert not any(stage.links() for stage in stages.values())
 
 
+def test_the_comparison_of_splits_can_be_left_out_and_nothing_needs_it(project):
+    with_it = graph(load_profile("tiny"))
+    without = graph(load_profile("tiny", ["comparison.runs=0"]))
+    assert set(with_it) - set(without) == {"comparison"}
+    assert not any("comparison" in stage.needs for stage in with_it.values())
+
+
 def test_arms_run_in_their_own_folders_with_links_to_what_they_share(project):
     assert len(run()) == 19
     random = project / "data/tiny/arms/random"

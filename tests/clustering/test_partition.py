@@ -74,6 +74,12 @@ def test_models_of_another_split_are_refused(features, tmp_path):
         membership.check_split([file], first)
 
 
+def test_the_published_rule_leaves_sizes_uneven(features):
+    made = partition.cluster_tracks(features, "pikmeans", n_clusters=3, seed=1, stop="published")
+    assert made.sizes.max() > made.sizes.min() + 1
+    assert made.stopped == "no label changed"
+
+
 @pytest.mark.parametrize("method", partition.METHODS)
 def test_one_cluster_holds_every_track(features, method, tmp_path):
     made = partition.cluster_tracks(features, method, n_clusters=1, seed=0)
