@@ -6,20 +6,19 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import yaml
 
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import Fusion, TrackingParameters
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.deploy.spec import FastTrackerSpec
-from esiamfc_lib.errors import DAMAGE, StudyError, refused
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.figures import scores as drawn
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.runtime.files import writable_folder
-from esiamfc_lib.runtime.validation import within
+from esiamfc_lib.runtime.validation import read_yaml, within
 from esiamfc_lib.tracking.engine import PRECISIONS
 from esiamfc_lib.tracking.spec import TrackerSpec, name_of, tracker_specs
 
@@ -195,8 +194,7 @@ def _options(args: Namespace) -> dict:
         name, equals, value = change.partition("=")
         if not equals:
             raise StudyError(f"--set {change}: NAME=VALUE is expected")
-        with refused(f"--set {change}: not valid YAML", (*DAMAGE, yaml.YAMLError, RecursionError)):
-            values[name] = yaml.safe_load(value)
+        values[name] = read_yaml(value, f"--set {change}: the value")
     tracking = TrackingParameters.validated(values, where="--set")
     given = {name: getattr(args, name) for name in ("precision", "top", "threshold", "device")}
     return {"tracking": tracking, "kind_of_spec": FastTrackerSpec, **given}

@@ -3,9 +3,12 @@
 import resource
 
 import pytest
+from faults import scene
 from faults.broken_weights import BROKEN, broken_file
+from faults.campaign import Row, rows, tried
 
 from esiamfc_lib import cli
+from esiamfc_lib.runtime.files import exclusive
 
 
 @pytest.mark.parametrize("fault", BROKEN, ids=[name.replace(" ", "-") for name in BROKEN])
@@ -23,3 +26,56 @@ def test_a_broken_model_file_is_refused_in_one_sentence(fault, tmp_path, monkeyp
     assert not (tmp_path / "out.safetensors").exists() and not (tmp_path / "was-run").exists()
     # kilobytes
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+
+
+QUANTISE = "quantise n.safetensors --store nowhere"
+SELECT = "select --vid-root vid --out out --weights n.safetensors"
+
+
+def network(folder):
+    """A network, a file and a folder where outputs may be meant to go."""
+    scene.network(folder / "n.safetensors")
+    (folder / "file").write_text("x\n")
+    (folder / "d.safetensors").mkdir()
+
+
+def held(folder):
+    """The lock of another call, which lasts as long as this process."""
+    network(folder)
+    LOCKS.append(exclusive(folder / "out", "never said"))
+
+
+LOCKS = []
+OUTPUTS = [
+    Row("convert onto itself", network, "convert n.safetensors --out n.safetensors", "own source"),
+    Row(
+        "convert onto a link to itself",
+        lambda f: (network(f), (f / "m.safetensors").symlink_to("n.safetensors")),
+        "convert n.safetensors --out m.safetensors",
+        "own source",
+    ),
+    Row("convert into a file", network, "convert n.safetensors --out file/n.safetensors", "file"),
+    Row("convert onto a folder", network, "convert n.safetensors --out d.safetensors", "a folder"),
+    Row("graphs into a file", network, "convert n.safetensors --onnx file", "file"),
+    Row("nothing to write", network, "convert n.safetensors", "nothing to write"),
+    Row("quantise onto the weights", network, f"{QUANTISE} --out n.safetensors", "own source"),
+    Row("quantise into a file", network, f"{QUANTISE} --out file/i.safetensors", "file"),
+    Row("quantise without a store", network, QUANTISE, "nowhere is no crop store"),
+    Row("quantise no crops", network, f"{QUANTISE} --crops 0", "--crops.*'0'"),
+    Row("quantise crops without end", network, f"{QUANTISE} --crops 1000000000", "--crops"),
+    Row("quantise crops as text", network, f"{QUANTISE} --crops many", "--crops.*'many'"),
+    Row("select while another does", held, f"{SELECT} --trials 2", "another 'esiamfc select'"),
+    Row("select into a file", network, SELECT.replace("--out out", "--out file"), "file"),
+    Row("select with an open list", network, f"{SELECT} --set scale_lr=[", "not valid YAML"),
+    Row(
+        "select with an unknown parameter", network, f"{SELECT} --set x=3", "unknown parameter 'x'"
+    ),
+    Row("select with an even scale_num", network, f"{SELECT} --set scale_num=4", "scale_num"),
+    Row("select without videos", network, f"{SELECT} --trials 2", "vid"),
+    Row("select trials below 0", network, f"{SELECT} --trials -1", "trials"),
+]
+
+
+@rows(OUTPUTS)
+def test_outputs_and_options_are_checked_before_the_work(row, tmp_path, monkeypatch, capsys):
+    tried(row, tmp_path, monkeypatch, capsys)
