@@ -161,8 +161,8 @@ def evaluate_segments(
     trackers, out = list(trackers), Path(out)
     cut = []
     for sequence in sequences:
-        size = images.read_size(sequence.frames[0])
         found = segments(sequence, **plan)  # but those that would start beside the frame
+        size = images.read_size(sequence.frames[0]) if found else ()
         cut += [one for one in found if not box_fault(sequence.boxes[one.start], *size)]
     if not cut:
         raise StudyError(f"{benchmark}: no sequence has the ground truth that a segment needs")
