@@ -90,10 +90,19 @@ def commands(inputs: Path) -> list[Command]:
         Command("quantise", quantise),
         Command("store build", store),
         Command("synthetic data", synthetic),
-        Command("evaluate", evaluate, lambda path: path.name != "scores.csv"),
-        Command("select", select, lambda path: path.suffix not in (".db", ".log")),
+        Command("evaluate", evaluate, untimed),
+        Command("select", select, untimed),
         Command("chain", chain, of_chain),
     ]
+
+
+def untimed(path: Path) -> bool:
+    """Results of an evaluation that hold no times; a search's record of its trials has them."""
+    return (
+        path.name != "scores.csv"
+        and path.suffix not in (".db", ".journal")
+        and "times" not in path.parts
+    )
 
 
 def of_chain(path: Path) -> bool:
