@@ -146,19 +146,21 @@ def start(words: list[str], log: Path) -> subprocess.Popen:
 
 def finish(command: Command, out: Path) -> str:
     """Run to the end; what it said."""
-    log = out.with_suffix(".out")
+    log = Path(tempfile.gettempdir()) / f"kills-{os.getpid()}.out"  # not on a disk that is full
     log.unlink(missing_ok=True)
     begun = time.monotonic()
     status = start(command.words(out), log).wait()
     command.seconds = time.monotonic() - begun
     said = log.read_text(errors="replace").replace("\r", "\n")
     command.tracebacks += "Traceback" in said
-    return "" if status == 0 else said.strip().splitlines()[-1] if said else f"status {status}"
+    lines = said.strip().splitlines() or [f"status {status}"]
+    sentences = [line for line in lines if line.startswith("esiamfc ")]
+    return "" if status == 0 else [*lines, *sentences][-1]
 
 
 def killed(command: Command, out: Path, moment: float) -> None:
     """Start, kill at that moment, and count who lives on three seconds later."""
-    process = start(command.words(out), out.with_suffix(".out"))
+    process = start(command.words(out), Path(os.devnull))
     limit = time.monotonic() + moment
     family: dict[int, psutil.Process] = {}
     while time.monotonic() < limit and process.poll() is None:
