@@ -27,7 +27,7 @@ ALLOWED = {
         *("artefacts", "config", "data", "evaluation", "networks"),
         *("runtime", "tracking", "training"),
     },
-    "figures": {"data", "evaluation"},
+    "figures": {"data", "evaluation", "runtime"},
     "chain": {
         *("analysis", "artefacts", "clustering", "config", "data", "figures"),
         *("networks", "reports", "runtime"),

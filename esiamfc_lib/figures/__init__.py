@@ -9,6 +9,14 @@ from esiamfc_lib.figures.clusters import (
     cluster_sizes, controls, elbow, histories, run_agreement, sensitivity, stability,
 )  # fmt: skip
 from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
+from esiamfc_lib.figures.interactive import (
+    ensemble_view,
+    follow,
+    map_to_click,
+    slider,
+    split_view,
+    track_view,
+)
 from esiamfc_lib.figures.maps import gallery, map_page, map_with_thumbnails, screening
 from esiamfc_lib.figures.scaling import gain_curves
 from esiamfc_lib.figures.scores import (
@@ -24,9 +32,10 @@ from esiamfc_lib.figures.training import (
 
 __all__ = [
     "accuracy_robustness", "attribute_bars", "branch_responses", "cluster_sizes", "controls",
-    "correlations", "crop_geometry", "dataset_statistics", "distance_relation", "elbow", "forest",
-    "frame_strip", "fusion_weights", "gain_curves", "gallery", "histories", "image_grid", "kinds",
-    "learning_curves", "map_page", "map_with_thumbnails", "response_strip", "run_agreement",
-    "screening", "sensitivity", "sequence_heatmap", "stability", "success_precision",
+    "correlations", "crop_geometry", "dataset_statistics", "distance_relation", "elbow",
+    "ensemble_view", "follow", "forest", "frame_strip", "fusion_weights", "gain_curves", "gallery",
+    "histories", "image_grid", "kinds", "learning_curves", "map_page", "map_to_click",
+    "map_with_thumbnails", "response_strip", "run_agreement", "screening", "sensitivity",
+    "sequence_heatmap", "slider", "split_view", "stability", "success_precision", "track_view",
     "training_pairs", "video_sheet",
 ]  # fmt: skip

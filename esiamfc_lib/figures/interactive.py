@@ -1,0 +1,137 @@
+"""Pictures that follow controls, in notebooks that are open in Jupyter.
+
+Such a picture stands in the page like any other, so that a page made without a front end
+(papermill, nbconvert) shows its first state; whoever moves a control redraws it in its place.
+"""
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from ipyevents import Event
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from esiamfc_lib.figures.style import colours, draw_box, panels, style
+from esiamfc_lib.runtime.paths import CHAIN
+
+SIDE = 420  # pixels of the map to click on
+
+
+def follow(draw: Callable[..., Figure], above: Sequence = (), **controls: Any) -> None:
+    """Show the figure ``draw(**values)``, and draw it anew whenever a control is moved.
+
+    Args:
+        above: widgets that only change controls, such as ``map_to_click``.
+        controls: name of an argument → its widget, or several of them, whose values are a tuple.
+    """
+    several = {n: c if isinstance(c, list | tuple) else [c] for n, c in controls.items()}
+
+    def drawn() -> Figure:
+        values = {name: tuple(one.value for one in own) for name, own in several.items()}
+        single = {n: v if controls[n] is several[n] else v[0] for n, v in values.items()}
+        figure = draw(**single)
+        plt.close(figure)  # or Jupyter would show it a second time, below
+        return figure
+
+    picture = display(drawn(), display_id=True)
+    if os.environ.get(CHAIN):  # nobody is there to move anything
+        return
+    everything = [control for own in several.values() for control in own]
+    for control in everything:
+        control.observe(lambda change: picture.update(drawn()), "value")
+    display(ipywidgets.HBox([*above, ipywidgets.VBox(everything)]))
+
+
+def slider(name: str, low: float, high: float, value: float, step: float = 1) -> ipywidgets.Widget:
+    """A slider that reports when it is let go: of whole numbers where ``step`` is one."""
+    look = {"min": low, "max": high, "step": step, "value": value, "continuous_update": False}
+    if isinstance(step, int):
+        return ipywidgets.IntSlider(description=name, **look)
+    return ipywidgets.FloatSlider(description=name, readout_format=".4f", **look)
+
+
+@style(grid=False)
+def map_to_click(coordinates: np.ndarray, groups: Sequence, control: ipywidgets.Widget):
+    """A map (n, 2) as a widget: a click sets ``control`` to the number of the nearest point."""
+    figure, axis = plt.subplots(figsize=(SIDE / 100, SIDE / 100), dpi=100)
+    axis.set_position([0, 0, 1, 1])
+    axis.axis("off")
+    _, kinds = np.unique(np.asarray(groups), return_inverse=True)
+    axis.scatter(*coordinates.T, s=16, c=np.array(colours(kinds.max() + 1))[kinds])
+    places = axis.transData.transform(coordinates) * (1, -1) + (0, SIDE)  # from the left top corner
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    plt.close(figure)
+    image = ipywidgets.Image(value=file.getvalue(), width=SIDE, height=SIDE)
+
+    def clicked(event: dict[str, Any]) -> None:
+        at = event["relativeX"], event["relativeY"]
+        control.value = int(np.hypot(*(places - at).T).argmin())
+
+    Event(source=image, watched_events=["click"]).on_dom_event(clicked)
+    return image
+
+
+@style(grid=False)
+def track_view(rows: dict[str, Sequence[np.ndarray]], screened: Sequence[int] = ()) -> Figure:
+    """A track and what is near it: a heading and its pictures, RGB, a row each.
+
+    ``screened`` are places in the first row that are framed in red.
+    """
+    longest = max(len(pictures) for pictures in rows.values())
+    figure, axes = panels(len(rows), longest, (longest * 0.95, len(rows) * 1.2))
+    for (heading, pictures), line in zip(rows.items(), axes, strict=True):
+        line[0].set_title(heading, loc="left", fontsize=8)
+        for axis, picture in zip(line, pictures, strict=False):
+            axis.imshow(picture)
+        for axis in line:
+            axis.axis("off")
+    frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
+    for i in screened:
+        axes[0, i].add_patch(plt.Rectangle((0, 0), 1, 1, transform=axes[0, i].transAxes, **frame))
+    return figure
+
+
+@style()
+def split_view(coordinates: np.ndarray, labels: np.ndarray) -> Figure:
+    """A split of the tracks: its clusters on a map (n, 2), and their sizes."""
+    k = int(labels.max()) + 1
+    figure, ((left, right),) = panels(1, 2, (8, 3.6), width_ratios=(1.4, 1))
+    left.scatter(*coordinates.T, s=12, c=np.array(colours(k))[labels])
+    left.set(xticks=[], yticks=[])
+    sizes = np.bincount(labels, minlength=k)
+    right.bar(range(k), sizes, color=colours(k))
+    right.axhline(len(labels) / k, color="black", linewidth=1, linestyle="--")
+    right.set(
+        xlabel="cluster", title=f"largest / smallest: {sizes.max() / max(sizes.min(), 1):.2f}"
+    )
+    right.set_ylabel("tracks; dashed: equal sizes")
+    return figure
+
+
+@style(grid=False)
+def ensemble_view(
+    frame: np.ndarray, box: np.ndarray, search: np.ndarray, responses: np.ndarray, weights
+) -> Figure:
+    """One frame of an ensemble: uint8 RGB with the box found, the search region, the response of
+    each branch (k, R, R) under its weight (k,), and their weighted sum."""
+    weights = np.asarray(weights, float)
+    fused = np.tensordot(weights, responses, 1)
+    titles = [f"branch {i}: {weight:.2f}" for i, weight in enumerate(weights)]
+    figure, (axes,) = panels(1, len(responses) + 3, (1.55 * (len(responses) + 3), 1.9))
+    pictures = [frame, search, *responses, fused]
+    for axis, picture, title in zip(
+        axes, pictures, ["frame", "search region", *titles, "fused"], strict=True
+    ):
+        axis.imshow(picture)
+        axis.set_title(title, fontsize=8)
+        axis.axis("off")
+    draw_box(axes[0], box, edgecolor="orange", linewidth=1.5)
+    row, column = np.unravel_index(fused.argmax(), fused.shape)
+    axes[-1].plot(column, row, "+", color="white", markersize=9)
+    return figure
