@@ -16,7 +16,7 @@ from ipyevents import Event
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from esiamfc_lib.figures.style import colours, draw_box, panels, style
+from esiamfc_lib.figures.style import colours, panels, pictures, style
 from esiamfc_lib.runtime.paths import CHAIN
 
 SIDE = 420  # pixels of the map to click on
@@ -83,12 +83,12 @@ def track_view(rows: dict[str, Sequence[np.ndarray]], screened: Sequence[int] = 
 
     ``screened`` are places in the first row that are framed in red.
     """
-    longest = max(len(pictures) for pictures in rows.values())
+    longest = max(len(images) for images in rows.values())
     figure, axes = panels(len(rows), longest, (longest * 0.95, len(rows) * 1.2))
-    for (heading, pictures), line in zip(rows.items(), axes, strict=True):
+    for (heading, images), line in zip(rows.items(), axes, strict=True):
         line[0].set_title(heading, loc="left", fontsize=8)
-        for axis, picture in zip(line, pictures, strict=False):
-            axis.imshow(picture)
+        for axis, image in zip(line, images, strict=False):
+            axis.imshow(image)
         for axis in line:
             axis.axis("off")
     frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
@@ -116,22 +116,21 @@ def split_view(coordinates: np.ndarray, labels: np.ndarray) -> Figure:
 
 @style(grid=False)
 def ensemble_view(
-    frame: np.ndarray, box: np.ndarray, search: np.ndarray, responses: np.ndarray, weights
+    search: np.ndarray, responses: np.ndarray, own: np.ndarray, weights: Sequence[float]
 ) -> Figure:
-    """One frame of an ensemble: uint8 RGB with the box found, the search region, the response of
-    each branch (k, R, R) under its weight (k,), and their weighted sum."""
-    weights = np.asarray(weights, float)
-    fused = np.tensordot(weights, responses, 1)
-    titles = [f"branch {i}: {weight:.2f}" for i, weight in enumerate(weights)]
-    figure, (axes,) = panels(1, len(responses) + 3, (1.55 * (len(responses) + 3), 1.9))
-    pictures = [frame, search, *responses, fused]
-    for axis, picture, title in zip(
-        axes, pictures, ["frame", "search region", *titles, "fused"], strict=True
-    ):
-        axis.imshow(picture)
+    """A search region, uint8 RGB, and what the branches of an ensemble make of it.
+
+    Their responses (k, R, R) stand under the ensemble's ``own`` weights (k,), then the sum with
+    these and the sum with other ``weights`` (k,), which are scaled to sum to 1.
+    """
+    given = np.asarray(weights) / max(sum(weights), 1e-9)
+    sums = [np.tensordot(each, responses, 1) for each in (own, given)]
+    titles = [f"branch {i}: {weight:.2f}" for i, weight in enumerate(own)]
+    titles = ["search region", *titles, "ESiamFC", "your weights"]
+    figure, axes = pictures([search, *responses, *sums], len(titles), (1.5, 1.8))
+    for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, fontsize=8)
-        axis.axis("off")
-    draw_box(axes[0], box, edgecolor="orange", linewidth=1.5)
-    row, column = np.unravel_index(fused.argmax(), fused.shape)
-    axes[-1].plot(column, row, "+", color="white", markersize=9)
+    for axis, response in zip(axes[1:], [*responses, *sums], strict=True):
+        row, column = np.unravel_index(response.argmax(), response.shape)
+        axis.plot(column, row, "+", color="white", markersize=9)
     return figure
