@@ -55,7 +55,7 @@ format: $(READY) ## format the code and strip the notebooks
 	@$(PY) -m nbstripout notebooks/*.ipynb
 
 notebooks: $(READY) ## open the notebooks in JupyterLab
-	@$(PY) -m jupyter lab --notebook-dir=notebooks
+	@$(PY) -m jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 lock: ## write requirements.lock anew from the newest versions that pyproject.toml allows
 	@PYTHON="$(PYTHON)" PIP_ARGS="$(PIP_ARGS)" LOCK=new sh tools/install.sh "$(VENV)"

@@ -13,6 +13,7 @@ from esiamfc_lib.figures.interactive import (
     ensemble_view,
     follow,
     map_to_click,
+    show_page,
     slider,
     split_view,
     track_view,
@@ -36,6 +37,6 @@ __all__ = [
     "ensemble_view", "follow", "forest", "frame_strip", "fusion_weights", "gain_curves", "gallery",
     "histories", "image_grid", "kinds", "learning_curves", "map_page", "map_to_click",
     "map_with_thumbnails", "response_strip", "run_agreement", "screening", "sensitivity",
-    "sequence_heatmap", "slider", "split_view", "stability", "success_precision", "track_view",
-    "training_pairs", "video_sheet",
+    "sequence_heatmap", "show_page", "slider", "split_view", "stability", "success_precision",
+    "track_view", "training_pairs", "video_sheet",
 ]  # fmt: skip

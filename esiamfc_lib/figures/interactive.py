@@ -4,6 +4,7 @@ Such a picture stands in the page like any other, so that a page made without a 
 (papermill, nbconvert) shows its first state; whoever moves a control redraws it in its place.
 """
 
+import html
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 from ipyevents import Event
-from IPython.display import display
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from esiamfc_lib.figures.style import colours, panels, pictures, style
@@ -45,6 +46,13 @@ def follow(draw: Callable[..., Figure], above: Sequence = (), **controls: Any) -
     for control in everything:
         control.observe(lambda change: picture.update(drawn()), "value")
     display(ipywidgets.HBox([*above, ipywidgets.VBox(everything)]))
+
+
+def show_page(page: str) -> None:
+    """Show the text of an HTML file, such as ``map_page``, where somebody can use it."""
+    if not os.environ.get(CHAIN):
+        frame = f'<iframe srcdoc="{html.escape(page)}" width="100%" height="640"></iframe>'
+        display(HTML(f"<div>{frame}</div>"))
 
 
 def slider(name: str, low: float, high: float, value: float, step: float = 1) -> ipywidgets.Widget:
