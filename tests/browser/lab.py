@@ -1,6 +1,7 @@
 """JupyterLab as a user sees it: notebooks are opened in headless Chromium, run, and their controls
 moved. Needs Chromium (of the system) and the package playwright."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -12,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+CHROMIUM = "chromium", "chromium-browser", "google-chrome"
+BROWSER = next(filter(None, map(shutil.which, CHROMIUM)), "")
+PLAYWRIGHT = importlib.util.find_spec("playwright")
+MISSING = "" if BROWSER and PLAYWRIGHT else "needs Chromium and the package playwright, absent here"
 WINDOW = {"width": 1300, "height": 1000}
 DONE = """() => {
   const prompts = [...document.querySelectorAll(".jp-InputPrompt")].map(one => one.textContent);
@@ -20,6 +24,23 @@ DONE = """() => {
 }"""
 """Of the page: cells were run, and none is waiting any more."""
 SETTINGS = "@jupyterlab/notebook-extension:tracker"
+
+
+def without_outputs(notebook: Path) -> str:
+    """A notebook that was executed with parameters, as it was before that."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    return json.dumps(content)
+
+
+def faults(cell: dict) -> list[str]:
+    """What is wrong with a cell of a notebook that was run: its errors, or that it did not run."""
+    if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+        return []
+    found = [one["evalue"] for one in cell["outputs"] if one["output_type"] == "error"]
+    return found if cell["execution_count"] else ["a cell did not run"]
 
 
 class Lab:

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from browser import lab
 
 from esiamfc_lib.config import STAGES
 from esiamfc_lib.data.benchmarks import READERS
@@ -174,3 +176,25 @@ def test_a_fault_in_the_parameters_starts_nothing(smoke):
         "Input should be a valid integer\n"
     )
     assert not (smoke.folder / "third").exists()
+
+
+@pytest.mark.skipif(lab.MISSING != "", reason=lab.MISSING or "is here")
+def test_every_notebook_is_explored_in_jupyterlab(smoke, root, tmp_path):
+    """Run All in each, as a user does it; every control moves its picture; the run stays."""
+    first = smoke.folder / "first" / "data"
+    before = {file: file.read_bytes() for file in first.rglob("*") if file.is_file()}
+    for source in sorted((first / "notebooks").glob("*.ipynb")):
+        (tmp_path / source.name).write_text(lab.without_outputs(source), encoding="utf-8")
+    shots = Path(os.environ.get("ESIAMFC_SCREENSHOTS", tmp_path / "shots"))
+    moved = {}
+    with lab.lab(tmp_path, root, shots) as jupyter:
+        for notebook in sorted(path.stem for path in tmp_path.glob("*.ipynb")):
+            content = jupyter.run_all(f"{notebook}.ipynb")
+            faults = [fault for cell in content["cells"] for fault in lab.faults(cell)]
+            assert not faults, f"{notebook}: {faults}"
+            changed = jupyter.move_controls(notebook)
+            assert all(changed), f"{notebook}: controls that move nothing: {changed}"
+            moved[notebook[:2]] = moved.get(notebook[:2], 0) + len(changed)
+            jupyter.close_kernels()
+    assert {name for name, count in moved.items() if count} == {"01", "03", "04", "06", "07"}
+    assert before == {file: file.read_bytes() for file in first.rglob("*") if file.is_file()}
