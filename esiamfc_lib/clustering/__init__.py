@@ -8,7 +8,7 @@ sizes), ``assignment`` (exact balance), ``partition`` (which track goes where), 
 # isort: skip_file
 
 from esiamfc_lib.clustering.comparison import (
-    Comparison, agreement_matrix, family_agreement, pairwise_agreement,
+    Comparison, family_agreement, pairwise_agreement,
 )  # fmt: skip
 from esiamfc_lib.clustering.embedding import (
     VideoFeatures, embed, frame_features, nearest_agreement, screen,
@@ -21,7 +21,7 @@ from esiamfc_lib.clustering.partition import cluster_tracks
 from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
 
 __all__ = [
-    "Comparison", "PIKMeans", "Partition", "VideoFeatures", "agreement_matrix", "check_split",
+    "Comparison", "PIKMeans", "Partition", "VideoFeatures", "check_split",
     "cluster_tracks", "embed", "family_agreement", "frame_features", "load_partition",
     "nearest_agreement", "pairwise_agreement", "pca_map", "save_partition",
     "screen", "stratified", "umap_map",

@@ -164,9 +164,7 @@ def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequence
     figures = {}
     if scores[column].notna().any():  # no accuracy where nobody held the target long enough
         figures["sequences"] = drawn.sequence_heatmap(scores, column)
-    if vot:
-        figures["accuracy_robustness"] = drawn.accuracy_robustness(summary)
-    else:
+    if not vot:
         curves = scoring.curves(out, names, sequences, benchmark)
         figures["curves"] = drawn.success_precision(curves, *summary.loc[0, ["benchmark", "of"]])
     if scores["attributes"].any():

@@ -6,7 +6,7 @@
 # isort: skip_file
 
 from esiamfc_lib.figures.clusters import (
-    cluster_sizes, controls, elbow, histories, run_agreement, sensitivity, stability,
+    cluster_sizes, controls, elbow, histories, sensitivity, stability,
 )  # fmt: skip
 from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
 from esiamfc_lib.figures.interactive import (
@@ -21,7 +21,7 @@ from esiamfc_lib.figures.interactive import (
 from esiamfc_lib.figures.maps import gallery, map_page, map_with_thumbnails, screening
 from esiamfc_lib.figures.scaling import gain_curves
 from esiamfc_lib.figures.scores import (
-    accuracy_robustness, attribute_bars, frame_strip, sequence_heatmap, success_precision,
+    attribute_bars, frame_strip, sequence_heatmap, success_precision,
 )  # fmt: skip
 from esiamfc_lib.figures.specialists import (
     branch_responses, correlations, distance_relation, forest, kinds,
@@ -32,11 +32,11 @@ from esiamfc_lib.figures.training import (
 )  # fmt: skip
 
 __all__ = [
-    "accuracy_robustness", "attribute_bars", "branch_responses", "cluster_sizes", "controls",
+    "attribute_bars", "branch_responses", "cluster_sizes", "controls",
     "correlations", "crop_geometry", "dataset_statistics", "distance_relation", "elbow",
     "ensemble_view", "follow", "forest", "frame_strip", "fusion_weights", "gain_curves", "gallery",
     "histories", "image_grid", "kinds", "learning_curves", "map_page", "map_to_click",
-    "map_with_thumbnails", "response_strip", "run_agreement", "screening", "sensitivity",
+    "map_with_thumbnails", "response_strip", "screening", "sensitivity",
     "sequence_heatmap", "show_page", "slider", "split_view", "stability", "success_precision",
     "track_view", "training_pairs", "video_sheet",
 ]  # fmt: skip

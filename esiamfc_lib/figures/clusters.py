@@ -86,19 +86,6 @@ def controls(single: pd.DataFrame, methods: Sequence[str]) -> Figure:
     return figure
 
 
-@style(grid=False)
-def run_agreement(matrices: Mapping[str, np.ndarray]) -> Figure:
-    """Agreement between runs: method → (runs, runs), from ``agreement_matrix``."""
-    figure, axes = panels(1, len(matrices), (2.5 * len(matrices) + 0.7, 2.9))
-    for axis, (name, scores) in zip(axes[0], matrices.items(), strict=True):
-        between = scores[~np.eye(len(scores), dtype=bool)]
-        picture = axis.imshow(scores, vmin=0, vmax=1, cmap="rocket_r")
-        axis.set(title=f"{name}\nmean {between.mean():.2f}", xticks=[], yticks=[], xlabel="run")
-    axes[0, 0].set_ylabel("run")
-    figure.colorbar(picture, ax=axes[0].tolist(), label="Fowlkes–Mallows score", shrink=0.8)
-    return figure
-
-
 @style()
 def elbow(table: pd.DataFrame) -> Figure:
     """Table of ``Comparison.elbow`` with a column ``data``, whose first value is drawn solid and

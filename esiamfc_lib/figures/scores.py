@@ -1,6 +1,5 @@
 """Figures of the benchmarks; a tracker looks the same in all that are given the same names."""
 
-import math
 from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
@@ -17,8 +16,6 @@ from esiamfc_lib.evaluation.scores import Curves, by_attribute
 from esiamfc_lib.figures.style import PALETTE, TRUTH, draw_box, frame_row, panels, style
 
 LINES = ("-", "--", ":", "-.")
-MARKS = "osD^vPX*<>"
-SENSITIVITY = 30  # frames of the VOT robustness
 STRIP = 6  # frames of a strip
 # Inside the panel, a legend hides curves as soon as there are many.
 BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
@@ -53,29 +50,6 @@ def success_precision(curves: dict[str, Curves], title: str, total: int) -> Figu
         axis.set(ylabel="share of frames", ylim=(0, 1.02), xlim=(0, thresholds[-1]))
         axis.legend(**BESIDE, handlelength=2.2)
     figure.suptitle(_heading(title, next(iter(curves.values())).sequences, total))
-    return figure
-
-
-@style()
-def accuracy_robustness(summary: pd.DataFrame) -> Figure:
-    """A-R plot of ``evaluation.summary`` by the VOT protocol: right is rarely lost, up accurate."""
-    needed = ["accuracy", "failures"]
-    rows = summary.reindex(columns=summary.columns.union(needed, sort=False)).dropna(subset=needed)
-    look = looks(summary["tracker"])
-    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for i, row in enumerate(rows.itertuples()):
-        robustness = math.exp(-SENSITIVITY * row.failures / 100)
-        mark = {"marker": MARKS[i % len(MARKS)], "s": 60, "edgecolor": "black", "linewidth": 0.5}
-        label = f"{row.tracker}: A {row.accuracy:.3f}, {row.failures:.2f} lost / 100 frames"
-        mark |= {"color": look[row.tracker]["color"], "label": label}
-        axis.scatter(robustness, row.accuracy, **mark)
-    axis.set(xlim=(-0.04, 1.04), ylim=(0, 1), ylabel="accuracy (mean IoU while tracking)")
-    axis.set_xlabel(f"robustness: chance of {SENSITIVITY} frames without a failure")
-    unplaced = len(summary) - len(rows)
-    note = f", {unplaced} never long enough on the target" if unplaced else ""
-    first = summary.iloc[0]
-    axis.set_title(_heading(f"{first.benchmark}{note}", first.sequences, first.of))
-    axis.legend(**BESIDE)
     return figure
 
 

@@ -211,7 +211,6 @@ def test_figures_leave_settings_alone(study, features):
     images = np.zeros((60, 16, 16, 3), np.uint8)
     for figure in (
         clusters.stability(table, pairs),
-        clusters.run_agreement({m: agreement_matrix(x) for m, x in labels.items()}),
         clusters.cluster_sizes({m: np.bincount(x[0]) for m, x in labels.items()}),
         maps.gallery(images, made.table, count=4),
         maps.map_with_thumbnails(features.features[:, :2], images, made.labels),

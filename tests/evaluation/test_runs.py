@@ -119,10 +119,9 @@ def test_built_in_data_is_called_built_in_in_every_table_and_figure(done, data):
         assert "otb2015" not in (out / file).read_text().replace(name, "")
     sequences, _ = benchmarks.read_benchmark("otb2015", data.otb)
     curves = scoring.curves(out, ["SiamFC", "Identity"], sequences, "otb2015")
-    summary = scoring.summary(scores).assign(accuracy=0.5, failures=1.0)
     drawn = [
-        figures.success_precision(curves, name, 3), figures.accuracy_robustness(summary),
-        figures.attribute_bars(scores), figures.sequence_heatmap(scores),
+        figures.success_precision(curves, name, 3), figures.attribute_bars(scores),
+        figures.sequence_heatmap(scores),
     ]  # fmt: skip
     for figure in drawn:
         titles = [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]
@@ -406,7 +405,7 @@ def test_the_command_writes_tables_and_figures(data, weights, tmp_path, capsys):
     status = run_command(
         "--benchmark", "vot2018", "--root", data.vot, "--out", tmp_path / "vot", "--identity"
     )
-    assert (tmp_path / "vot" / "figures" / "accuracy_robustness.pdf").is_file()
+    assert (tmp_path / "vot" / "figures" / "sequences.pdf").is_file()
 
 
 def test_the_command_names_faults(data, weights, tmp_path):
