@@ -6,14 +6,16 @@
 bias), is one correlation with the branches' kernels side by side, each times its weight and scale.
 """
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.errors import StudyError
@@ -22,64 +24,55 @@ from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.files import write_atomically
 
-OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.14
+OPSET = 17  # read by every onnxruntime since 1.14
 TOLERANCE = 1e-4  # of the response's range
 
 
-class OnnxGraph:
-    """Collects nodes and their constants."""
+class ExemplarPart(nn.Module):
+    """What is computed once a sequence: image → kernel, bias, weights."""
 
-    def __init__(self):
-        self.nodes, self.constants = [], []
+    def __init__(self, model: SiamFC | ESiamFC):
+        super().__init__()
+        self.model, self.branches = model, branches_of(model)
 
-    def constant(self, value: np.ndarray) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stem, weights = self.model.stem(image), torch.ones(1, 1)
+        if isinstance(self.model, ESiamFC):
+            weights = self.model.cluster_weights(stem)
+        parts = [branch.scale * branch(stem) for branch in self.branches]
+        kernel = torch.cat([weights[:, i, None, None, None] * z for i, z in enumerate(parts)], 1)
+        biases = torch.cat([branch.bias for branch in self.branches])
+        return kernel, (weights * biases).sum(1), weights
 
-    def add(self, operator: str, *inputs: str, output: str = "", **attributes) -> str:
-        output = output or f"value_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
-        return output
 
-    def layers(self, layers: nn.Module, value: str) -> str:
-        """Append a sequence of folded layers; returns the name of its output."""
-        for layer in layers:
-            if isinstance(layer, nn.Conv2d):
-                tensors = [self.constant(t.detach().numpy()) for t in (layer.weight, layer.bias)]
-                how = {"strides": [*layer.stride], "pads": [*layer.padding] * 2}
-                value = self.add("Conv", value, *tensors, group=layer.groups, **how)
-            elif isinstance(layer, nn.ReLU):
-                value = self.add("Relu", value)
-            elif isinstance(layer, nn.MaxPool2d):
-                how = {"kernel_shape": [layer.kernel_size] * 2, "strides": [layer.stride] * 2}
-                value = self.add("MaxPool", value, **how)
-            elif not isinstance(layer, nn.Identity):
-                raise StudyError(f"no ONNX form is known for the layer {type(layer).__name__}")
-        return value
+class SearchPart(nn.Module):
+    """What is computed every frame: images, kernel, bias → response."""
 
-    def model(self, name: str, inputs: dict[str, list], outputs: dict[str, list]) -> bytes:
-        """The checked file of a graph between values of these names and shapes."""
-        described = [
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in values.items()]
-            for values in (inputs, outputs)
-        ]
-        graph = helper.make_graph(self.nodes, name, *described, self.constants)
-        about = {"ir_version": IR_VERSION, "producer_name": "esiamfc"}
-        opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, opset_imports=opsets, **about)
-        onnx.checker.check_model(model, full_check=True)
-        return model.SerializeToString(deterministic=True)
+    def __init__(self, model: SiamFC | ESiamFC):
+        super().__init__()
+        self.stem, self.branches = model.stem, nn.ModuleList(branches_of(model))
+
+    def forward(self, images: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        stem = self.stem(images)
+        return F.conv2d(torch.cat([branch(stem) for branch in self.branches], 1), kernel, bias)
 
 
 def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> tuple[Path, Path, float]:
     """Write both graphs; their files and the largest difference of their response from ours, in
     shares of its range. A ``StudyError`` if that is more than 1e-4.
     """
-    model = folded(model).cpu().float()
+    model = folded(model).cpu().float().eval()
     files = Path(folder) / "exemplar.onnx", Path(folder) / "search.onnx"
-    for path, data in zip(files, (_exemplar(model), _search(model)), strict=True):
-        write_atomically(path, data)
+    image, images = (torch.zeros(1, 3, size, size) for size in (EXEMPLAR_SIZE, SEARCH_SIZE))
+    first, later = ExemplarPart(model), SearchPart(model)
+    with torch.no_grad():
+        kernel, bias, _ = first(image)
+    free = {"images": {0: "n", 2: "height", 3: "width"}}
+    free["response"] = {0: "n", 2: "rows", 3: "columns"}
+    names = ["image"], ["kernel", "bias", "weights"]
+    write_atomically(files[0], _graph(first, (image,), *names))
+    names = ["images", "kernel", "bias"], ["response"]
+    write_atomically(files[1], _graph(later, (images, kernel, bias), *names, dynamic_axes=free))
     error = difference(model, *files)
     if error > TOLERANCE:
         raise StudyError(
@@ -87,6 +80,16 @@ def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> tuple[Path, Path, fl
             f"its range, more than {TOLERANCE:.0e}"
         )
     return *files, error
+
+
+def _graph(part: nn.Module, inputs: tuple, given: list, made: list, **axes) -> bytes:
+    """The checked file of what a part computes. By PyTorch's older exporter: the newer one needs
+    another package and gives names of its own."""
+    file, options = io.BytesIO(), {"input_names": given, "output_names": made} | axes
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.onnx.export(part, inputs, file, opset_version=OPSET, dynamo=False, **options)
+    onnx.checker.check_model(onnx.load_from_string(file.getvalue()), full_check=True)
+    return file.getvalue()
 
 
 def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:
@@ -105,47 +108,3 @@ def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:
     with torch.no_grad():
         ours = model.eval()(torch.from_numpy(z), torch.from_numpy(x)).numpy()
     return float(np.abs(response - ours).max() / np.ptp(ours))
-
-
-def _exemplar(model: SiamFC | ESiamFC) -> bytes:
-    graph, branches = OnnxGraph(), branches_of(model)
-    k, c = len(branches), branches[0].channels
-    stem = graph.layers(model.stem.layers, "image")
-    if isinstance(model, ESiamFC):
-        fusion = model.cluster_weights
-        pooled = graph.add("GlobalAveragePool", graph.layers(fusion.layers, stem))
-        matrix = fusion.linear.weight.detach().numpy().T / fusion.temperature
-        logits = graph.add("MatMul", graph.add("Flatten", pooled), graph.constant(matrix))
-        weights = graph.add("Softmax", logits, output="weights", axis=1)
-    else:
-        weights = graph.add("Identity", graph.constant(np.ones((1, 1), "f4")), output="weights")
-
-    def reshaped(value: str, *shape: int, output: str = "") -> str:
-        return graph.add("Reshape", value, graph.constant(np.array(shape)), output=output)
-
-    # (1, k) weights as one factor a channel: (1, k, 1, 1, 1) times (1, k, C, 6, 6).
-    features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
-    scales = graph.constant(np.array([[b.scale for b in branches]], np.float32))
-    split = reshaped(features, 1, k, c, 6, 6)
-    factors = reshaped(graph.add("Mul", weights, scales), 1, k, 1, 1, 1)
-    reshaped(graph.add("Mul", split, factors), 1, k * c, 6, 6, output="kernel")
-    biases = graph.constant(np.array([[b.bias.item()] for b in branches], np.float32))
-    reshaped(graph.add("MatMul", weights, biases), 1, output="bias")
-    return graph.model(
-        "exemplar",
-        {"image": [1, 3, EXEMPLAR_SIZE, EXEMPLAR_SIZE]},
-        {"kernel": [1, k * c, 6, 6], "bias": [1], "weights": [1, k]},
-    )
-
-
-def _search(model: SiamFC | ESiamFC) -> bytes:
-    graph, branches = OnnxGraph(), branches_of(model)
-    stem = graph.layers(model.stem.layers, "images")
-    features = graph.add("Concat", *(graph.layers(b.layers, stem) for b in branches), axis=1)
-    graph.add("Conv", features, "kernel", "bias", output="response")
-    channels = len(branches) * branches[0].channels
-    return graph.model(
-        "search",
-        {"images": ["n", 3, "height", "width"], "kernel": [1, channels, 6, 6], "bias": [1]},
-        {"response": ["n", 1, "rows", "columns"]},
-    )

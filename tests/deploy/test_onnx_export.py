@@ -9,7 +9,6 @@ import torch
 
 from esiamfc_lib import cli
 from esiamfc_lib.deploy import onnx_export
-from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.networks.correlation import cross_correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC
@@ -107,10 +106,3 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
 def test_published_network(tmp_path, shared):
     path = shared / "real/weights/siamfc_2016-08-17_color_bnfolded.npz"
     assert onnx_export.to_onnx(published.load_siamfc(path), tmp_path)[2] < 1e-5
-
-
-def test_unknown_layer_is_named(tmp_path):
-    model = SiamFC(0.05)
-    model.stem.layers[2] = torch.nn.Tanh()
-    with pytest.raises(StudyError, match="Tanh"):
-        onnx_export.to_onnx(model, tmp_path)
