@@ -12,12 +12,12 @@ from esiamfc_lib.networks.checkpoints import digest, save
 from esiamfc_lib.networks.correlation import cross_correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC, exemplar_weights, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
-from esiamfc_lib.networks.norms import calibrate_norms, has_identity_norms
+from esiamfc_lib.networks.norms import check_norms
 from esiamfc_lib.networks.published import load_esiamfc, load_siamfc
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC, layer_table
 
 __all__ = [
-    "STRIDE", "ESiamFC", "SiamFC", "balanced_loss", "calibrate_norms", "cross_correlation",
-    "digest", "exemplar_weights", "fuse", "has_identity_norms", "layer_table", "load_esiamfc",
+    "STRIDE", "ESiamFC", "SiamFC", "balanced_loss", "check_norms", "cross_correlation",
+    "digest", "exemplar_weights", "fuse", "layer_table", "load_esiamfc",
     "load_siamfc", "response_labels", "save",
 ]  # fmt: skip

@@ -1,14 +1,12 @@
-"""BatchNorm that is folded into convolutions, or was: how to fold it, and how to bring it back."""
+"""BatchNorm that is folded into convolutions, or was."""
 
 import copy
-from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
-from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.errors import StudyError
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -33,36 +31,8 @@ def has_identity_norms(model: nn.Module) -> bool:
     )
 
 
-@torch.no_grad()
-def calibrate_norms(model: SiamFC | ESiamFC, images: Iterable[Tensor]) -> None:
-    """Give identity BatchNorm layers the statistics of real activations, in place. The network,
-    left in eval mode, stays the same function: what a layer takes away by its new statistics, its
-    factor and offset give back. Needed before a network with folded BatchNorm trains with BatchNorm
-    in training mode: without it, all activations would change scale. ``images`` are batches float32
-    (N, 3, H, W), some hundred images in all.
-    """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    sums = {layer: torch.zeros(3, layer.num_features, dtype=torch.float64) for layer in norms}
-
-    def watch(layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        values = inputs[0].double().transpose(0, 1).flatten(1).cpu()
-        count = torch.full_like(values[:, 0], values.shape[1])
-        sums[layer] += torch.stack([count, values.sum(1), (values * values).sum(1)])
-
-    handles = [layer.register_forward_pre_hook(watch) for layer in norms]
-    model.eval()
-    for batch in images:
-        for branch in branches_of(model):
-            branch(model.stem(batch))
-    for handle in handles:
-        handle.remove()
-    for layer, (count, total, squares) in sums.items():
-        if count[0] == 0:
-            continue
-        mean = total / count
-        variance = squares / count - mean * mean
-        factor = layer.weight.double() / (layer.running_var.double() + layer.eps).sqrt()
-        layer.bias += (factor * (mean - layer.running_mean)).to(layer.bias)
-        layer.weight.copy_(factor * (variance + layer.eps).sqrt())
-        layer.running_mean.copy_(mean)
-        layer.running_var.copy_(variance)
+def check_norms(model: nn.Module, learn: bool) -> None:
+    """A StudyError where BatchNorm is to ``learn`` that was folded into the weights: with the
+    statistics of a batch in place of the identity, all activations would change their scale."""
+    if learn and has_identity_norms(model):
+        raise StudyError("train_norms: BatchNorm is folded into these weights, set it to false")
