@@ -31,13 +31,8 @@ def arguments(parser: ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only tell what would run and why")
     listed = "list the profiles, how far their runs are, and what was explored beside them"
     add("--list", action="store_true", help=listed)
-    add(
-        "-n",
-        "--jobs",
-        type=within(1, 1024),
-        default=1,
-        help="stages to run side by side (default: 1)",
-    )
+    number = {"type": within(1, 1024), "default": 1}
+    add("-n", "--jobs", **number, help="stages to run side by side (default: 1)")
 
 
 def main(args: Namespace) -> int:

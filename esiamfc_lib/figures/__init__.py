@@ -1,7 +1,7 @@
 """Figures: data in, a matplotlib figure (or the text of a page) out; nothing is written here.
 
 ``style`` (look of all figures), then by stage: ``data``, ``training``, ``maps``, ``clusters``,
-``scores``, ``specialists``, ``scaling``.
+``scores``, ``specialists`` (and controls, sweeps); ``interactive`` where somebody looks.
 """
 # isort: skip_file
 
@@ -10,21 +10,14 @@ from esiamfc_lib.figures.clusters import (
 )  # fmt: skip
 from esiamfc_lib.figures.data import crop_geometry, dataset_statistics, video_sheet
 from esiamfc_lib.figures.interactive import (
-    ensemble_view,
-    follow,
-    map_to_click,
-    show_page,
-    slider,
-    split_view,
-    track_view,
-)
+    ensemble_view, follow, map_to_click, show_page, slider, split_view, track_view,
+)  # fmt: skip
 from esiamfc_lib.figures.maps import gallery, map_page, map_with_thumbnails, screening
-from esiamfc_lib.figures.scaling import gain_curves
 from esiamfc_lib.figures.scores import (
     attribute_bars, frame_strip, sequence_heatmap, success_precision,
 )  # fmt: skip
 from esiamfc_lib.figures.specialists import (
-    branch_responses, correlations, distance_relation, forest, kinds,
+    branch_responses, correlations, forest, gain_curves, kinds,
 )  # fmt: skip
 from esiamfc_lib.figures.style import image_grid
 from esiamfc_lib.figures.training import (
@@ -33,7 +26,7 @@ from esiamfc_lib.figures.training import (
 
 __all__ = [
     "attribute_bars", "branch_responses", "cluster_sizes", "controls",
-    "correlations", "crop_geometry", "dataset_statistics", "distance_relation", "elbow",
+    "correlations", "crop_geometry", "dataset_statistics", "elbow",
     "ensemble_view", "follow", "forest", "frame_strip", "fusion_weights", "gain_curves", "gallery",
     "histories", "image_grid", "kinds", "learning_curves", "map_page", "map_to_click",
     "map_with_thumbnails", "response_strip", "screening", "sensitivity",

@@ -106,19 +106,17 @@ def track_view(rows: dict[str, Sequence[np.ndarray]], screened: Sequence[int] = 
 
 
 @style()
-def split_view(coordinates: np.ndarray, labels: np.ndarray) -> Figure:
+def split_view(coordinates: np.ndarray, labels: np.ndarray, heading: str) -> Figure:
     """A split of the tracks: its clusters on a map (n, 2), and their sizes."""
     k = int(labels.max()) + 1
     figure, ((left, right),) = panels(1, 2, (8, 3.6), width_ratios=(1.4, 1))
     left.scatter(*coordinates.T, s=12, c=np.array(colours(k))[labels])
-    left.set(xticks=[], yticks=[])
+    left.set(xticks=[], yticks=[], title=heading)
     sizes = np.bincount(labels, minlength=k)
     right.bar(range(k), sizes, color=colours(k))
     right.axhline(len(labels) / k, color="black", linewidth=1, linestyle="--")
-    right.set(
-        xlabel="cluster", title=f"largest / smallest: {sizes.max() / max(sizes.min(), 1):.2f}"
-    )
-    right.set_ylabel("tracks; dashed: equal sizes")
+    right.set(xlabel="cluster", ylabel="tracks; dashed: equal sizes")
+    right.set_title(f"largest / smallest: {sizes.max() / max(sizes.min(), 1):.2f}")
     return figure
 
 

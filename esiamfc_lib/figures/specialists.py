@@ -1,4 +1,4 @@
-"""Figures of what the specialists learned."""
+"""Figures of what the specialists learned, and of how their gains compare."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -74,24 +74,6 @@ def correlations(matrix: np.ndarray) -> Figure:
 
 
 @style()
-def distance_relation(table: pd.DataFrame, found: dict, gain: str, benchmark: str) -> Figure:
-    """Gain (named for example ``ESiamFC − SiamFC``) against disagreement: ``analysis.relation``."""
-    figure, axis = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
-    axis.axhline(0, color="0.5", linewidth=0.8)
-    axis.scatter(table["disagreement"], table["gain"], s=18)
-    ends = {table["gain"].argmin(), table["gain"].argmax()} if len(table) else ()
-    for point in table.iloc[sorted(ends)].itertuples():
-        place = {"xytext": (3, 3), "textcoords": "offset points"}
-        axis.annotate(point.sequence, (point.disagreement, point.gain), fontsize=7, **place)
-    title = f"{benchmark}\n{found['sequences']} sequences"
-    if np.isfinite(found["rank_correlation"]):
-        numbers = "{rank_correlation:+.2f} [{low:+.2f}, {high:+.2f}]".format(**found)
-        title += f", rank correlation {numbers}".replace("-", "−")
-    axis.set(xlabel="disagreement of the branches (mean of 1 − IoU)", ylabel=gain, title=title)
-    return figure
-
-
-@style()
 def forest(table: pd.DataFrame) -> Figure:
     """``arm_differences``: thick lines are 95 % intervals, thin ones hold for all rows together."""
     names = [f"{row.tracker} − {row.minus}" for row in table.itertuples(index=False)]
@@ -106,4 +88,35 @@ def forest(table: pd.DataFrame) -> Figure:
     axis.set(xlabel="difference in AUC", ylim=(-0.6, len(table) - 0.4))
     axis.grid(visible=False, axis="y")
     axis.set_title("; ".join(table["benchmark"].unique()))
+    return figure
+
+
+@style()
+def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure:
+    """Gain against the number of training tracks, one line a tracker, with 95 % intervals. Rows of
+    ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel.
+    """
+    groups = list(table.groupby(panel)) if panel else [("", table)]
+    trackers = list(dict.fromkeys(table["tracker"]))
+    ticks = sorted(table["tracks"].unique())
+    # lines beside each other, so that their bars can be told apart
+    shifts = np.linspace(-0.06, 0.06, len(trackers)) if len(trackers) > 1 else [0.0]
+    look = {"marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}
+    figure, axes = panels(1, len(groups), (2.6 + 3.0 * len(groups), 3.2), sharey=True)
+    for axis, (value, rows) in zip(axes.flat, groups, strict=True):
+        for i, (tracker, shift) in enumerate(zip(trackers, shifts, strict=True)):
+            line = rows[rows["tracker"] == tracker].sort_values("tracks")
+            middle = line["difference"]
+            bars = np.abs([middle - line["low"], line["high"] - middle])
+            at = line["tracks"] * 2.0**shift
+            axis.errorbar(at, middle, yerr=bars, color=f"C{i}", label=tracker, **look)
+        axis.axhline(0, color="0.4", linewidth=0.9)
+        axis.set_xscale("log")
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        axis.set(title=f"{panel} {value}".strip(), xlabel="training tracks")
+    axes[0, 0].set_ylabel("gain over equal budget, AUC")
+    # beside the panels, where it covers no bar
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center")
+    figure.suptitle(title)
     return figure

@@ -190,10 +190,6 @@ def test_figures(model, images):
     figure = figures_specialists.kinds(matrix, specialists.own_kind(matrix, shares), "built-in")
     assert len(figure.axes[0].patches) == 2
     figures_specialists.correlations(np.eye(K))
-    table = pd.DataFrame({"sequence": ["a", "b"], "disagreement": [0.1, 0.2], "gain": [0.0, 0.1]})
-    blank = {"rank_correlation": np.nan, "low": np.nan, "high": np.nan, "sequences": 2}
-    figure = figures_specialists.distance_relation(table, blank, "ESiamFC − SiamFC", "built-in")
-    assert figure.axes[0].get_title() == "built-in\n2 sequences"
     rows = pd.DataFrame(
         {"benchmark": "built-in", "tracker": ["E", "E"], "minus": ["S", "R"],
          "difference": [0.1, 0.0], "low": [0.0, -0.1],

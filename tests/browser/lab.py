@@ -92,7 +92,7 @@ class Lab:
                 control.press("ArrowRight")
             else:
                 control.click(position={"x": 60, "y": 60})
-            for _ in range(40):
+            for _ in range(120):
                 time.sleep(0.25)
                 if picture.get_attribute("src") != before:
                     break
