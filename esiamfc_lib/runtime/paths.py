@@ -35,7 +35,7 @@ def exploration(run: Path) -> Path:
     if os.environ.get(CHAIN):
         return run
     own = run.with_name(run.name + EXPLORED)
-    for stage in (*run.glob("[!.]*/"), *run.glob("branches/*/")):
+    for stage in (*run.glob("[!.]*/"), *run.glob("branches/*/"), *run.glob("sweep.json")):
         place = own / stage.relative_to(run)
         if stage.name in ("branches", "notebooks"):  # branches are linked one by one
             continue

@@ -2,7 +2,12 @@
 
 import pytest
 
-from esiamfc_lib.config import ClusteringParameters, FusionParameters, TransferParameters
+from esiamfc_lib.config import (
+    ClusteringParameters,
+    FusionParameters,
+    SweepParameters,
+    TransferParameters,
+)
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime import paths
 
@@ -71,3 +76,9 @@ def test_a_stage_that_the_run_has_lost_is_no_broken_link(run):
     (run / "fusion").rename(run / "gone")
     assert (explored(FusionParameters, run).folder).is_dir()
     assert not (run / "fusion").exists()
+
+
+def test_a_sweep_can_be_explored(run):
+    (run / "sweep.json").write_text("[]")
+    p = explored(SweepParameters, run)
+    assert (p.run / "sweep.json").read_text() == "[]" and p.run != run
