@@ -65,8 +65,8 @@ def test_the_chain_writes_into_the_run(run, monkeypatch):
 
 
 def test_what_is_missing_names_the_notebook_that_makes_it(run):
-    (run / "embedding/umap.npy").unlink()
-    sentence = r"umap\.npy is missing: run notebook 03, or 'esiamfc run --until embedding'"
+    (run / "embedding/features.npz").unlink()
+    sentence = r"features\.npz is missing: run notebook 03, or 'esiamfc run --until embedding'"
     with pytest.raises(StudyError, match=sentence):
         explored(ClusteringParameters, run)
 
