@@ -405,7 +405,7 @@ def test_the_command_writes_tables_and_figures(data, weights, tmp_path, capsys):
     status = run_command(
         "--benchmark", "vot2018", "--root", data.vot, "--out", tmp_path / "vot", "--identity"
     )
-    assert (tmp_path / "vot" / "figures" / "sequences.pdf").is_file()
+    assert (tmp_path / "vot" / "figures" / "attributes.pdf").is_file()
 
 
 def test_the_command_names_faults(data, weights, tmp_path):
