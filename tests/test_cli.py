@@ -105,7 +105,9 @@ def test_run_needs_a_profile_that_exists(monkeypatch, root, capsys):
     assert capsys.readouterr().err.startswith("esiamfc run: no profile 'maxi'")
     assert cli.main(["run", "--only", "09"]) == 2
     assert "no stage '09'; there are 01 dataset, 02 baseline" in capsys.readouterr().err
-    assert cli.main(["run", "-n", "0"]) == 2
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", "-n", "0"])
+    assert end.value.code == 2
 
 
 def test_run_outside_a_project(monkeypatch, tmp_path, capsys):

@@ -22,6 +22,7 @@ from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import SiamFC, save
 from esiamfc_lib.runtime.files import exclusive
 
 ALL = [
@@ -183,13 +184,14 @@ def test_missing_report_is_made_again(quick):
 
 
 def test_changed_starting_weights_count(quick):
-    weights = quick / "start.npz"
-    weights.write_text("one")
-    run("baseline.weights=start.npz", only="baseline")
-    run("baseline.weights=start.npz", only="baseline")
+    weights = quick / "start.safetensors"
+    save(weights, SiamFC(0.125, seed=1))
+    run("baseline.weights=start.safetensors", only="baseline")
+    run("baseline.weights=start.safetensors", only="baseline")
     assert calls(quick) == ["baseline"]
-    weights.write_text("two")
-    assert "start.npz changed" in run("baseline.weights=start.npz", only="baseline")[1]
+    save(weights, SiamFC(0.125, seed=2))
+    said = run("baseline.weights=start.safetensors", only="baseline")[1]
+    assert "start.safetensors changed" in said
 
 
 ADOPT = """

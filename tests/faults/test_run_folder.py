@@ -355,9 +355,9 @@ def test_a_run_folder_behind_a_link(project, esiamfc):
 MISSING = {
     "baseline.weights=gone.npz": "baseline.weights: no file .*gone.npz",
     "branches.initial=gone.safetensors": "no file .*gone.safetensors",
-    "results.published=gone.json": "no such file: .*gone.json",
-    "results.selection=gone.json": "no such file: .*gone.json",
-    "results.benchmarks=[uav123]": "'uav123', but dataset.more_roots no folder of it",
+    "results.published=gone.json": "no scores in gone.json: .*No such file",
+    "results.selection=gone.json": "gone.json holds no choice .*No such file",
+    "results.benchmarks=[uav123]": "no folder for benchmark uav123: add it to dataset.more_roots",
 }
 
 

@@ -434,7 +434,7 @@ LOOP = [
     Row(f"{value} for the loop", given(frames(2)), [*FOLDER.split(), "--set", value], says)
     for value, says in {
         "scale_num=100001": "'scale_num' = 100001",
-        "scale_num=2": "scale_num is odd",
+        "scale_num=2": "'scale_num' = 2: Input should be 1, 3",
         "exemplar_size=100000": "'exemplar_size' = 100000",
         "search_size=3": "'search_size' = 3",
         "search_size=99": "search_size 99 is below exemplar_size 127",

@@ -274,8 +274,8 @@ def test_faults_are_named(model, ensemble, frames):
         tracker.init(frames[0].astype(float), BOX)
     with pytest.raises(StudyError, match="1 or 3 channels, not 4"):
         tracker.init(np.zeros((9, 9, 4), np.uint8), BOX)
-    with pytest.raises(StudyError, match="scale_num is odd"):
-        SiamFCTracker(model, TrackingParameters(scale_num=2))
+    with pytest.raises(StudyError, match="'scale_num' = 2: Input should be 1, 3"):
+        TrackingParameters.validated({"scale_num": 2})
     with pytest.raises(StudyError, match="branches 0 to 2, not 3"):
         BranchTracker(ensemble, 3)
     with pytest.raises(StudyError, match="fusion is one of"):
@@ -544,8 +544,8 @@ def test_local_scales_are_the_whole_search_around_the_peak(model, frames):
         spread = np.ptp(full[scale])
         np.testing.assert_allclose(part[scale][inside], full[scale][inside], atol=0.02 * spread)
         assert np.abs(part[scale] - part[1])[inside].max() > 0.05 * spread
-    with pytest.raises(StudyError, match="local_scales is odd"):
-        SiamFCTracker(model, TrackingParameters(local_scales=4))
+    with pytest.raises(StudyError, match="'local_scales' = 4: Input should be 0, 1, 3"):
+        TrackingParameters.validated({"local_scales": 4})
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4cut", "npy", "other"])
