@@ -88,6 +88,23 @@ def test_it_shows_the_last_answer_first_and_keeps_its_own(notebook):
     assert any("answer" in cell and "save_metrics(" in cell for cell in cells[-6:])
 
 
+def test_what_a_function_reads_stays_what_it_was(notebook):
+    """A control calls it later, when all cells have run: none of them may bind its names anew."""
+
+    def names(node, context):
+        found = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
+        return {n.id for n in found if isinstance(n.ctx, context)}
+
+    cells = [ast.parse(cell.source) for cell in code(notebook) if cell not in tagged(notebook)]
+    for i, cell in enumerate(cells):
+        for function in [node for node in cell.body if isinstance(node, ast.FunctionDef)]:
+            own = {a.arg for a in function.args.args} | names(function, ast.Store)
+            for later in cells[i + 1 :]:
+                assert not (names(function, ast.Load) - own) & names(later, ast.Store), (
+                    function.name
+                )
+
+
 def test_imports_are_at_the_top(notebook):
     """In the first cells after the parameters, before anything is computed."""
     cells = [ast.parse(cell.source) for cell in code(notebook) if cell not in tagged(notebook)]
