@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with one sentence on stderr.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    warnings.filterwarnings("ignore", ".*tasks.*", UserWarning, "joblib")  # of work that was ended
     known = "\n".join(f"  {name:<15}{does}" for name, does in COMMANDS.items())
     top = ArgumentParser(
         prog="esiamfc",

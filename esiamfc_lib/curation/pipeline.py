@@ -65,8 +65,9 @@ def curate(
     given = (parameters, source.signatures, source.content, labels, force, shard_bytes)
     with closing(StoreWriter(store, *given)) as writer:
         chunks = source.chunks({record.key for record in writer.records})
-        cuts = spread(partial(cut, jpeg_quality=jpeg_quality), chunks, workers, scheduler, _seen)
-        _fill(writer, cuts, source, max_bad_fraction)
+        cut_all = partial(cut, jpeg_quality=jpeg_quality)
+        with closing(spread(cut_all, chunks, workers, scheduler, _seen)) as cuts:
+            _fill(writer, cuts, source, max_bad_fraction)
         table = write_problems(store, writer.records)
         if not any(len(record.frame) for record in writer.records):
             raise StudyError(f"{root}: not one object could be cut out, see {table}")

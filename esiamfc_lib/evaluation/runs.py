@@ -10,6 +10,7 @@ import functools
 import json
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
@@ -106,9 +107,9 @@ def track_benchmark(
                 job.check()
                 (at_once if together else jobs).append(job)
     jobs.sort(key=lambda job: -len(job.sequence))  # long ones first: the last worker ends early
-    with Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame") as bar:
-        done = chain(_tracked(jobs, workers, scheduler), _tracked_at_once(at_once))
-        for job, record, seconds in done:
+    bar = Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame")
+    with bar, closing(_tracked(jobs, workers, scheduler)) as apart:
+        for job, record, seconds in chain(apart, _tracked_at_once(at_once)):
             job.write(record, seconds)
             bar.update(len(seconds))
     for oracle in oracles:

@@ -86,11 +86,8 @@ def map_to_click(coordinates: np.ndarray, groups: Sequence, control: ipywidgets.
 
 
 @style(grid=False)
-def track_view(rows: dict[str, Sequence[np.ndarray]], screened: Sequence[int] = ()) -> Figure:
-    """A track and what is near it: a heading and its pictures, RGB, a row each.
-
-    ``screened`` are places in the first row that are framed in red.
-    """
+def track_view(rows: dict[str, Sequence[np.ndarray]]) -> Figure:
+    """A track and what is near it: a heading and its pictures, RGB, a row each."""
     longest = max(len(images) for images in rows.values())
     figure, axes = panels(len(rows), longest, (longest * 0.95, len(rows) * 1.2))
     for (heading, images), line in zip(rows.items(), axes, strict=True):
@@ -99,9 +96,6 @@ def track_view(rows: dict[str, Sequence[np.ndarray]], screened: Sequence[int] = 
             axis.imshow(image)
         for axis in line:
             axis.axis("off")
-    frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
-    for i in screened:
-        axes[0, i].add_patch(plt.Rectangle((0, 0), 1, 1, transform=axes[0, i].transAxes, **frame))
     return figure
 
 
@@ -124,11 +118,9 @@ def split_view(coordinates: np.ndarray, labels: np.ndarray, heading: str) -> Fig
 def ensemble_view(
     search: np.ndarray, responses: np.ndarray, own: np.ndarray, weights: Sequence[float]
 ) -> Figure:
-    """A search region, uint8 RGB, and what the branches of an ensemble make of it.
-
-    Their responses (k, R, R) stand under the ensemble's ``own`` weights (k,), then the sum with
-    these and the sum with other ``weights`` (k,), which are scaled to sum to 1.
-    """
+    """A search region, uint8 RGB, and what an ensemble's branches make of it: their responses
+    (k, R, R) under its ``own`` weights (k,), then the sum with these and the sum with other
+    ``weights`` (k,), which are scaled to sum to 1."""
     given = np.asarray(weights) / max(sum(weights), 1e-9)
     sums = [np.tensordot(each, responses, 1) for each in (own, given)]
     titles = [f"branch {i}: {weight:.2f}" for i, weight in enumerate(own)]
