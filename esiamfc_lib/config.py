@@ -39,8 +39,7 @@ class Fusion(StrEnum):
     """How the branches' responses become one; ``title`` is the tracker's name in tables.
     ``uniform``: their mean; ``max``: the highest at each position; ``nearest_centroid``: the branch
     alone whose cluster centre is nearest to the exemplar; ``cluster_weight``: the sum with the
-    weights that the module gives the exemplar.
-    """
+    weights that the module gives the exemplar."""
 
     UNIFORM = "uniform", "Uniform"
     MAX = "max", "Max"
@@ -90,8 +89,7 @@ class StageParameters(Parameters):
         """The values of the parameters cell, from the notebook's ``globals()``. Only the chain
         writes into ``run_dir`` and ``report_dir``. A notebook that anybody else runs explores: it
         works beside the run, see ``runtime.paths.exploration``. Raises StudyError where a value is
-        missing or has a wrong type or value, or an artefact is missing.
-        """
+        missing or has a wrong type or value, or an artefact is missing."""
         missing = [name for name in cls.model_fields if name not in namespace]
         if missing:
             raise StudyError(f"{cls.notebook}: the parameters cell lacks {', '.join(missing)}")

@@ -11,8 +11,7 @@ class StudyError(Exception):
     """Something outside the program is wrong: a file, a parameter, a missing data set.
 
     The message is one clear sentence that names the file or parameter and the fault. The command
-    line prints it without a traceback and exits with status 2.
-    """
+    line prints it without a traceback and exits with status 2."""
 
 
 @contextmanager

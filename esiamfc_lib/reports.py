@@ -25,8 +25,7 @@ def save_figure(
 
     ``photographs``: it shows pixels of the data set. With real videos these are third parties'
     pictures: they go into ``figures/photographs``, which git ignores. In names of files blanks and
-    commas become ``_``.
-    """
+    commas become ``_``."""
     name = _file_name(name)
     folder = parameters.reports / "figures" / ("photographs" if photographs else "")
     look = {"format": "pdf", "metadata": {"CreationDate": None}, "dpi": 150}
@@ -73,8 +72,7 @@ def save_page(
 
     Args:
         tables: heading → table; numbers are rounded to three decimals.
-        sentences: findings, one a line; each was made from a table, none by hand.
-    """
+        sentences: findings, one a line; each was made from a table, none by hand."""
     file, number = parameters.reports / "README.md", parameters.notebook[:2]
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     parts = dict(re.findall(r"^<!-- (\S+) -->\n(.*?)(?=^<!-- |\Z)", text, re.S | re.M))
@@ -107,8 +105,7 @@ def _cell(value: Any) -> str:
 def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[str, Any]:
     """Write the stage's ``metrics.json``, and the same file among the reports.
 
-    Only results belong here, never times or paths: two runs with one seed give the same bytes.
-    """
+    Only results belong here, never times or paths: two runs with one seed give the same bytes."""
     text = json.dumps(_plain(metrics), indent=2, sort_keys=True) + "\n"
     write_atomically(parameters.folder / "metrics.json", text)
     name = parameters.folder.relative_to(parameters.run).as_posix().replace("/", "_")

@@ -41,8 +41,7 @@ def trackers(
     all tracks: there the best of k branches is the best of k seeds. As the study's own oracle
     runs once, so does the arm's, whatever its repetitions.
 
-    StudyError: a model file is missing or damaged; no such arm.
-    """
+    StudyError: a model file is missing or damaged; no such arm."""
     study = Artefacts(run)
     manifest = study.arms()
     fusions = FUSIONS if arms is None and not held_out else FUSIONS[:1]
@@ -82,8 +81,7 @@ def compare_arms(
 ) -> pd.DataFrame:
     """Multi-start scores of all trackers of all arms, ``labelled`` with the seeds of repetitions.
     ``run, arms, options`` and errors are as for ``trackers``, ``plan`` as for
-    ``segments.segments``, the others as for ``segments.evaluate_segments``.
-    """
+    ``segments.segments``, the others as for ``segments.evaluate_segments``."""
     chosen = trackers(run, segments.VALIDATION in benchmark, arms, **options)
     scores = segments.evaluate_segments(chosen, sequences, benchmark, out, workers, **plan)
     return labelled(scores, Artefacts(run).arms())
@@ -92,8 +90,7 @@ def compare_arms(
 def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
     """Scores in which repetitions have one name and a column ``seed``, by ``Artefacts.arms``. Seeds
     that only one side of a comparison has would count twice for nothing: a seed is left out unless
-    every arm that was repeated has it; a StudyError if they have none in common.
-    """
+    every arm that was repeated has it; a StudyError if they have none in common."""
     names, seeds = {}, {}
     own = facts.get(MAIN, {}).get("seed", 0)
     for tracker in scores["tracker"].unique():
@@ -118,8 +115,7 @@ def arm_differences(
 ) -> pd.DataFrame:
     """The tracker ``ensemble`` minus each control whose name holds no word of ``leave_out``: as
     ``intervals.hierarchical_differences``, with the signs of ``ensemble − minus``; ``low_all,
-    high_all`` hold for all controls together. A StudyError if it or a run is missing.
-    """
+    high_all`` hold for all controls together. A StudyError if it or a run is missing."""
     kept = scores[~scores["tracker"].map(lambda name: any(word in name for word in leave_out))]
     table = intervals.hierarchical_differences(kept, ensemble, seed=seed)
     if table.empty:
@@ -138,8 +134,7 @@ def arm_differences(
 def oracle_differences(scores: pd.DataFrame, **options) -> pd.DataFrame:
     """The oracle over our branches minus the oracle over branches that only differ by seed. The
     best of k trackers in hindsight is better than one, whatever the k are: what specialisation
-    gives is what remains beside k trackers of the same data. Empty without such an arm.
-    """
+    gives is what remains beside k trackers of the same data. Empty without such an arm."""
     oracles = scores[scores["tracker"].str.endswith("Oracle")]
     if oracles["tracker"].nunique() < 2:
         return pd.DataFrame()
@@ -150,8 +145,7 @@ def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFram
     """One row a tracker of ``compare_arms``: ``benchmark, tracker, success, precision`` (means
     over sequences), ``seeds``, and of its arm (``facts`` of ``Artefacts.arms``) ``clusters,
     method, membership, start, pairs`` (that its branches learned from, those of their start
-    included; 0 for the baseline).
-    """
+    included; 0 for the baseline)."""
     per_sequence = scores.groupby(["benchmark", "tracker", "sequence"], sort=False)
     columns = ["success", "precision"]
     table = per_sequence[columns].mean().groupby(level=[0, 1], sort=False).mean().reset_index()

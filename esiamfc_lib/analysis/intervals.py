@@ -31,8 +31,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95 % percentile interval of a statistic of samples (n,) whose units are drawn together. The
     statistic is as ``scipy.stats.bootstrap`` takes it; a draw of which it is not finite does not
-    count. One unit leaves nothing to draw: both bounds are its own.
-    """
+    count. One unit leaves nothing to draw: both bounds are its own."""
     if len(samples[0]) == 1:
         return (float(statistic(*samples)),) * 2
     random = np.random.default_rng(seed)
@@ -49,8 +48,7 @@ def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> p
     benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the mean), ``median``,
     ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``; where there is a column
     ``precision`` also ``precision, precision_low, precision_high``. A StudyError if the reference
-    was not run, or on no sequence of another's.
-    """
+    was not run, or on no sequence of another's."""
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
         for tracker in _others(part, reference):
@@ -105,8 +103,7 @@ def hierarchical_differences(
     without what starts explain, and within one); ``sequences``, ``starts`` (of a sequence, at
     most), ``seeds``, ``seeds_of`` (``both``, or the one tracker that was repeated: the interval
     does not know the luck of the other's single network), ``runs``. A StudyError if the reference
-    was not run, or a run is missing or has two rows.
-    """
+    was not run, or a run is missing or has two rows."""
     rows = []
     for benchmark, part in _by_benchmark(scores, reference):
         if not (others := _others(part, reference)):
@@ -153,8 +150,7 @@ def sentence(row: pd.Series) -> str:
 def answer(table: pd.DataFrame) -> str:
     """Whether all rows of a table of differences are gains, in one sentence with the least sure.
     "Yes" where every interval (those for all comparisons together, where the table has them) lies
-    above zero; "No" else, which says that a gain is not shown, not that there is none.
-    """
+    above zero; "No" else, which says that a gain is not shown, not that there is none."""
     if table.empty:
         return "No: nothing could be compared."
     low = table["low_all" if "low_all" in table else "low"].fillna(-np.inf)

@@ -16,8 +16,7 @@ class MatchedRuns:
     """Differences of a tracker to the reference: ``runs``, one row a run with ``sequence``,
     ``start`` (number of the unit), ``seed``, ``difference``, ``value`` and ``reference`` (both
     scores). ``seeds_of`` is ``both`` where both were repeated with the same seeds, the one that was
-    where the other has one network alone, ``""`` where neither was.
-    """
+    where the other has one network alone, ``""`` where neither was."""
 
     tracker: str
     runs: pd.DataFrame
@@ -45,8 +44,7 @@ def paired(
     part: pd.DataFrame, tracker: str, reference: str, metric: str = "success"
 ) -> MatchedRuns:
     """Match the runs of two trackers in a ``metric``; a StudyError if one lacks a run, or its
-    seed, or has it twice.
-    """
+    seed, or has it twice."""
     starts = [name for name in START if name in part]
     keys = ["sequence", *starts]
     sides = []

@@ -39,8 +39,7 @@ class PaperTable(NamedTuple):
     """``cells``, one row a number: ``tracker, implementation, benchmark, metric, value, low,
     high`` (95 % interval of our gains), ``sequences, of`` (of ours), ``source``; ``wide``, the
     table as text, one row a tracker and implementation; ``notes``, one row a mark in it: ``mark``,
-    ``missing``, ``command`` that fills it.
-    """
+    ``missing``, ``command`` that fills it."""
 
     cells: pd.DataFrame
     wide: pd.DataFrame
@@ -58,8 +57,7 @@ def published_table(
     ``totals`` has the sequences of the complete benchmarks by name: a score on a part says on how
     many. Built-in data and one's own, which ``benchmarks.title`` gives another name, do not stand
     in the table: a note says so. The commands of the notes need ``profile`` and ``run_dir``, the
-    intervals ``seed``.
-    """
+    intervals ``seed``."""
     ours = _ours(scores, totals, seed)
     cells = pd.concat([pd.read_csv(FILE), ours], ignore_index=True)
     missing = [name for name in TITLES if name not in set(ours["benchmark"])]
@@ -79,8 +77,7 @@ def relative_gain(
     scores: pd.DataFrame, tracker: str, reference: str, seed: int = 0
 ) -> tuple[float, float, float]:
     """``mean(tracker) / mean(reference) − 1`` in precision, and its 95 % bootstrap interval, of
-    scores of both on one benchmark; a StudyError if the reference scores 0.
-    """
+    scores of both on one benchmark; a StudyError if the reference scores 0."""
     wide = scores.pivot(index="sequence", columns="tracker", values="precision")
     ours, theirs = wide[[tracker, reference]].dropna().to_numpy().T
     if not theirs.sum():

@@ -34,8 +34,7 @@ def select(
     is of first boxes and bootstrap, ``plan`` are other arguments of ``segments.segments``. Gives
     what is written to ``selection.json``, see ``decided``, with ``weights`` and ``weights_digest``
     of the chosen tracker. StudyError: fewer than two trackers, no validation tracks, an unreadable
-    file.
-    """
+    file."""
     if len(trackers) < 2:
         raise StudyError("a choice needs two trackers at least; the first is the one that stays")
     place, plan = segments.VALIDATION, plan | {"seed": seed}
@@ -53,8 +52,7 @@ def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict
     unless another is better beyond luck. ``seed`` is of the bootstrap; ``plan`` is for the record.
     Returns ``chosen`` (name), ``reason`` (a sentence), ``interval`` (of the chosen one's or of the
     best candidate's difference to the published one, widened for their number), ``candidates`` (a
-    row each: scores, differences, intervals), ``sequences`` and ``plan``.
-    """
+    row each: scores, differences, intervals), ``sequences`` and ``plan``."""
     table = intervals.hierarchical_differences(scores, published, seed=seed)
     sure = table[table["low_all"] > 0]
     best = (table if sure.empty else sure).sort_values("difference", kind="stable").iloc[-1]

@@ -34,8 +34,7 @@ def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str,
     """Responses of all branches, and of the ensemble, to exemplars, float32 (n, 3, 127, 127) RGB in
     0..255, and search images (n, 3, S, S); the model is on the CPU, in eval mode. Gives
     ``responses`` (n, k, r, r) logits, r = 17 for S = 255; ``weights`` (n, k) of the cluster-weight
-    module; ``fused`` (n, r, r).
-    """
+    module; ``fused`` (n, r, r)."""
     z = model.stem(exemplar)
     responses, weights = model.responses(z, model.stem(search)), model.cluster_weights(z)
     return {"responses": responses, "weights": weights, "fused": fuse(responses, weights)}
@@ -45,8 +44,7 @@ def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None)
     """Mean success of every branch on every kind of object: a row a branch, a column a kind,
     sorted. Scores have one row a tracker and sequence (or run of one); branches are called ``Branch
     0`` ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if no sequence
-    of a branch has a kind.
-    """
+    of a branch has a kind."""
     rows = scores[scores["tracker"].str.fullmatch(r"Branch \d+")]
     kind = rows["family"] if kinds is None else rows["sequence"].map(kinds)
     rows = rows.assign(kind=kind.where(kind != "")).dropna(subset=["kind", "success"])
@@ -66,8 +64,7 @@ def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     table) is specialisation. Gives one row a branch, but for those of whose kinds no sequence is:
     ``kind`` (the largest share of its tracks), ``share``, ``score`` on it, ``mean`` of all branches
     on it, ``interaction`` (score minus what the branch's and the kind's means predict), ``rank`` of
-    the branch on this kind, 1 = best.
-    """
+    the branch on this kind, 1 = best."""
     known = shares.reindex(index=matrix.index, columns=matrix.columns).fillna(0.0).to_numpy()
     table = matrix.to_numpy()
     expected = table.mean(1, keepdims=True) + table.mean(0, keepdims=True) - table.mean()
@@ -87,8 +84,7 @@ def routing(weights: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     ``information``: entropy of the mean weights minus ``entropy``, the mutual information of object
     and branch as a share of log k: 0 when all objects get the same weights, whatever they are;
     ``own_weight``: mean weight of an object's own branch; ``own_first``: share of objects whose own
-    branch weighs most; ``uniform``: 1 / k, what chance gives for the last two.
-    """
+    branch weighs most; ``uniform``: 1 / k, what chance gives for the last two."""
     weights = np.asarray(weights, np.float64)
     mean = float(_entropy(weights).mean())
     return {
@@ -111,8 +107,7 @@ def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.n
     """How much the branches differ on one epoch of held-out pairs of images; the model is on the
     CPU, in eval mode. Gives ``correlation`` (mean over pairs of branches and images),
     ``disagreement`` (share of images and pairs of branches whose peaks lie more than 16 px apart);
-    and the (k, k) matrix of correlations.
-    """
+    and the (k, k) matrix of correlations."""
     correlations, apart, count = np.zeros((model.k, model.k)), 0.0, 0
     for batch in pairs.epoch(0):
         responses = response_maps(model, *augment(batch, augmentation="none"))["responses"]
@@ -141,8 +136,7 @@ def disagreement(
 ) -> pd.Series:
     """How far apart the branches' boxes are: per sequence the mean of 1 − IoU over their pairs,
     by the results in ``out`` of a benchmark (see ``scoring.read_boxes``). A StudyError if a result
-    is missing.
-    """
+    is missing."""
     names, found = list(branches), {}
     for sequence in sequences:
         boxes = [scoring.read_boxes(out, name, sequence, benchmark)[1:] for name in names]
@@ -158,8 +152,7 @@ def relation(
     most. Of scores with one row a tracker and sequence and of ``disagreement``: the table
     ``sequence, disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 % bootstrap
     interval ``low, high`` and ``sequences``; NaN where fewer than four sequences or no spread leave
-    nothing to correlate. Both trackers have run.
-    """
+    nothing to correlate. Both trackers have run."""
     table = scores.pivot_table(index="sequence", columns="tracker", values="success")
     gain = (table[tracker] - table[reference]).rename("gain")
     both = pd.concat([apart, gain], axis=1, join="inner").dropna()

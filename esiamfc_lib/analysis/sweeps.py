@@ -22,8 +22,7 @@ BUDGET = "equal_budget SiamFC"
 
 def read_points(out: Path) -> pd.DataFrame:
     """The values of a sweep's points that have scores, with ``tracks`` (in the crop store) and
-    ``run`` (the folder), a row a point; a StudyError if no sweep or no point is done.
-    """
+    ``run`` (the folder), a row a point; a StudyError if no sweep or no point is done."""
     try:
         listed = json.loads((out / SWEEP).read_text(encoding="utf-8"))
         points = [{**point["values"], "run": out / point["folder"]} for point in listed]
@@ -59,8 +58,7 @@ def at_every_point(of_point: Callable[..., pd.DataFrame]) -> Callable[..., pd.Da
 @at_every_point
 def gains(artefacts: Artefacts) -> pd.DataFrame:
     """Gains of all trackers over ``BUDGET``: as ``intervals.hierarchical_differences``, and
-    ``clusters, method, membership, pairs`` of each; intervals hold together within a point.
-    """
+    ``clusters, method, membership, pairs`` of each; intervals hold together within a point."""
     scores = pd.read_csv(artefacts.control_scores)
     facts = ["benchmark", "tracker", "clusters", "method", "membership", "pairs"]
     means = arm_comparison.arm_means(scores, artefacts.arms())[facts]
@@ -70,8 +68,7 @@ def gains(artefacts: Artefacts) -> pd.DataFrame:
 @at_every_point
 def against_controls(artefacts: Artefacts) -> pd.DataFrame:
     """The ensemble minus every control, as ``arm_differences``, from the closer look where a
-    point has one; last its oracle minus that over branches which all learned from all tracks.
-    """
+    point has one; last its oracle minus that over branches which all learned from all tracks."""
     scores = compared = pd.read_csv(artefacts.control_scores)
     if artefacts.closer_scores.is_file():
         compared = pd.read_csv(artefacts.closer_scores)
@@ -82,8 +79,7 @@ def against_controls(artefacts: Artefacts) -> pd.DataFrame:
 def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
     """From which ``value`` (the one column that grows) on a tracker of ``gains`` gains for sure.
     "For sure": the interval that holds for all comparisons of its point lies above zero, there and
-    at every larger value. A sentence a tracker.
-    """
+    at every larger value. A sentence a tracker."""
     sentences = []
     for tracker, rows in table.groupby("tracker", sort=True):
         rows = rows.sort_values(value)

@@ -52,8 +52,7 @@ def tune(
 
     Gives what is written to ``selection.json``, see ``decided``; ``tracking`` holds the changes to
     the default ``TrackingParameters``, as notebook 07 takes them. StudyError: ``out`` holds another
-    study or a damaged one; no validation tracks.
-    """
+    study or a damaged one; no validation tracks."""
     out, plan = Path(out), plan | {"seed": seed}
     sequences = segments.read_segments(segments.VALIDATION, vid_root, limit)
     data = [benchmarks.sequence_digest(sequence) for sequence in sequences]

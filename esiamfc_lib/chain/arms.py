@@ -67,8 +67,7 @@ def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) 
     Args:
         section: the profile's ``arms``.
         sections: stage -> values of the study itself, ``run_dir`` and the like among them.
-        where: the profile's file, for messages.
-    """
+        where: the profile's file, for messages."""
     if not isinstance(section, dict):
         raise StudyError(f"{where}: arms must hold names with changes, not {section!r}")
     own = sections["clustering"].get("seed", 0)
@@ -115,8 +114,7 @@ def _checked(name: Any, values: Any, where: str) -> Changes:
 
 def branch_pairs(stages: Stages, arms: Mapping[str, Stages]) -> int:
     """Pairs that all branches together have learned from, those of their start included. ``stages``
-    are those of the study or of an arm; the starts are looked up in ``arms``.
-    """
+    are those of the study or of an arm; the starts are looked up in ``arms``."""
     branches = stages["branches"]
     pairs = stages["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
     start = arms.get(branches.initial)
@@ -157,8 +155,7 @@ def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
 def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:
     """Bring an arm's folder into order. ``links`` are (place in the arm's folder, folder of the
     stage that is shared); at ``own``, the folders of the arm's own stages, a link that stood there
-    before goes away.
-    """
+    before goes away."""
     for folder in own:
         if folder.is_symlink():
             folder.unlink()

@@ -19,8 +19,7 @@ from esiamfc_lib.runtime.files import file_digest, text_digest
 def code_cells(notebook: Path, parameters: bool = False) -> list[str]:
     """Sources of the notebook's code cells: those tagged ``parameters``, or all others. The chain
     injects every parameter, so the defaults in that cell have no effect here. A StudyError says
-    that the file is missing or is not a notebook.
-    """
+    that the file is missing or is not a notebook."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return [
@@ -54,8 +53,7 @@ def fingerprint(
     """All that a stage's result depends on; ``parameters`` are of JSON types. ``modules`` are those
     that the notebook reaches, ``computing`` the ones among them that can change a result,
     ``inputs`` the ``files`` that the stage reads by name; each with its digest. A StudyError says
-    that a file is missing.
-    """
+    that a file is missing."""
     cells = code_cells(notebook)
     return {
         "notebook": text_digest(json.dumps(cells)),

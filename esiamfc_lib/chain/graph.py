@@ -122,8 +122,7 @@ def _within(maker: Stage, name: str) -> str:
 def graph(profile: Profile) -> dict[str, Stage]:
     """All stages of a study and of its control arms in a valid order, 05 once per cluster. A stage
     of an arm whose parameters and inputs are those of another stage is that stage: it is in the
-    graph once. A StudyError says that branches start from branches that start from them.
-    """
+    graph once. A StudyError says that branches start from branches that start from them."""
     builder = _Builder(profile)
     if profile.stages["comparison"].runs > 1:
         builder.stage("", "comparison")
@@ -188,8 +187,7 @@ class _Builder:
 def find_stages(stages: dict[str, Stage], wanted: str) -> list[str]:
     """Stages that ``wanted`` means: a name, a notebook, its number, one branch, or an arm.
     ``clustering`` and ``04`` mean the notebook in all arms, ``clustering@random`` in one of them,
-    ``@random`` all stages of an arm but those that it shares. A StudyError says it means none.
-    """
+    ``@random`` all stages of an arm but those that it shares. A StudyError says it means none."""
     found, arms = [], []
     for name, stage in stages.items():
         notebook, whole = stage.parameters.notebook, name.partition("/")[0]
@@ -237,8 +235,7 @@ def stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     when the library's code, a parameter or an input has changed, but for what cannot matter to a
     checkpoint (``code.ONLY_SHOWN``, ``FREE``, and ``dataset.json``, which only says where data
     lie). The notebook's code is not looked at: another picture must not train anew, and what the
-    notebook hands to the library is compared there.
-    """
+    notebook hands to the library is compared there."""
     return (
         old.get("computing") != new["computing"]
         or any(name not in FREE for name in changed(old.get("parameters"), new["parameters"]))

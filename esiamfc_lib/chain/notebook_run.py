@@ -114,8 +114,7 @@ def _kernel_class(
     environment: Mapping[str, str], log: Path, kernels: Kernels
 ) -> type[AsyncKernelManager]:
     """A kernel manager for one run, whose kernel is this process's own interpreter. Otherwise a
-    kernel named ``python3`` that the user installed from elsewhere would win.
-    """
+    kernel named ``python3`` that the user installed from elsewhere would win."""
 
     values = {CHAIN: "1", **caches(log.parent.parent), **environment}
 

@@ -54,8 +54,7 @@ def load_profile(name: str, changes: Iterable[str] = ()) -> Profile:
     """Read and validate a profile; a StudyError says what is wrong with it. ``name`` is of a file
     in ``notebooks/profiles``, or a path to a YAML file; ``changes`` are ``stage.key=value`` or, for
     what all stages share, ``key=value``, the value in YAML. ``arms={}`` leaves the control arms
-    out.
-    """
+    out."""
     file = _file_of(name)
     if file.stat().st_size > 2**20:
         raise StudyError(f"{file}: more than a megabyte is no profile")

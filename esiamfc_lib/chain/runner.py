@@ -104,8 +104,7 @@ class Chain:
 
     def run(self) -> int:
         """Run what has changed: 0 when everything selected is done, 1 when a stage failed. A
-        StudyError says that the profile cannot work, or that another chain uses its folder.
-        """
+        StudyError says that the profile cannot work, or that another chain uses its folder."""
         self.check()
         begin, run = time.monotonic(), self.profile.run
         held = f"another chain is running in {run}: wait for it or end it"
@@ -125,8 +124,7 @@ class Chain:
 
     def _walk(self) -> None:
         """Run every stage that is not up to date after those that it needs, ``jobs`` at a time.
-        After a failure no further stage is started; those that run come to their end.
-        """
+        After a failure no further stage is started; those that run come to their end."""
         wanted = set(self.selected)
         order = TopologicalSorter({n: wanted & set(self.stages[n].needs) for n in self.selected})
         order.prepare()

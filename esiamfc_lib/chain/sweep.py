@@ -40,8 +40,7 @@ class Point:
 def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point]:
     """All points of a sweep, those with the first values first. ``name`` and ``changes`` are as for
     ``load_profile``, an axis is ``stage.key=value,value,...`` with values in YAML. A StudyError
-    says what is wrong with an axis or a point's parameters.
-    """
+    says what is wrong with an axis or a point's parameters."""
     changes, values = list(changes), {}
     for axis in axes:
         key, _, text = axis.partition("=")
@@ -72,8 +71,7 @@ def points(name: str, changes: Iterable[str], axes: Iterable[str]) -> list[Point
 def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
     """Run all points, one after the other; returns whether every one is done. What happens is told
     in ``stream``. After a point that fails the others go on. ``options`` are those of ``Chain``:
-    ``only``, ``until``, ``force``, ``jobs``.
-    """
+    ``only``, ``until``, ``force``, ``jobs``."""
     out = swept[0].profile.run.parent
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
     write_atomically(out / SWEEP, json.dumps(listed, indent=1) + "\n")
@@ -97,8 +95,7 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
 def _makers(chains: list[Chain]) -> dict[Path, Path]:
     """Folder of a stage that an earlier point makes -> where that point makes it. What a later
     point has made already moves to the first one that needs it: adding a point or naming them in
-    another order trains nothing anew.
-    """
+    another order trains nothing anew."""
     equal: dict[str, list[Path]] = {}
     for chain in chains:
         content = []
@@ -117,8 +114,7 @@ def _makers(chains: list[Chain]) -> dict[Path, Path]:
 
 def report(name: str, changes: Iterable[str]) -> Path:
     """Execute notebook 09, which says what the points that are done say together. Arguments are as
-    for ``points``; returns the report folder.
-    """
+    for ``points``; returns the report folder."""
     from esiamfc_lib.chain.notebook_run import run_notebook
 
     base = load_profile(name, changes).stages["dataset"]

@@ -33,8 +33,7 @@ def excess(sizes: np.ndarray, low: int, high: int) -> int:
 def rebalance(cost: np.ndarray, labels: np.ndarray, low: int, high: int) -> np.ndarray:
     """Move as few samples, as cheaply, as brings every cluster size into ``[low, high]``. ``cost``
     (n, k) is finite and ``low * k <= n <= high * k``. The given ``labels`` (n,) must be the
-    cheapest for their sizes, such as ``argmin(cost + prices)``; so are those returned.
-    """
+    cheapest for their sizes, such as ``argmin(cost + prices)``; so are those returned."""
     k = cost.shape[1]
     labels, sizes = labels.copy(), np.bincount(labels, minlength=k)
     step = np.full((k, k), np.inf)  # step[a, b]: the smallest cost of moving a sample from a to b

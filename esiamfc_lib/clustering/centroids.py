@@ -45,8 +45,7 @@ def gram(x: np.ndarray) -> np.ndarray:
 
 class Centroids:
     """Samples ``x``, (n, d) float rows of unit length, and the current centres of one run. With
-    ``gram_matrix``, what :func:`gram` returned for ``x``, it works on that.
-    """
+    ``gram_matrix``, what :func:`gram` returned for ``x``, it works on that."""
 
     def __init__(self, x: np.ndarray, gram_matrix: np.ndarray | None = None):
         self.x, self.gram = _precise(x), gram_matrix

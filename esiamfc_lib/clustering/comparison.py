@@ -37,8 +37,7 @@ METHODS = {
 class Comparison:
     """Video features, (n, d) rows of unit length, with their Gram matrix for many clusterings. The
     settings are ``kp``, ``ki`` and ``tol_balance`` of the PIk-means methods, and ``max_iter`` of
-    the balanced and the constrained one. Other rows are a ``StudyError``.
-    """
+    the balanced and the constrained one. Other rows are a ``StudyError``."""
 
     def __init__(self, features: np.ndarray, **settings: float):
         check_unit_rows(features)

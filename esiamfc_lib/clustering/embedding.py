@@ -41,8 +41,7 @@ class VideoFeatures:
     ``table`` has a row for every track of the store, dropped ones too: ``track``, ``frames`` (in
     the store), ``sampled``, ``kept``, ``agreement`` (mean cosine of the kept frames with the
     track's others), ``screened_frames`` (their numbers, separated by spaces), ``reason`` ("" or why
-    the track or frames were left out).
-    """
+    the track or frames were left out)."""
 
     features: np.ndarray
     tracks: np.ndarray
@@ -110,8 +109,7 @@ def embed(
             processes; they must see the store's folder.
 
     Raises:
-        StudyError: no track has enough frames, the network gives zeros or NaN, no such device.
-    """
+        StudyError: no track has enough frames, the network gives zeros or NaN, no such device."""
     tracks = store.tracks
     table = pd.DataFrame({"track": tracks["track"].astype(str), "frames": tracks["frames"]})
     table[OUTCOME] = [0, 0, np.nan, "", ""]

@@ -20,8 +20,7 @@ def umap_map(
 ) -> np.ndarray:
     """(n, 2) UMAP under the cosine distance, by one thread: more do not give the same map again. It
     keeps neighbourhoods of ``neighbors`` tracks, or of all where there are fewer, at least
-    ``min_dist`` apart on the map; fewer than four tracks are a ``StudyError``.
-    """
+    ``min_dist`` apart on the map; fewer than four tracks are a ``StudyError``."""
     if len(features) < 4:
         raise StudyError(f"UMAP needs at least 4 tracks, there are {len(features)}")
     from umap import UMAP  # compiles itself on import, which takes many seconds

@@ -23,8 +23,7 @@ class Partition:
     """Tracks, their clusters, and the clusters' centres. A row of ``table`` is a ``track``, its
     ``cluster``, the ``second`` nearest one, and ``distance`` and ``second_distance`` to their
     centres, (k, d) float32 plain means of features. ``stopped`` is what ended the run that made
-    them; "" where nothing ran (a random partition) or it is not known (one that was loaded).
-    """
+    them; "" where nothing ran (a random partition) or it is not known (one that was loaded)."""
 
     table: pd.DataFrame
     centres: np.ndarray

@@ -19,8 +19,7 @@ def cluster_tracks(
     """Split the tracks into ``n_clusters``; with 1, one cluster holds every track. The method is
     ``"pikmeans"`` or one of the controls ``"kmeans"`` (Lloyd's, no balance) and ``"random"`` (equal
     sizes, tracks dealt out by chance); the settings are those of :class:`PIKMeans`. More clusters
-    than tracks, an unknown method and rows not of unit length are a ``StudyError``.
-    """
+    than tracks, an unknown method and rows not of unit length are a ``StudyError``."""
     x, n = features.features, len(features)
     if method not in METHODS:
         raise StudyError(f"method = {method!r}: must be one of {', '.join(METHODS)}")

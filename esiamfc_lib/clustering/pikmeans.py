@@ -55,8 +55,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
 
     Raises:
         ClusteringError: (a ``StudyError`` and a ``ValueError``) more clusters than samples, a
-            parameter out of range. ValueError: NaN or infinite features.
-    """
+            parameter out of range. ValueError: NaN or infinite features."""
 
     def __init__(
         self,

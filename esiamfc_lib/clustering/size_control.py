@@ -63,8 +63,7 @@ class PublishedControl:
 class Lloyd(PublishedControl):
     """The usual k-means, in place of a control: the nearest centre by Euclidean distance. ``|x -
     c|² = 1 - 2 x·c + |c|²``: the published distance leaves the last term out, so that a centre of
-    samples that are unlike, which is short, is too far from all. Starts at k samples.
-    """
+    samples that are unlike, which is short, is too far from all. Starts at k samples."""
 
     squares, labels = 1.0, None
 
@@ -114,8 +113,7 @@ class BalancedControl:
     The controller acts when a size has left the tolerance, and then aims at the middle of it: as
     the labels settle, sizes stay inside, and the iterations are those of k-means with fixed
     offsets, which come to an end. Where sizes keep wandering within the tolerance, :meth:`tighten`
-    takes that freedom away.
-    """
+    takes that freedom away."""
 
     stable = "no label changed and every size within tolerance"
 
@@ -197,8 +195,7 @@ def iterate(
     """Assign the samples and move the centres in turn, from where ``samples`` was started. The run
     converges when no label changes. A balanced run whose loss stops falling while labels go on
     changing is tightened once, and ended the next time; if it ends without having converged, its
-    iteration of smallest loss is the result.
-    """
+    iteration of smallest loss is the result."""
     balanced = isinstance(control, BalancedControl)
     steps, best, least, least_at, labels = [], None, np.inf, 0, None
     table = samples.distances()

@@ -73,8 +73,7 @@ def write(
 ) -> list[str]:
     """The workspace's files: ``config.yaml``, ``trackers.ini``, and links to the sequences. Returns
     the trackers' names in the toolkit, which allows ASCII letters, digits and ``_`` only; a
-    ``StudyError`` if two become one.
-    """
+    ``StudyError`` if two become one."""
     (workspace / "results").mkdir(parents=True)
     config = {"registry": ["./trackers.ini"], "stack": stack, "sequences": "sequences"}
     write_atomically(workspace / "config.yaml", yaml.safe_dump(config))
@@ -102,8 +101,7 @@ def write(
 
 def anchors(length: int) -> list[int]:
     """Starts of the anchor-based protocol (Kristan et al., VOT2020), every 50 frames. 1 where a run
-    starts forwards, -1 where backwards, whichever way is longer; 0 elsewhere.
-    """
+    starts forwards, -1 where backwards, whichever way is longer; 0 elsewhere."""
     starts = range(0, length, ANCHOR_DISTANCE)
     return [(1 if 2 * i < length else -1) if i in starts else 0 for i in range(length)]
 

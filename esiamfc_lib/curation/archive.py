@@ -160,8 +160,7 @@ class ArchiveSource:
 def unpack_validation(path: Path, folder: Path, count: int) -> bool:
     """Write ``count`` validation videos of an archive, evenly over their names, as a VID root,
     since tracking needs them frame by frame; False if it holds none. A ``folder`` that is there
-    stays. The archive is read twice, for the names and for the videos.
-    """
+    stays. The archive is read twice, for the names and for the videos."""
     if folder.is_dir():
         return True
     names = sorted({member.name for member in members(path, ("val",))})

@@ -101,8 +101,7 @@ def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
 
 def read_files(files: FrameFiles) -> tuple[bytes, bytes, str]:
     """A frame's XML and JPEG, empty where they are not read, and what is wrong with them, or "".
-    The words hold no path, so that a list of problems is the same wherever the data lies.
-    """
+    The words hold no path, so that a list of problems is the same wherever the data lies."""
     contents, faults = [], []
     for file, kind, most in zip(files[1:], ("XML", "JPEG"), (MOST_XML, MOST_BYTES), strict=True):
         if isinstance(file, Path):
@@ -131,7 +130,6 @@ def usable(frame: int, annotation: Annotation, result: Cut) -> list[Object]:
 
 def search_crop(image, box, border=None):
     """The 255×255 crop of an RGB frame about a box: its central 127 pixels are the exemplar.
-    ``border`` is the colour outside the frame, by default the frame's mean.
-    """
+    ``border`` is the colour outside the frame, by default the frame's mean."""
     side = geometry.search_side(geometry.context_side(box[2], box[3]))
     return geometry.crop(image, geometry.center(box), side, geometry.SEARCH_SIZE, border)

@@ -21,8 +21,7 @@ from esiamfc_lib.synthetic.settings import BuiltIn
 def prepare(parameters: DatasetParameters) -> Roots:
     """Make the built-in data set, or check the user's roots, and write ``dataset.json``. The
     built-in data goes to ``raw/synthetic-<digest of its parameters>`` beside the profile's folder:
-    profiles that agree share it, and it is never rewritten.
-    """
+    profiles that agree share it, and it is never rewritten."""
     roots = _synthetic(parameters) if parameters.source == "synthetic" else _given(parameters)
     text = json.dumps(roots.model_dump(), indent=2) + "\n"
     (parameters.folder / "dataset.json").write_text(text, encoding="utf-8")

@@ -44,8 +44,7 @@ def curate(
     """Fill a crop store, or continue one that was interrupted, and return its manifest. A
     StudyError for other parameters or another source, no crop, too many bad frames
     (``problems.csv`` in the store lists them) or a full disk, an OSError for files that cannot be
-    had from this machine: what was finished by then stays in the store.
-    """
+    had from this machine: what was finished by then stays in the store."""
     root, store = Path(vid_root), Path(store_path)
     if root.is_file() and part != (0, 1):
         raise StudyError(f"{root}: an archive is one stream and cannot be divided into parts")
@@ -128,8 +127,7 @@ def estimate(
     sample_frames: int = 8,  # of each
 ) -> dict:
     """What curation of a folder in VID layout will take, from a few frames of a few videos,
-    without writing anything; ``seconds_per_crop`` are of one process.
-    """
+    without writing anything; ``seconds_per_crop`` are of one process."""
     if Path(vid_root).is_file():
         raise StudyError(f"{vid_root} is an archive: the estimate needs a folder to count files in")
     source = FolderSource(Path(vid_root), splits)

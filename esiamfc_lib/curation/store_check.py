@@ -40,8 +40,7 @@ def info(path: str | Path) -> dict:
 
 def verify(path: str | Path, decode: bool = False) -> list[str]:
     """One sentence for each difference of a store from what it says about itself, to the checksum
-    of every crop; ``decode`` decodes each as well. A StudyError if it cannot be read.
-    """
+    of every crop; ``decode`` decodes each as well. A StudyError if it cannot be read."""
     store = stores.CropStore(path)
     faults = _disagreements(store) if store.complete else []
     with Progress(total=len(store), desc="verify", unit="crop") as bar:
@@ -92,8 +91,7 @@ def _crop_fault(store: stores.CropStore, track: int, i: int, decode: bool) -> st
 def adopt(source: str | Path, place: str | Path) -> dict:
     """Link a finished store, which is only ever read, where a study looks for its own (a link
     that is there is replaced), and return its manifest. A StudyError if it is unfinished, empty
-    or not as it was made, or if ``place`` holds one.
-    """
+    or not as it was made, or if ``place`` holds one."""
     source, place = Path(source).resolve(), Path(place)
     store = stores.CropStore(source)
     if not store.complete:
@@ -116,8 +114,7 @@ def adopt(source: str | Path, place: str | Path) -> dict:
 def merge(paths: list[str | Path], out: str | Path) -> dict:
     """Join complete stores of different videos, for example parts that several machines made, by
     copying their shards, and return the manifest, whose digest is that of a store made in one go.
-    A StudyError if they do not fit together, are damaged, or do not fit on the disk.
-    """
+    A StudyError if they do not fit together, are damaged, or do not fit on the disk."""
     out = Path(out)
     parts = [stores.CropStore(path) for path in paths]
     parameters = parts[0].manifest["parameters"]

@@ -36,8 +36,7 @@ class StoreWriter:
     the videos that are completely in it. Parameters or signatures other than those of the store
     that is there are refused, as is a damaged one, or with ``force`` begin it again. Where only a
     finished video's signature has changed (the time of a copied file), ``content`` decides. A shard
-    takes no further video beyond ``shard_bytes``.
-    """
+    takes no further video beyond ``shard_bytes``."""
 
     def __init__(
         self,

@@ -38,8 +38,7 @@ def of_toolkit(name: str) -> dict:
 class Layout:
     """What most layouts have in common: a folder a sequence, with its frames and ground truth.
     ``files`` has the ground truth of each sequence that is there, ``missing`` the names of others
-    that the toolkit or a ``list.txt`` names; ``own``: only the layout is the benchmark's.
-    """
+    that the toolkit or a ``list.txt`` names; ``own``: only the layout is the benchmark's."""
 
     subset = ""  # folder of the sequences, from the benchmark's
     truth = "*/groundtruth.txt"  # from there
@@ -281,8 +280,7 @@ def numbers(
     """(lines, columns) of a file of numbers with commas, or tabs and blanks, between them; empty
     lines, and those that begin with #, do not count. The ``part`` of a line has as many numbers as
     ``columns`` allow (if given) and as the others, or else only NaN. Lines that differ, if they may
-    (``mixed``), end with NaN.
-    """
+    (``mixed``), end with NaN."""
     table = []
     for i, line in enumerate(lines(file), 1):
         if not line or line.startswith("#"):

@@ -65,8 +65,7 @@ def read_benchmark(
 ) -> tuple[list[Sequence], list[str]]:
     """The sequences of a benchmark in ``READERS`` that are under ``root``, the first ``limit`` of
     them (0 = all), and the names of those that are not (known where the toolkit or a ``list.txt``
-    names them). A StudyError if there is none, or one whose files do not fit together.
-    """
+    names them). A StudyError if there is none, or one whose files do not fit together."""
     layout = _layout(benchmark, root)
     if limit < 0 or not layout.files:
         fault = f"no sequence in its layout under {root}" if limit >= 0 else f"a limit of {limit}"

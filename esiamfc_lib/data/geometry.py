@@ -34,8 +34,7 @@ def box_around(center_xy: np.ndarray, size_wh: np.ndarray) -> np.ndarray:
 def corners_to_box(corners: np.ndarray) -> np.ndarray:
     """``xmin, ymin, xmax, ymax`` (..., 4) of ILSVRC2015-VID to boxes. Both corners are pixels of
     the box, 0-based, hence ``w = xmax - xmin + 1``. In the public annotations the smallest ``xmin``
-    is 0 and the largest ``xmax`` is the frame's width - 1.
-    """
+    is 0 and the largest ``xmax`` is the frame's width - 1."""
     corners = np.asarray(corners, dtype=np.float64)
     return np.concatenate([corners[..., :2], corners[..., 2:] - corners[..., :2] + 1], axis=-1)
 
@@ -61,8 +60,7 @@ def polygon_to_box(polygon: np.ndarray) -> np.ndarray:
     y4``, NaN where it has no area; a box is returned as it is, any other number of values is a
     StudyError. The polygon's axis-aligned bounding box is shrunk about the polygon's centre by ``s
     = sqrt(area of the rotated rectangle / area of the bounding box)``, as the VOT trackers do: ``w
-    = s * (x2 - x1) + 1``.
-    """
+    = s * (x2 - x1) + 1``."""
     polygon = np.asarray(polygon, dtype=np.float64).ravel()
     if polygon.size == 4:
         return polygon
@@ -104,8 +102,7 @@ def crop(
     """Cut a square out of a uint8 frame and resample it, in one bilinear step: uint8 (size, size,
     3). Output pixel ``u`` looks at frame coordinate ``cx + (u - (size - 1) / 2) * side / size``;
     ``side`` is in frame pixels. ``border`` is the colour outside, by default the frame's mean: give
-    it, and a frame of ``four_channels``, when cutting several crops from one frame.
-    """
+    it, and a frame of ``four_channels``, when cutting several crops from one frame."""
     border = mean_colour(image) if border is None else border
     image = four_channels(image) if image.shape[2] == 3 else image
     step = side / size
@@ -126,8 +123,7 @@ def crop_many(image: np.ndarray, center_xy: np.ndarray, sides: np.ndarray, size:
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes (..., 4) as areas ``w * h``, pairwise along the leading
-    axes. Boxes of no or negative size overlap with nothing; a NaN box gives NaN.
-    """
+    axes. Boxes of no or negative size overlap with nothing; a NaN box gives NaN."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])

@@ -34,8 +34,7 @@ def image_files(folder: Path, endings: set[str] = IMAGES) -> list[Path]:
 
 def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:
     """Bytes of an image in ``FORMATS`` as uint8 (H, W, 3) RGB, grey ones too; a StudyError if
-    they are damaged, or promise more than ``MOST_PIXELS``: no memory is taken for those.
-    """
+    they are damaged, or promise more than ``MOST_PIXELS``: no memory is taken for those."""
     buffer, image = np.frombuffer(data, dtype=np.uint8), None
     fault = "is truncated or no image" if buffer.size else "is empty"
     # A camera's Exif data can turn the image, which is left to OpenCV.
@@ -61,8 +60,7 @@ def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> 
 def decode_into(out: np.ndarray, data: bytes | memoryview, name: str = "image") -> None:
     """Decode into uint8 ``out`` (H, W, 3), contiguous, without a copy where it is a JPEG. For crops
     of the store: Exif data that turn an image are not looked for. Errors as in ``decode_image``,
-    and for an image of another size.
-    """
+    and for an image of another size."""
     try:
         image = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
     except ValueError:
@@ -83,8 +81,7 @@ def read_bytes(path: str | Path, most: int = MOST_BYTES, seen: bool = False) -> 
     """A file's content; a StudyError if it is missing, a pipe or the like, or has more than
     ``most`` bytes. What a disk or network refuses for a moment is tried again. Then it is an
     OSError, as are all faults of a file that was ``seen`` before: they are the machine's and not
-    the file's.
-    """
+    the file's."""
     for wait in (*WAITS, None):
         try:
             status = Path(path).stat()

@@ -13,8 +13,7 @@ class Sequence:
     y, w, h`` in pixels, 0-based: ``x, y`` is the index of the left-top pixel, so a box that covers
     the whole of a W×H image is ``0, 0, W, H``. Rows of NaN mark frames without ground truth. The
     name becomes that of result files: a StudyError unless it is a ``plain_name``, or several with
-    slashes between them.
-    """
+    slashes between them."""
 
     name: str  # unique within the benchmark
     frames: tuple[str, ...]  # absolute paths of the image files, in order

@@ -52,8 +52,7 @@ def shard_name(number: int) -> str:
 
 def shard_files(path: Path) -> list[Path]:
     """The store's shards, in order; a kill can leave an empty file where one was to begin. A
-    StudyError if one is missing between others.
-    """
+    StudyError if one is missing between others."""
     files = sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
     if lost := {shard_name(n) for n in range(len(files))} - {file.name for file in files}:
         raise StudyError(f"{path / min(lost)} is missing")
@@ -63,8 +62,7 @@ def shard_files(path: Path) -> list[Path]:
 def open_shard(file: Path) -> lmdb.Environment:
     """A shard for reading, shared with whoever in this process has it open; read-only and without a
     lock file, so that read-only media work. The mapping survives a fork. A StudyError if it is no
-    shard, or cut short: reading beyond its end would end this process.
-    """
+    shard, or cut short: reading beyond its end would end this process."""
     key = str(file.resolve())
     environment = _environments.get(key)
     if environment is None:
@@ -160,8 +158,7 @@ class CropStore:
     def tracks(self) -> pd.DataFrame:
         """One row a track, in the order of track indices: ``track`` ("video/track_id", unique),
         ``video``, ``track_id``, ``name`` (class), ``split``, ``frames`` (number of crops),
-        ``family`` ("" where unknown), ``width`` and ``height`` of the video's frames.
-        """
+        ``family`` ("" where unknown), ``width`` and ``height`` of the video's frames."""
         index, of = self.index, self.index.track_video
         video = pd.Series(index.video[of], dtype=object)
         return pd.DataFrame(

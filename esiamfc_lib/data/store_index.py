@@ -113,8 +113,7 @@ def text_bytes(texts: np.ndarray) -> bytes:
 
 def join(records: Iterable[tuple[Index, int]]) -> Index:
     """One index of the records of single videos, each with the number of its shard, in (split,
-    video) order; a StudyError if a video is there twice.
-    """
+    video) order; a StudyError if a video is there twice."""
     pairs = sorted(records, key=lambda pair: pair[0].key)
     singles = [record for record, _ in pairs]
     names = Counter(str(single.video[0]) for single in singles)

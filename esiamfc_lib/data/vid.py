@@ -67,8 +67,7 @@ class Track:
 
 def parse_annotation(data: bytes) -> Annotation:
     """Read one XML file; a StudyError if it is empty, no XML, or a field is missing or cannot be.
-    ``MOST_XML`` bytes and expat's own limit keep what they expand to small.
-    """
+    ``MOST_XML`` bytes and expat's own limit keep what they expand to small."""
     if not data.strip():
         raise StudyError("annotation: the XML file is empty")
     try:
@@ -110,8 +109,7 @@ def box_fault(box: tuple[float, float, float, float], width: int, height: int) -
 
 def frame_of(part: str, file: PurePath) -> int | None:
     """Number of the frame that a file below ``Data`` or ``Annotations`` belongs to, None if it is
-    neither an image nor an annotation; a StudyError if no frame can have the number.
-    """
+    neither an image nor an annotation; a StudyError if no frame can have the number."""
     if not file.stem.isdecimal() or file.suffix.lower() not in ENDINGS[part]:
         return None
     if len(file.stem) > 99 or int(file.stem) > LARGEST:
@@ -125,8 +123,7 @@ def _refuse(error: OSError) -> None:
 
 def _videos(part: str, base: Path) -> Iterator[Path]:
     """Places of the videos below ``base``: folders with a frame, or without a folder. All others
-    are groups, of at most three levels (a link can lead round).
-    """
+    are groups, of at most three levels (a link can lead round)."""
     for folder, inside, files in os.walk(base, onerror=_refuse, followlinks=True):
         place = Path(folder).relative_to(base)
         inside[:] = sorted(filter(visible, inside))
@@ -138,8 +135,7 @@ def _videos(part: str, base: Path) -> Iterator[Path]:
 
 class VID:
     """One split, ``train`` or ``val``, of the data set under ``root``: listed on construction,
-    read video by video. A StudyError if a part of the layout is missing or cannot be listed.
-    """
+    read video by video. A StudyError if a part of the layout is missing or cannot be listed."""
 
     def __init__(self, root: str | Path, split: str = "train"):
         if split not in SPLITS:
@@ -178,8 +174,7 @@ class VID:
 
     def tracks(self, video: str) -> tuple[Track, ...]:
         """The tracks of a video, by ``track_id``, over the frames that have both files; curation
-        lists their faults.
-        """
+        lists their faults."""
         found: dict[int, dict[int, Object]] = {}
         images, files = self.frames(video)
         for frame in sorted(images.keys() & files.keys()):
@@ -210,8 +205,7 @@ def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) 
     """The tracks of the ``val`` split as sequences to track, for choosing an epoch. Each is the
     longest run of consecutive frames of its track, 2 to ``max_frames`` (0 = all) of them. With a
     ``limit`` (0 = every track) below the number of videos, videos are taken evenly over the list,
-    each with its longest track, and only those are read.
-    """
+    each with its longest track, and only those are read."""
     if min(limit, max_frames) < 0:
         raise StudyError(f"a number of sequences or frames below zero: {min(limit, max_frames)}")
     vid = VID(root, "val")

@@ -19,8 +19,7 @@ from esiamfc_lib.tracking.engine import Engine
 
 class Int8Conv:
     """The convolution ``like`` of uint8 in steps of ``step``, and its ReLU; the last one has none
-    and gives ``output``.
-    """
+    and gives ``output``."""
 
     def __init__(self, layer: Int8Layer, like: nn.Conv2d, step: float, output: torch.dtype):
         self.layer, self.step = layer, step
@@ -81,8 +80,7 @@ class Int8Engine(Engine):
 
 def max_pool(x: Tensor) -> Tensor:
     """The stem's pooling, 3×3 with stride 2, of uint8, rows before columns; PyTorch's own takes no
-    uint8 this large, and its quantised tensors are on their way out.
-    """
+    uint8 this large, and its quantised tensors are on their way out."""
     x = x.permute(0, 2, 3, 1)
     rows = torch.maximum(x[:, 0:-2:2], x[:, 1:-1:2])
     torch.maximum(rows, x[:, 2::2], out=rows)

@@ -59,8 +59,7 @@ class SearchPart(nn.Module):
 
 def to_onnx(model: SiamFC | ESiamFC, folder: str | Path) -> tuple[Path, Path, float]:
     """Write both graphs; their files and the largest difference of their response from ours, in
-    shares of its range. A ``StudyError`` if that is more than 1e-4.
-    """
+    shares of its range. A ``StudyError`` if that is more than 1e-4."""
     model = folded(model).cpu().float().eval()
     files = Path(folder) / "exemplar.onnx", Path(folder) / "search.onnx"
     image, images = (torch.zeros(1, 3, size, size) for size in (EXEMPLAR_SIZE, SEARCH_SIZE))

@@ -159,8 +159,7 @@ def _part(layers: nn.Sequential, x: Tensor) -> tuple[tuple[Int8Layer, ...], Tens
 
 def _cut_off(output: Tensor) -> float:
     """The cut-off whose rounding and cutting together lose least, in mean squares: the largest
-    output would spend most steps on a few outliers. Zeros are exact whatever the steps.
-    """
+    output would spend most steps on a few outliers. Zeros are exact whatever the steps."""
     largest = float(output.max())
     if not np.isfinite(largest) or largest <= 0:
         raise StudyError("int8: the outputs of a layer are all 0, or not finite")

@@ -18,8 +18,7 @@ BLOCK = 64  # columns whose errors reach the later ones in one product
 
 def second_moments(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
     """Mean products of a convolution's inputs (n, C, H, W) with each other: (groups, K, K); K is
-    the number of inputs per output of the layer, which has no padding.
-    """
+    the number of inputs per output of the layer, which has no padding."""
     inner = layer.weight[0].numel()
     total, count = torch.zeros(layer.groups, inner, inner), 0
     for one in inputs:  # one by one: the patches are K times as large as the input
@@ -38,8 +37,7 @@ def channel_scales(weight: Tensor) -> Tensor:
 
 def rounded(weight: Tensor, scale: Tensor, moments: Tensor) -> Tensor:
     """int8 (O, I, h, w) with an output as near as can be to that of the float ``weight``; ``scale``
-    and ``moments`` are of ``channel_scales`` and ``second_moments``.
-    """
+    and ``moments`` are of ``channel_scales`` and ``second_moments``."""
     rows, scales = weight.flatten(1).chunk(len(moments)), scale.chunk(len(moments))
     parts = [_rounded(*part) for part in zip(rows, scales, moments, strict=True)]
     return torch.cat(parts).reshape(weight.shape).to(torch.int8)

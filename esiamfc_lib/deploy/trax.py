@@ -30,8 +30,7 @@ def serve(tracker: SequenceTracker, requests: TextIO, replies: TextIO) -> None:
     """Answer requests until ``quit`` or the end of the input. To the lines ``@@TRAX:initialize
     "file:///frame" "region"`` and ``@@TRAX:frame "file…"`` the answer is ``@@TRAX:state
     "x,y,w,h"``, in the 1-based coordinates of VOT. Lines outside of the protocol are passed over; a
-    request that is unknown, malformed or out of order is a ``StudyError``.
-    """
+    request that is unknown, malformed or out of order is a ``StudyError``."""
     _reply(replies, "hello", *HELLO)
     begun = False
     for line in iter(requests.readline, ""):

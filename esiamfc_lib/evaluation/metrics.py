@@ -46,8 +46,7 @@ class Scores:
     """One tracker on one sequence, one pass without reset: shares of the ``frames`` that count,
     above each IoU threshold (``success_curve``, (21,)), within 0 … 50 px (``precision_curve``,
     (51,)), within 0 … 0.5 of the target's size (``normalised_curve``, (51,)), with IoU above 0.5
-    and 0.75 (``success_rate_…``); and ``average_overlap``, the mean IoU (GOT-10k's AO).
-    """
+    and 0.75 (``success_rate_…``); and ``average_overlap``, the mean IoU (GOT-10k's AO)."""
 
     success_curve: np.ndarray
     precision_curve: np.ndarray
@@ -80,8 +79,7 @@ def score(
     of NaN counts as a miss; rows of the truth with NaN do not count. GOT-10k leaves frame 1 out,
     where the box was given (``skip_first``), and cuts both boxes to the image first, in got10k's
     way (``bound``: its width and height). A StudyError if the numbers of boxes differ, or if no
-    frame has ground truth.
-    """
+    frame has ground truth."""
     boxes, truth = np.array(boxes, float), np.array(truth, float)
     if boxes.shape != truth.shape or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise StudyError(f"{boxes.shape} boxes cannot be scored against {truth.shape} ground truth")
@@ -120,8 +118,7 @@ def region_overlap(
     ``bound``, the (width, height) of the image, first; NaN if nothing is left of the first one, the
     ground truth: the frame does not count. got10k's ``poly_iou`` computes the same, but stops on
     polygons that cross themselves, which VOT annotations contain; here such a polygon counts as the
-    area it encloses.
-    """
+    area it encloses."""
     first, second = _polygon(region), _polygon(other)
     if bound is not None:
         image = shapely.box(0, 0, *bound)
@@ -143,8 +140,7 @@ def _polygon(region: np.ndarray) -> shapely.Geometry:
 class SupervisedScores:
     """One tracker on one VOT sequence, with a new start after each of its ``failures``;
     ``accuracy`` is the mean IoU over the ``frames`` that count, NaN if none does: boxes that a
-    tracker gave, not soon after its start, to frames with ground truth.
-    """
+    tracker gave, not soon after its start, to frames with ground truth."""
 
     accuracy: float
     failures: int
@@ -157,8 +153,7 @@ def supervised_score(
     """Accuracy and failures of a supervised VOT run (Kristan et al. 2016, section 3). The record
     has for each frame a box (4,), or ``INITIALISED``, ``FAILED`` or ``SKIPPED``; regions are (n, 4)
     or (n, 8), in the coordinates of the boxes; ``bound`` is the (width, height) of the frames. A
-    StudyError if record and regions differ in length.
-    """
+    StudyError if record and regions differ in length."""
     if len(record) != len(regions):
         raise StudyError(f"a VOT record of {len(record)} frames for {len(regions)} regions")
     overlaps, counts_from = [], 0

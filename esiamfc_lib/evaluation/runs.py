@@ -59,8 +59,7 @@ def evaluate(
     Gives ``scores.score_table`` under the ``benchmarks.title``, without times, so that two runs
     give the same bytes; ``scores.csv`` (with frames per second), ``scores.json`` and the summaries
     are written to ``out``. StudyError: two trackers of one name, a missing file, an unreadable
-    sequence, no scheduler.
-    """
+    sequence, no scheduler."""
     trackers, out = list(trackers), Path(out)
     sequences, missing = benchmarks.read_benchmark(benchmark, root, limit)
     for name in scoring.TABLES:
@@ -121,8 +120,7 @@ def track_benchmark(
 class SequenceRun:
     """One tracker on one sequence, and the files of the result in folder ``out``. ``key`` is the
     digest of the tracker's facts (a model file may change while a process lives), ``proof`` that of
-    everything that the boxes depend on, the data included.
-    """
+    everything that the boxes depend on, the data included."""
 
     spec: TrackerSpec
     key: str

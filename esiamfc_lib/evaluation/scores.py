@@ -38,8 +38,7 @@ TABLES = ("scores.csv", "summary.csv", "summary.tex", "scores.json")
 @dataclass(frozen=True)
 class Curves:
     """Curves of one tracker, mean over a number of ``sequences``: ``success`` (21,) share of
-    frames above an IoU, ``precision`` (51,) share within 0 … 50 px.
-    """
+    frames above an IoU, ``precision`` (51,) share within 0 … 50 px."""
 
     success: np.ndarray
     precision: np.ndarray
@@ -72,8 +71,7 @@ def read_supervised(path: Path) -> list[np.ndarray | int]:
 
 def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> np.ndarray:
     """0-based boxes (n, 4), NaN where a VOT run has none; a StudyError if missing or of other
-    length.
-    """
+    length."""
     path = boxes_file(out, tracker, sequence.name)
     record = read_supervised(path)
     if len(record) != len(sequence):
@@ -107,8 +105,7 @@ def score_table(
 ) -> pd.DataFrame:
     """One row for each tracker and sequence, with ``COLUMNS``. ``frames`` is the length of the
     sequence, ``counted`` the frames with an IoU that counts; ``attributes`` is one text, names
-    separated by blanks.
-    """
+    separated by blanks."""
     rows = []
     for tracker in trackers:
         for sequence in sequences:
@@ -125,8 +122,7 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
     """One row for each tracker and benchmark of a ``score_table``, best first. Success and
     precision are means over sequences. GOT-10k's ``ao`` and rates and VOT's ``accuracy`` are means
     over all frames that count; ``failures`` is their number for every 100 frames. ``sequences`` of
-    ``of`` says how much of the benchmark was there: of ``total`` (0: as many as were scored).
-    """
+    ``of`` says how much of the benchmark was there: of ``total`` (0: as many as were scored)."""
     rows = []
     for (tracker, benchmark), part in scores.groupby(["tracker", "benchmark"], sort=False):
         row = {"tracker": tracker, "benchmark": benchmark}
@@ -169,8 +165,7 @@ def curves(
 def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:
     """Write the tables: all of them but the ``fps`` of ``scores.csv`` are the same in every run.
     ``scores.csv``: tracker, benchmark, sequence, success, precision, frames, fps, then the rest;
-    ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences.
-    """
+    ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences."""
     first = ["tracker", "benchmark", "sequence", "success", "precision", "frames", "fps"]
     fps = [_fps(out, run) for run in scores.itertuples()]
     timed = scores.assign(fps=fps).round({"fps": 2})
@@ -201,8 +196,7 @@ def _fps(out: Path, run) -> float:
 
 def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -> Path:
     """The zip that GOT-10k's server takes, boxes and times of the test sequences and nothing
-    else, written to ``path``; a StudyError if a sequence has no result.
-    """
+    else, written to ``path``; a StudyError if a sequence has no result."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as entries:
         for sequence in sequences:
@@ -225,8 +219,7 @@ def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataF
     from a ``score_table`` and a JSON with ``seq_wise``: sequence → ``success_score``,
     ``precision_score``. Gives ``sequence, success, published_success, precision,
     published_precision``; the last row, ``mean``, is over the sequences that both have. A
-    StudyError if there is no such file, it has another format, or no sequence in common.
-    """
+    StudyError if there is no such file, it has another format, or no sequence in common."""
     ours = scores[scores["tracker"] == tracker]
     with refused(f"{path} holds no published scores"):
         theirs = json.loads(Path(path).read_text(encoding="utf-8"))["seq_wise"]

@@ -44,8 +44,7 @@ class Segment(Sequence):
     """A part of the sequence named ``source``, in the order in which it is tracked. ``boxes[0]`` is
     the box that the tracker is given, moved and scaled if the start is perturbed; ``start`` is its
     frame's index in the whole sequence, ``direction`` ``forward`` or ``backward`` in time,
-    ``perturbation`` the number of the perturbed box of this start, from 0.
-    """
+    ``perturbation`` the number of the perturbed box of this start, from 0."""
 
     source: str = ""
     start: int = 0
@@ -83,8 +82,7 @@ def segments(
             other numbers of starts or sequences leave it as it is.
 
     Gives forward ones first, then by start; none if the sequence has no two frames with truth. A
-    StudyError if an argument is out of range.
-    """
+    StudyError if an argument is out of range."""
     if min(starts, length - 1) < 1 or perturbations < 0 or not (0 <= shift < 0.5 and scale >= 0):
         raise StudyError(
             "multi-start needs starts ≥ 1, segments of ≥ 2 frames, perturbations ≥ 0, shift in "
@@ -156,8 +154,7 @@ def evaluate_segments(
     errors are as for ``runs.evaluate``. Gives one row a tracker and segment: ``tracker, benchmark,
     sequence`` (the whole one), ``start, direction, perturbation, frames`` (that count), ``success``
     (AUC), ``precision`` (at 20 px), ``family``; also written to ``multistart.csv`` in ``out``, the
-    same bytes in every run. A StudyError if no sequence has enough ground truth.
-    """
+    same bytes in every run. A StudyError if no sequence has enough ground truth."""
     trackers, out = list(trackers), Path(out)
     cut = []
     for sequence in sequences:
@@ -196,8 +193,7 @@ def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
     """Evenly spaced places, each moved to the nearest (then earlier) frame with ground truth. No
-    place leaves less than half a segment.
-    """
+    place leaves less than half a segment."""
     places = np.flatnonzero(known[: max(len(known) - max(frames // 2, 1), 0)])
     if not len(places):
         return []

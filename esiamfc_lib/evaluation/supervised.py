@@ -23,8 +23,7 @@ def track_supervised(
     target is its region cut to the frame; where nothing is left of it there is no failure and no
     start. A tracker that is the same in every run needs one run; the challenge's fifteen are for
     those that are not. Gives one entry a frame, a box (4,) in the file's coordinates or a mark of
-    ``metrics``; and (n,) seconds a frame without decoding, 0 where the tracker did not run.
-    """
+    ``metrics``; and (n,) seconds a frame without decoding, 0 where the tracker did not run."""
     record, seconds, start_at = [], np.zeros(len(sequence)), 0
     for i, frame in enumerate(sequence.frames):
         if i >= start_at:

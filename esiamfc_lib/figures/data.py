@@ -15,8 +15,7 @@ from esiamfc_lib.figures.style import panels, style
 @style()
 def dataset_statistics(tracks: pd.DataFrame, boxes: np.ndarray) -> Figure:
     """Counts by class, track lengths and box sizes of a crop store. ``tracks`` has the columns
-    ``name`` (class) and ``frames`` (count); boxes are (n, 4).
-    """
+    ``name`` (class) and ``frames`` (count); boxes are (n, 4)."""
     figure, ((left, middle, right),) = panels(1, 3, (10, 3))
     counts = tracks["name"].value_counts().head(20).sort_values()
     left.barh(counts.index, counts.to_numpy())

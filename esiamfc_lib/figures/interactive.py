@@ -28,8 +28,7 @@ def follow(draw: Callable[..., Figure], above: Sequence = (), **controls: Any) -
 
     Args:
         above: widgets that only change controls, such as ``map_to_click``.
-        controls: name of an argument → its widget, or several of them, whose values are a tuple.
-    """
+        controls: name of an argument → its widget, or several of them, whose values are a tuple."""
     several = {n: c if isinstance(c, list | tuple) else [c] for n, c in controls.items()}
 
     def drawn() -> Figure:

@@ -39,8 +39,7 @@ def screening(
     agreement: np.ndarray, kept: np.ndarray, exemplars: np.ndarray, heading: str = ""
 ) -> Figure:
     """One track's frames; those that screening does not keep, (m,) bool, are framed in red. Above
-    each is its ``agreement``, (m,) mean cosines with the track's other frames.
-    """
+    each is its ``agreement``, (m,) mean cosines with the track's other frames."""
     figure, axes = pictures(exemplars, 10, (0.95, 1.15))
     frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
     for axis, value, keep in zip(axes, agreement, kept, strict=True):
@@ -72,8 +71,7 @@ def map_with_thumbnails(
 ) -> Figure:
     """Exemplars (n, s, s, 3) RGB on a map (n, 2), framed in the colour of their group. ``limit`` of
     them are drawn, spread over the map; the others are points. Without ``axis_names``, as for a
-    UMAP, whose axes mean nothing, there are no ticks. The legend calls a group ``label``.
-    """
+    UMAP, whose axes mean nothing, there are no ticks. The legend calls a group ``label``."""
     colour_of = {}
     figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
     for name, own, text, colour in _grouped(np.asarray(groups), label):
@@ -115,8 +113,7 @@ def spread_out(coordinates: np.ndarray, count: int) -> list[int]:
 @style(grid=False)
 def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     """Every cluster's ``count`` most central and most doubtful tracks, by a ``Partition.table``. A
-    track is the more doubtful, the less its own centre is nearer than the next one.
-    """
+    track is the more doubtful, the less its own centre is nearer than the next one."""
     k = int(table["cluster"].max()) + 1
     figure = plt.figure(figsize=(2.0 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
     doubt = table["second_distance"] - table["distance"]
@@ -150,8 +147,7 @@ def map_page(
 ) -> str:
     """An interactive map: the text of one HTML file that needs no network. Hovering shows a track's
     exemplar (uint8 RGB), id, group and name; the wheel zooms, dragging moves, and a click on a
-    group in the legend hides or shows it. Equal arguments give equal bytes.
-    """
+    group in the legend hides or shows it. Equal arguments give equal bytes."""
     from bokeh.embed import json_item
     from bokeh.models import Legend
     from bokeh.plotting import figure
@@ -188,7 +184,6 @@ def map_page(
 
 def _numbered_from_one(text: str) -> str:
     """Bokeh goes on counting its objects through a process; here each map starts anew. No text of a
-    track can look like such a reference: within JSON its quotes are escaped.
-    """
+    track can look like such a reference: within JSON its quotes are escaped."""
     ids = defaultdict(lambda: f"p{len(ids) + 1}")
     return re.sub(r'(?<="id": ")[^"]+|(?<="root_id": ")[^"]+', lambda match: ids[match[0]], text)

@@ -17,8 +17,7 @@ def branch_responses(
 ) -> Figure:
     """Search regions (n, S, S, 3), beside each the responses (n, k, r, r) and the fused (n, r, r).
     All responses of a row share one colour scale, so that a branch that is sure of itself looks so.
-    The weights (n, k) are written above the branches.
-    """
+    The weights (n, k) are written above the branches."""
     n, k = weights.shape
     figure, axes = panels(n, k + 2, (1.35 * (k + 2), 1.5 * n))
     for row in range(n):
@@ -94,8 +93,7 @@ def forest(table: pd.DataFrame) -> Figure:
 @style()
 def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure:
     """Gain against the number of training tracks, one line a tracker, with 95 % intervals. Rows of
-    ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel.
-    """
+    ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel."""
     groups = list(table.groupby(panel)) if panel else [("", table)]
     trackers = list(dict.fromkeys(table["tracker"]))
     ticks = sorted(table["tracks"].unique())

@@ -27,8 +27,7 @@ TRUTH = "white"  # colour of the ground truth in pictures
 def _load_backend() -> None:
     """Load pyplot's backend before a context of parameters is entered. Jupyter's inline backend
     turns interactive mode on when it is loaded, by default for the first figure; the end of the
-    context around that would turn it off, and no later figure would show.
-    """
+    context around that would turn it off, and no later figure would show."""
     plt.switch_backend(plt.get_backend())
 
 

@@ -15,8 +15,7 @@ from esiamfc_lib.figures.style import TRUTH, draw_box, frame_row, panels, style
 @style(grid=False)
 def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarray) -> Figure:
     """Exemplars above their search regions, (n, S, S, 3) RGB, with the positive cells of the label.
-    Row i of the labels (r, r) belongs to the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``.
-    """
+    Row i of the labels (r, r) belongs to the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``."""
     count, side, cells = len(exemplars), searches.shape[1], labels.shape[0]
     corner = (side - 1) / 2 - 8 * (cells - 1) / 2
     extent = (corner - 4, corner + 8 * cells - 4, corner + 8 * cells - 4, corner - 4)
@@ -39,8 +38,7 @@ def learning_curves(
     history: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
 ) -> Figure:
     """``training.history_table``: losses by epoch; beside them the tracking score, if there is one.
-    ``still``: the score of a tracker that never moves; ``baseline_loss``: before the training.
-    """
+    ``still``: the score of a tracker that never moves; ``baseline_loss``: before the training."""
     scored = bool(history["auc"].notna().any())
     figure, axes = panels(1, 1 + scored, (4.5 * (1 + scored), 3))
     dashed, losses = {"linestyle": "--", "color": "C7"}, axes[0, 0]

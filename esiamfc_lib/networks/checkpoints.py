@@ -57,8 +57,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
     """Write a model file (``.safetensors``); returns the digest of its tensors. The header holds
     that digest, the model's width (and k, and temperature), and ``info``: ``training``
-    (parameters), ``data`` (fingerprint), ``source`` ...; JSON types only.
-    """
+    (parameters), ``data`` (fingerprint), ``source`` ...; JSON types only."""
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     kind = type(model).__name__.lower()
     about = {"format": FORMATS[kind], "network": kind, "width": model.width}
@@ -73,8 +72,7 @@ def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
 
 def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     """Read a model file: the network in eval mode on the CPU, and the header. A ``StudyError`` if
-    it is none, damaged, of another network, or not finite.
-    """
+    it is none, damaged, of another network, or not finite."""
     state, about = read_tensors(path, HEADER, "a model file")
     known = Header.validated(about, where=f"{path}, header")
     if known.format > (latest := FORMATS[known.network]):
@@ -90,8 +88,7 @@ def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
 
 def read_tensors(path: str | Path, header: str, what: str) -> tuple[dict[str, Tensor], dict]:
     """Tensors and JSON header, called ``header``, of a safetensors file; a ``StudyError`` if it is
-    damaged, lacks the header or has other tensors than it says.
-    """
+    damaged, lacks the header or has other tensors than it says."""
     with reading(path, "a safetensors file"), safe_open(str(path), framework="pt") as file:
         text = (file.metadata() or {}).get(header, "null")
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -106,8 +103,7 @@ def read_tensors(path: str | Path, header: str, what: str) -> tuple[dict[str, Te
 @contextlib.contextmanager
 def reading(path: str | Path, what: str) -> Iterator[None]:
     """What a file that is not ``what``, or promises more than any network takes (on Linux), makes
-    its reader raise, as a ``StudyError``, without advice how to read it unsafely.
-    """
+    its reader raise, as a ``StudyError``, without advice how to read it unsafely."""
     existing(path)
     limits = resource.getrlimit(resource.RLIMIT_AS)
     try:
@@ -130,8 +126,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
 
 def built(where: str, state: Mapping[str, Tensor], width: float, k: int) -> SiamFC | ESiamFC:
     """A new ESiamFC of ``k`` branches (0: a SiamFC) for tensors; a ``StudyError``, before memory is
-    taken, if they are far too few for it.
-    """
+    taken, if they are far too few for it."""
     # conv3 to conv5 alone have 1.7 million weights at width 1
     if sum(t.numel() for t in state.values()) < 1e6 * width**2 * max(k, 1):
         raise StudyError(f"{where}: too few numbers for width {width:g} and {max(k, 1)} branches")
@@ -140,8 +135,7 @@ def built(where: str, state: Mapping[str, Tensor], width: float, k: int) -> Siam
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Load tensors into a network, or say by a ``StudyError`` which is missing, unknown or of
-    another shape, or see ``check_values``.
-    """
+    another shape, or see ``check_values``."""
     own = model.state_dict()
     state = {n: t for n, t in own.items() if n.endswith(COUNTER)} | dict(state)
     for name in sorted(own.keys() | state.keys()):
@@ -154,8 +148,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None
 
 def check_values(state: Mapping[str, Tensor], where: str) -> None:
     """Refuse, by a ``StudyError``, what no network that works holds: NaN and infinite values, other
-    types than floating-point, variances below 0, tensors larger than what is stored of them.
-    """
+    types than floating-point, variances below 0, tensors larger than what is stored of them."""
     for name, tensor in state.items():
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():
@@ -177,7 +170,6 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
 
 def load_state(path: str | Path) -> Any:
     """Read a state file, or any other of ``torch.save``, onto the CPU; it cannot run code. A
-    ``StudyError`` if it is damaged, or holds more than tensors and plain values.
-    """
+    ``StudyError`` if it is damaged, or holds more than tensors and plain values."""
     with reading(path, "a PyTorch file of plain tensors"):
         return torch.load(path, map_location="cpu", weights_only=True)

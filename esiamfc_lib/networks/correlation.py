@@ -30,8 +30,7 @@ def correlation(z: Tensor, x: Tensor) -> Tensor:
     """As ``cross_correlation``, for inference: bf16 search features stay bf16. All cells of all
     search regions times the exemplar are then one product of matrices, whose sums over channels are
     made in float32 and rounded to bf16; their sum along the diagonals is float32. ``z`` is of one
-    exemplar, (1, C, h, w); ``x`` channels last where it is bf16.
-    """
+    exemplar, (1, C, h, w); ``x`` channels last where it is bf16."""
     if x.dtype == torch.float32:
         return cross_correlation(z, x)
     (n, c, height, width), (h, w) = x.shape, z.shape[-2:]

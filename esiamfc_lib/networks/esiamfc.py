@@ -15,8 +15,7 @@ EXEMPLARS = 64  # in one batch of exemplar_weights
 
 class ClusterWeights(nn.Module):
     """The fusion: how much each branch counts, from the exemplar alone. 7.38 million parameters at
-    width 1 and k = 6. Source: the ESiamFC paper (doi 10.1007/s00521-022-06911-4).
-    """
+    width 1 and k = 6. Source: the ESiamFC paper (doi 10.1007/s00521-022-06911-4)."""
 
     def __init__(self, k: int, width: float = 1.0):
         super().__init__()
@@ -50,8 +49,7 @@ class ESiamFC(nn.Module):
     @classmethod
     def assembled(cls, base_trackers: list[SiamFC], seed: int = 0) -> "ESiamFC":
         """An ensemble of copies of the base trackers; its cluster weights are new. A ``StudyError``
-        if the base trackers do not share one stem.
-        """
+        if the base trackers do not share one stem."""
         model = cls(len(base_trackers), base_trackers[0].width, seed)
         stem = base_trackers[0].stem.state_dict()
         for j, tracker in enumerate(base_trackers):

@@ -10,8 +10,7 @@ class FirstConv(nn.Conv2d):
     convolution with three input channels leaves most of a processor's bf16 tiles empty. With each
     2×2 block as twelve channels the same sums are a convolution of stride 1 with a kernel of 6×6
     blocks: the whole step is 6 % (width 1) to 11 % (width 0.25) faster, but not forward alone or in
-    fp32.
-    """
+    fp32."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, O, h, w), by either way."""

@@ -10,8 +10,7 @@ from esiamfc_lib.networks.siamfc import STRIDE
 def response_labels(size: int, *, radius: float) -> Tensor:
     """Where the response should be positive: (size, size) float32 of 0 and 1. A cell is positive
     when its distance from the centre is at most ``radius`` pixels of the search image, that is
-    ``STRIDE * |u - c| <= radius`` (Bertinetto et al. 2016, equation 4).
-    """
+    ``STRIDE * |u - c| <= radius`` (Bertinetto et al. 2016, equation 4)."""
     offset = STRIDE * (torch.arange(size) - (size - 1) / 2)
     distance = torch.hypot(offset[:, None], offset[None, :])
     return (distance <= radius).float()
@@ -26,8 +25,7 @@ def sample_losses(responses: Tensor, labels: Tensor) -> Tensor:
     """Logistic loss in which positives and negatives of a sample count for one half each.
     ``responses`` are (N, H, W) logits, ``labels`` (H, W) or (N, H, W) of 0 and 1. A sample without
     positives (a pair of two different objects) or without negatives weighs all its cells equally.
-    The mean over cells of each sample: (N,).
-    """
+    The mean over cells of each sample: (N,)."""
     labels = labels.expand_as(responses)
     positives = labels.sum((1, 2), keepdim=True)
     negatives = labels[0].numel() - positives

@@ -84,8 +84,7 @@ def _load_as(kind: type, path: str | Path):
 def load_any(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     """Read any weights file: the network in eval mode on the CPU, and the header of a file of ours.
     The kind of file is told by its name and its tensors' names. A ``StudyError`` if it is damaged,
-    not finite, not this network or not all of it, or has tensors whose part is not known.
-    """
+    not finite, not this network or not all of it, or has tensors whose part is not known."""
     path = existing(path)
     if path.suffix == ".safetensors":
         return checkpoints.load(path)
@@ -98,8 +97,7 @@ def load_any(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
 
 def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     """Build a SiamFC from ``conv1.weight`` ... ``bn4.running_var`` and ``bias`` or ``adjust``;
-    its BatchNorm (identity where there is none) has the epsilon ``eps``. conv1 tells the width.
-    """
+    its BatchNorm (identity where there is none) has the epsilon ``eps``. conv1 tells the width."""
     layers = {name: t.double() for name, t in layers.items() if "num_batches_tracked" not in name}
     if not layers.keys() >= {"conv1.weight", "conv5.weight", "conv5.bias"}:
         raise StudyError(f"{where} holds no SiamFC: conv1 or conv5 is missing")
@@ -131,8 +129,7 @@ def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
 
 def _response(layers: Layers) -> tuple[Tensor, Tensor]:
     """Takes bias and scale of the response, float64 (1,) each, out of the layers. ``adjust`` is a
-    BatchNorm or convolution behind the correlation; without it the scale is fixed.
-    """
+    BatchNorm or convolution behind the correlation; without it the scale is fixed."""
     norm = {n.partition(".")[2]: layers.pop(n) for n in [*layers] if n.startswith("adjust.")}
     if not norm:
         norm = {"weight": torch.tensor(RESPONSE_SCALE, dtype=torch.float64)}

@@ -38,8 +38,7 @@ def conv_block(
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """He initialisation of all convolutions; biases 0, BatchNorm identity. Features then start with
-    unit variance, as the activations after BatchNorm, whatever the width: see ``Branch``.
-    """
+    unit variance, as the activations after BatchNorm, whatever the width: see ``Branch``."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
@@ -76,8 +75,7 @@ class Branch(nn.Module):
     """conv3–5 and the bias of the response: what a base tracker has of its own. The response is
     ``scale * cross-correlation + bias`` with a learned bias and a fixed scale, the published 0.001
     at width 1. The correlation sums over all channels, so with fewer of them it and the gradient of
-    the loss would shrink; the scale makes up for that: 0.001 · 256 / channels.
-    """
+    the loss would shrink; the scale makes up for that: 0.001 · 256 / channels."""
 
     def __init__(self, width: float = 1.0):
         super().__init__()
@@ -103,8 +101,7 @@ class Branch(nn.Module):
 
 class SiamFC(nn.Module):
     """The baseline: one stem, one branch. 2.34 million parameters at width 1. ``width`` is a factor
-    on the number of channels, ``seed`` is of the initial weights.
-    """
+    on the number of channels, ``seed`` is of the initial weights."""
 
     def __init__(self, width: float = 1.0, seed: int = 0):
         super().__init__()
@@ -124,8 +121,7 @@ class SiamFC(nn.Module):
 
 def layer_table(model: SiamFC) -> pd.DataFrame:
     """One row a convolution: its size, its output for exemplar and search region, parameters, those
-    of the BatchNorm that follows included.
-    """
+    of the BatchNorm that follows included."""
     rows, sizes = [], [EXEMPLAR_SIZE, SEARCH_SIZE]
     parts = [("stem", layer) for layer in model.stem.layers]
     for part, layer in parts + [("branch", layer) for layer in model.branch.layers]:

@@ -7,8 +7,7 @@ from torch.distributed.nn.functional import all_reduce
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm whose batch is the global one, on any device (torch's own needs a GPU). With it,
-    many processes that share a batch compute what one process would.
-    """
+    many processes that share a batch compute what one process would."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W), N of this process → the same, normalised over the N of all processes."""

@@ -38,8 +38,7 @@ def library_modules(
 
     Args:
         sources: parts of one program; IPython's ``%magic`` and ``!shell`` lines are skipped.
-        shown: whether what only shows results (``ONLY_SHOWN``) counts, with what it imports.
-    """
+        shown: whether what only shows results (``ONLY_SHOWN``) counts, with what it imports."""
     plain = [
         "" if line.lstrip().startswith(("%", "!")) else line
         for source in sources
@@ -76,8 +75,7 @@ def _matters(module: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _code_of(path: Path, written: int) -> tuple[ast.Module, str]:
     """A module's code without comments, docstrings and layout, and its digest. ``written`` is the
-    time of the file's last change: a changed file is read again.
-    """
+    time of the file's last change: a changed file is read again."""
     tree = _parsed(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -99,8 +97,7 @@ def _is_text(node: ast.AST) -> bool:
 def _parsed(source: str) -> ast.Module:
     """Parse, in turn with other threads. Python 3.11 counts the depth of the tree that it builds
     for all threads together, and may raise SystemError when two of them parse at once; other
-    libraries parse, too: a failed attempt is repeated.
-    """
+    libraries parse, too: a failed attempt is repeated."""
     with PARSING:
         for _ in range(4):
             with suppress(SystemError):

@@ -22,8 +22,7 @@ LONGEST_NAME = 200  # bytes: systems take 255, with an ending and what marks a t
 def replacing(path: Path, ending: str = "") -> Iterator[Path]:
     """A file beside ``path`` to write; it takes that name when the block ends without an error.
     Until then it has no ``ending`` that others look for: a killed process leaves it. An OSError
-    names ``path``: that of a full disk names no file, NumPy and Pillow give no reason.
-    """
+    names ``path``: that of a full disk names no file, NumPy and Pillow give no reason."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     try:
         yield temporary
@@ -42,8 +41,7 @@ def replacing(path: Path, ending: str = "") -> Iterator[Path]:
 def write_atomically(path: str | Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file so that, whatever happens, ``path`` holds the old bytes or all of the new.
     ``content`` is text, bytes, or a function that writes into the open binary file. The folder is
-    made if need be. An OSError names ``path``.
-    """
+    made if need be. An OSError names ``path``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -72,8 +70,7 @@ def check_writable(folder: Path) -> None:
 
 def writable_file(path: str | Path, *sources: str | Path) -> Path:
     """A file for output in a ``writable_folder``; what may be there already is replaced. A
-    StudyError if it is a folder, or one of the ``sources`` by whatever name, or in one of them.
-    """
+    StudyError if it is a folder, or one of the ``sources`` by whatever name, or in one of them."""
     path = Path(path)
     if path.is_dir():
         raise StudyError(f"cannot write to {path}: it is a folder")
@@ -87,8 +84,7 @@ def exclusive(folder: str | Path, held: str, wait: bool = False) -> TextIO:
     """Keep other processes off a folder, made if missing, by a locked file ``.lock`` in it. When
     another process has it, the sentence ``held`` is raised as a StudyError or, with ``wait``,
     printed while this one waits. The lock ends when the file that is given is closed (it is a
-    context manager) or the process ends.
-    """
+    context manager) or the process ends."""
     file = (writable_folder(folder) / ".lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,8 +105,7 @@ def visible(name: str) -> bool:
 
 def plain_name(name: str, where: str | Path) -> str:
     """The name, if it is that of one visible file or folder and leads nowhere else; a StudyError
-    that begins with ``where`` it stands if not.
-    """
+    that begins with ``where`` it stands if not."""
     leads = not name.isprintable() or any(mark in name for mark in "/\\")
     if leads or not name.strip() or not visible(name) or len(name.encode()) > LONGEST_NAME:
         raise StudyError(f"{where}: {name[:80]!r} is no plain name of a file or folder")
@@ -120,8 +115,7 @@ def plain_name(name: str, where: str | Path) -> str:
 def in_order(paths: Iterable[Path]) -> list[Path]:
     """The visible ones of the files in one folder, by the numbers in their names (2 before 10). A
     StudyError for two names that differ in nothing but leading zeros, case or ending, as ``1.jpg``
-    and ``01.jpg``: which of them counts nobody can tell.
-    """
+    and ``01.jpg``: which of them counts nobody can tell."""
 
     def key(path: Path) -> list[str | int]:
         parts = re.split(r"(\d+)", path.stem.casefold())  # text and numbers in turn

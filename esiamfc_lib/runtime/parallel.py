@@ -39,8 +39,7 @@ def spread(
         ordered: as ``map``, in rounds, so that results never pile up before a slow disk; else each
             result as soon as it is there.
 
-    A StudyError: no scheduler, a worker that differs or lacks something, none left, one killed.
-    """
+    A StudyError: no scheduler, a worker that differs or lacks something, none left, one killed."""
     jobs = iter(jobs)
     if workers == 1 and not scheduler:
         yield from map(function, jobs)
@@ -142,8 +141,7 @@ def end_with(parent: int) -> None:
 @contextmanager
 def threads(count: int):
     """PyTorch, OpenCV and numpy with so many threads; other threads call what this gives. All
-    three: the threads of any one of them wait busily and slow down whoever shares their core.
-    """
+    three: the threads of any one of them wait busily and slow down whoever shares their core."""
     import torch  # here: those that cut crops or draw videos start without it
 
     before, of_opencv = torch.get_num_threads(), cv2.getNumThreads()

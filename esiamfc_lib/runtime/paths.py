@@ -30,8 +30,7 @@ def resolve(path: str | Path) -> Path:
 def exploration(run: Path) -> Path:
     """Where a notebook works: the run's folder in the chain, else ``<run>.explore`` beside it. That
     folder shows the run's stages, each as a link, until a notebook makes its own: what is explored
-    is read by later notebooks, and the run stays as it is.
-    """
+    is read by later notebooks, and the run stays as it is."""
     if os.environ.get(CHAIN):
         return run
     own = run.with_name(run.name + EXPLORED)

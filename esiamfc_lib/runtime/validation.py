@@ -77,8 +77,7 @@ class _Yaml(yaml.SafeLoader):
 
 def read_yaml(text: str | bytes, where: str) -> Any:
     """What a YAML text says; a StudyError where it is none, hides a mistake (a key given twice) or
-    may grow without end (aliases).
-    """
+    may grow without end (aliases)."""
     with refused(f"{where} is not valid YAML", (yaml.YAMLError, ValueError, RecursionError)):
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ValueError("aliases (*name) are not read: write the value out")

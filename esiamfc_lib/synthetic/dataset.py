@@ -29,8 +29,7 @@ QUALITY = 92  # of the JPEG files
 def build(root: str | Path, data: BuiltIn, workers: int) -> Folders:
     """Make the data set in the folder ``root``, or finish one that was interrupted. A complete one
     is left alone; while another process works there, this one waits. A folder that cannot be
-    written or that holds another data set is a ``StudyError``.
-    """
+    written or that holds another data set is a ``StudyError``."""
     folders = Folders(root)
     manifest = data.manifest()
     jobs = [Job(split, i) for split in SPLITS for i in range(manifest["counts"][split])]
@@ -88,8 +87,7 @@ def scene_of(job: Job, data: BuiltIn) -> Scene:
 
 def _make(job: Job, root: Path, data: BuiltIn) -> None:
     """Render one video into folders of this process, then move them to their names. A worker that
-    lives on for a moment after its parent was killed may end the same video.
-    """
+    lives on for a moment after its parent was killed may end the same video."""
     scene = scene_of(job, data)
     folders = job.folders(root)
     parts = [folder.with_name(f".{folder.name}.{os.getpid()}") for folder in folders]

@@ -86,8 +86,7 @@ resolution: ({scene.width}, {scene.height})
 def annotate(job: Job, folder: Path, scene: Scene, truths: list[list[Truth]]) -> None:
     """Write the annotation of a video into its folder; ``truths`` has one list a frame. Boxes and
     polygons of sequences count from 1; VOT has a tag file with 0 or 1 a frame for each challenge,
-    GOT-10k zeros where the object is absent.
-    """
+    GOT-10k zeros where the object is absent."""
     if job.trains:
         _write_vid(folder, job, scene, truths)
         return

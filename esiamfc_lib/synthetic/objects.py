@@ -46,8 +46,7 @@ class Kind:
         a random family: at 1 families are pure, at 0 the label says nothing about the look. The
         variety of the data, and so its difficulty, is the same at every separation. Hues belong to
         the tone: with ``data.hues`` below 1 a family's objects have colours of its own arc of the
-        circle, of this length.
-        """
+        circle, of this length."""
         own = rng.uniform(size=4) < data.separation
         aspects = np.where(own, family, rng.integers(0, data.families, 4))
         shape, texture, motion, tone = (FAMILIES[i] for i in aspects)
@@ -97,8 +96,7 @@ def _fading_pattern(rng: np.random.Generator, surfaces: list[np.ndarray]):
 class Instance:
     """One individual of a kind; ``sprite(phase, t)`` draws it. ``rng`` decides how it looks, and
     the generator ``changes`` how that changes with time (None: not at all); ``colours``, (3, 3)
-    uint8 RGB, are those of another individual.
-    """
+    uint8 RGB, are those of another individual."""
 
     def __init__(self, rng: np.random.Generator, kind: Kind, changes=None, colours=None):
         self.kind, self.changes = kind, changes is not None

@@ -31,8 +31,7 @@ class Truth:
     (as OTB and VID annotate); None where less than an eighth is inside. ``polygon`` (4, 2) has the
     corners of the turned rectangle around it, pixel indices; ``inside`` and ``visible`` (inside and
     not covered) are shares of it; ``blur`` is the length of its motion blur, ``area`` the number of
-    pixels of its whole silhouette.
-    """
+    pixels of its whole silhouette."""
 
     box: np.ndarray | None
     polygon: np.ndarray

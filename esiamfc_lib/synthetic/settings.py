@@ -15,8 +15,7 @@ class BuiltIn:
     have ``video_frames``, sequences ``test_frames`` of ``width`` × ``height`` pixels.
     ``separation`` says how much families differ: 1 = well, 0 = the label says nothing; ``hues``
     which share of the colour circle the objects of one family use, 1 = all of it; ``conflict`` how
-    many objects change their look: the colours in every other family, the pattern in the rest.
-    """
+    many objects change their look: the colours in every other family, the pattern in the rest."""
 
     seed: int
     train_videos: int

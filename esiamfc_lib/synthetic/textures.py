@@ -18,8 +18,7 @@ def palette(
 ) -> Palette:
     """(colours, 3) uint8 RGB that differ: hues around the circle, light and dark ones alternating.
     Saturation (0 = grey) and value (brightness) are ranges within [0, 1]; ``arc`` is the part of
-    the colour circle that hues come from: its begin and its length, as shares of the circle.
-    """
+    the colour circle that hues come from: its begin and its length, as shares of the circle."""
     hue = rng.uniform(0, 180) + np.cumsum(rng.uniform(25, 90, colours))
     hue = 180 * arc[0] + arc[1] * (hue % 180)
     low, high = value

@@ -51,8 +51,7 @@ class SequenceTracker(Tracker):
 
     def begin(self, image: np.ndarray, sequence: Sequence, i: int = 0) -> None:
         """``init`` in frame ``i`` of a sequence, named by faults. A box just beside the frame, as
-        a perturbed one of an object that leaves may be, is moved to the frame's edge.
-        """
+        a perturbed one of an object that leaves may be, is moved to the frame's edge."""
         box, frame = sequence.boxes[i].copy(), np.array(image.shape[1::-1])
         near = np.clip(box[:2], 1 - box[2:], frame - 1)
         box[:2] = np.where(np.abs(near - box[:2]) < box[2:] / 2, near, box[:2])
@@ -65,8 +64,7 @@ class SequenceTracker(Tracker):
         """Start from the box of the first frame and follow it to the end. Returns (n, 4) 0-based
         boxes, the first one as given, and (n,) seconds a frame, without decoding. ``on_frame`` gets
         the index and the image of each frame after it, for pictures. Raises ``StudyError`` for an
-        unreadable frame, or a first box that is none.
-        """
+        unreadable frame, or a first box that is none."""
         boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
         for i, frame in enumerate(sequence.frames):
             image = images.read_image(frame)

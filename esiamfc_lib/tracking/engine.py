@@ -19,8 +19,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 class Engine:
     """PyTorch in one of ``PRECISIONS``, on any device: BatchNorm folded, channels last. ``model``
-    is a folded copy of the network, for exemplars; ``k`` the number of its branches.
-    """
+    is a folded copy of the network, for exemplars; ``k`` the number of its branches."""
 
     def __init__(self, model: SiamFC | ESiamFC, device: str = "cpu", precision: str = "fp32"):
         if precision not in PRECISIONS:

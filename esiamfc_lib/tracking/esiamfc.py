@@ -41,8 +41,7 @@ class ESiamFCTracker(SiamFCTracker):
     Attributes:
         fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that
             do not run; NaN for ``max``.
-        active: (branch, weight) of those that run.
-    """
+        active: (branch, weight) of those that run."""
 
     def __init__(
         self,
@@ -140,8 +139,7 @@ def sparse(weights: np.ndarray, top: int = 0, threshold: float = 0.0) -> np.ndar
     ``top`` largest stay (0: all; of equals the first), and of those the ones that reach
     ``threshold``; the largest always does. Where nothing is cut, ``weights`` itself is returned.
     The scaling keeps the response a mean of the branches' and moves no box: the loop compares
-    responses from their floor and normalises them before the window.
-    """
+    responses from their floor and normalises them before the window."""
     order = np.argsort(-weights, kind="stable")
     keep = weights >= threshold
     if top:

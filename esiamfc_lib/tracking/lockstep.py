@@ -34,8 +34,7 @@ def track_many(
     """``tracker.track_sequence`` for any number of sequences; ``tracker`` itself is left alone.
     ``slots`` sequences are under way at once; ``together``: whether a step is one call of the
     network (None: on a GPU). Yields (index, boxes (n, 4), seconds (n,)) of each sequence as soon as
-    it ends; the seconds are a step's, divided by the sequences that took part.
-    """
+    it ends; the seconds are a step's, divided by the sequences that took part."""
     sequences = list(sequences)
     cores = len(os.sched_getaffinity(0))
     together = tracker.engine.device.type != "cpu" if together is None else together

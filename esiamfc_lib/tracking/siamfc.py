@@ -34,8 +34,7 @@ class SiamFCTracker(SequenceTracker):
         box: (4,) the target in the last frame.
         last_response: (272, 272) float32, the up-sampled response of the chosen scale before the
             window, at the last frame; None after ``init``.
-        last_region: (4,) the box of the frame that ``last_response`` covers.
-    """
+        last_region: (4,) the box of the frame that ``last_response`` covers."""
 
     def __init__(
         self,
@@ -60,8 +59,7 @@ class SiamFCTracker(SequenceTracker):
 
     def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
         """Learn the target from a frame, RGB or grey, and its box (4,), 0-based. The box may lie
-        partly outside the frame; ``StudyError`` if it is none (``checked_box``).
-        """
+        partly outside the frame; ``StudyError`` if it is none (``checked_box``)."""
         image = rgb(image)
         self.box = checked_box(box, image)
         p = self.parameters
@@ -145,8 +143,7 @@ class SiamFCTracker(SequenceTracker):
     def _floor(self) -> float:
         """The response of no agreement at all; the scale penalty counts from here. The network adds
         a bias, negative in the published weights. A factor below one on a negative peak would
-        reward the change of scale that it should punish.
-        """
+        reward the change of scale that it should punish."""
         return float(self.engine.model.branch.bias)
 
     # Steps of the loop with a life of their own.
@@ -155,8 +152,7 @@ class SiamFCTracker(SequenceTracker):
         """Responses (n, R, R) of all scales; off the middle one only where its peak is. A network
         without padding has the same response for a part of a search region, cut at a multiple of
         the stride, as it has there for the whole. Elsewhere the other scales get the responses of
-        the middle one, which the penalty keeps from being chosen there.
-        """
+        the middle one, which the penalty keeps from being chosen there."""
         p, sides, middle = self.parameters, self._search_sides, self.parameters.scale_num // 2
         response = self.respond(self._crops(image, self.center, sides[[middle]], p.search_size))[0]
         responses = np.repeat(response[None], len(sides), axis=0)
@@ -196,8 +192,7 @@ class SiamFCTracker(SequenceTracker):
 
     def _upsampled(self, responses: np.ndarray) -> np.ndarray:
         """(n, 17, 17) → (n, 272, 272), bicubic. Two products with one matrix take a tenth of the
-        time of OpenCV's call for each response.
-        """
+        time of OpenCV's call for each response."""
         enlarging = _bicubic(responses.shape[1], self.parameters.response_up)
         return enlarging @ responses @ enlarging.T
 

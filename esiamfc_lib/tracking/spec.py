@@ -122,8 +122,7 @@ def tracker_specs(
         prefix: of the names, to tell two ensembles apart.
         kind_of_spec: ``deploy.FastTrackerSpec`` for int8.
         options: ``tracking``, ``precision``, ``device`` of all of them; ``top`` and ``threshold``
-            of ``cluster_weight``.
-    """
+            of ``cluster_weight``."""
     siamfc, esiamfc, found = str(siamfc), str(esiamfc), []
     sparse = {name: options.pop(name) for name in ("top", "threshold") if name in options}
 

@@ -27,8 +27,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 @dataclass(frozen=True)
 class Source:
     """Frames, uint8 (H, W, 3) RGB of one size, ended by a ``StudyError`` if some are missing; their
-    number, 0 if unknown; frames a second; the path of the file or folder.
-    """
+    number, 0 if unknown; frames a second; the path of the file or folder."""
 
     frames: Iterable[np.ndarray]
     total: int = 0
@@ -65,8 +64,7 @@ def track_video(
     ones when the loop ends, with all that has been tracked: by the last frame, an interruption, or
     a ``StudyError`` where frames are missing, which says how many there were. Other faults, and a
     video that its writer has not kept whole, leave the former ones; what is no result of tracking,
-    the source itself or one of the two without the other, is never replaced.
-    """
+    the source itself or one of the two without the other, is never replaced."""
     boxes, film = (files.writable_file(out / name, source.path) for name in RESULTS)
     if boxes.exists() != film.exists():
         raise StudyError(f"one of {boxes} and {film} is no result: choose another output")
@@ -111,8 +109,7 @@ def annotated(
     image: np.ndarray, box: np.ndarray, weights: np.ndarray | None, fps: float
 ) -> np.ndarray:
     """A copy of a frame (uint8 RGB) with the box, the weights as bars, and the frames a second.
-    ``weights`` are the branches', (k,) that sum to 1; NaN ones (fusion ``max``) are not drawn.
-    """
+    ``weights`` are the branches', (k,) that sum to 1; NaN ones (fusion ``max``) are not drawn."""
     image = np.ascontiguousarray(image).copy()
     unit = max(1.0, min(image.shape[:2]) / 240)  # everything grows with the frame
 

@@ -33,8 +33,7 @@ def augment(
     """Turn a batch of uint8 pixels into the network's input, on the device where the batch is.
     ``augmentation`` is ``none``, which changes nothing but the type, or ``paper``. Returns exemplar
     float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255, s = 255 or, with
-    ``paper``, 239; channels_last as the batch.
-    """
+    ``paper``, 239; channels_last as the batch."""
     exemplar, search = batch.exemplar.float(), batch.search.float()
     if augmentation == "none":
         return middle(exemplar, EXEMPLAR_SIZE), middle(search, SEARCH_SIZE)
@@ -57,8 +56,7 @@ def resample(
 ) -> torch.Tensor:
     """The central ``size`` pixels of images (B, 3, S, S), stretched and shifted one by one. At a
     ``stretch`` (B,) of 0.05 a pixel of the result is 1.05 pixels of the image; ``shift`` (B, 2) are
-    the x, y pixels by which the window moves.
-    """
+    the x, y pixels by which the window moves."""
     side = images.shape[-1]
     scale = size / side * (1 + stretch)
     theta = torch.zeros(len(images), 2, 3, device=images.device)

@@ -11,8 +11,7 @@ from esiamfc_lib.errors import StudyError
 def split_videos(videos: Sequence[str], fraction: float, seed: int) -> tuple[set[str], set[str]]:
     """Divide videos (names in any order, with repetitions) into training and validation.
     ``fraction`` is kept for validation, at least one video if above 0. No video is on both sides. A
-    ``StudyError`` where nothing would be left for training.
-    """
+    ``StudyError`` where nothing would be left for training."""
     names = sorted(set(videos))
     count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
     if count >= len(names):
@@ -32,8 +31,7 @@ def split_tracks(
     training videos of the whole store are divided, whatever the members (indices of the tracks that
     take part, for example of one cluster; None = all): all stages of a study then agree on which
     videos none of them has learned from. Videos of the ``val`` split, where the store holds them,
-    are always held out.
-    """
+    are always held out."""
     tracks = store.tracks
     chosen = np.arange(len(tracks)) if members is None else np.sort(members)
     held_out = split_videos(tracks.loc[tracks["split"] == "train", "video"], fraction, seed)[1]

@@ -39,8 +39,7 @@ class PairLoader:
         batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
             unless it is the only one.
         workers: loading processes; 0 = in this process.
-        pin_memory: page-lock the batches (for a GPU).
-    """
+        pin_memory: page-lock the batches (for a GPU)."""
 
     def __init__(
         self, dataset: PairDataset, batch_size: int, workers=0, *, pin_memory=False, rank=0, world=1
@@ -81,8 +80,7 @@ class _Slots(Dataset):
     """The dataset in worker processes: pixels go into memory that was shared before they began.
     Fresh shared memory for every batch would cost more than a third of the decoding in page faults.
     A worker fills its slots in turn. It is at most ``PREFETCH`` batches ahead of the one that the
-    trainer copies out, so with two slots more than that none is overwritten too early.
-    """
+    trainer copies out, so with two slots more than that none is overwritten too early."""
 
     def __init__(self, dataset: PairDataset, batch: int, workers: int):
         self.dataset, self.each, self._turn = dataset, PREFETCH + 2, 0

@@ -15,8 +15,7 @@ class TrainingLog:
     "step", "epoch", "step", "loss", "lr"}`` every ``EVERY`` steps and ``{"event": "epoch",
     ...figures, "seconds"}``. Nothing is written unless ``enabled``: by the first process only. What
     a killed run wrote after ``size`` bytes is cut off, and its TensorBoard points after ``done``
-    steps are hidden.
-    """
+    steps are hidden."""
 
     def __init__(self, folder: Path, enabled: bool, size: int, done: int):
         self.done, self.started = done, time.monotonic()

@@ -47,8 +47,7 @@ class Trained:
             ``train`` and ``validation`` (figures of the task, at least ``loss``), ``tracking``
             (what ``validate`` returned, where it ran), ``score`` (what chooses the best).
         resumed: whether this call continued an earlier one.
-        precision: "fp32" or "bf16", and why.
-    """
+        precision: "fp32" or "bf16", and why."""
 
     model: nn.Module
     best: dict[str, Any]
@@ -68,8 +67,7 @@ def fit(
     """Train a task, in place; arguments as for ``Training``. A killed run goes on where it was.
 
     Raises:
-        StudyError: the loss is not finite; or the folder holds a run with other parameters.
-    """
+        StudyError: the loss is not finite; or the folder holds a run with other parameters."""
     return Training(task, parameters, train, folder, **options).run()
 
 
@@ -96,8 +94,7 @@ class Training:
         info: facts that belong to the result, for the model's header (``data``, ``start``:
             digests of the data and of the starting weights); a run with others is not continued.
         keep: models of so many last epochs are kept, and the best one always.
-        title: of the progress bar.
-    """
+        title: of the progress bar."""
 
     def __init__(
         self,

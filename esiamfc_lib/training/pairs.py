@@ -24,8 +24,7 @@ class PairBatch(NamedTuple):
         search: uint8 (B, 3, 255, 255) RGB. Both are channels_last in memory.
         track: int64 (B,) track index of the exemplar.
         positive: bool (B,); False: the search image shows another video's object.
-        number: int64 (B,) the pair's number, from which its augmentation is drawn.
-    """
+        number: int64 (B,) the pair's number, from which its augmentation is drawn."""
 
     exemplar: torch.Tensor
     search: torch.Tensor
@@ -41,8 +40,7 @@ class PairBatch(NamedTuple):
 def uniform(seed: int, numbers: np.ndarray, draws: int) -> np.ndarray:
     """Random numbers in [0, 1) as a pure function of (seed, number, draw): float64 (n, draws). A
     counter passed through the finaliser of SplitMix64 (Steele, Lea and Flood 2014): one generator a
-    pair would cost more than reading a crop.
-    """
+    pair would cost more than reading a crop."""
     with np.errstate(over="ignore"):
         golden = np.uint64(0x9E3779B97F4A7C15)
         start = _mix(np.uint64(seed % 2**64) + golden)
@@ -71,8 +69,7 @@ class PairDataset(Dataset):
         margin: extra pixels around the exemplar, for stretching it on the device.
 
     Raises:
-        StudyError: no track, or a parameter out of range.
-    """
+        StudyError: no track, or a parameter out of range."""
 
     def __init__(
         self,

@@ -33,8 +33,7 @@ class RunFolder:
         settings: parameters and facts that decide the result; a state that was saved under
             others is refused.
         keep: models of so many last epochs are kept; the best one is a file of its own.
-        enabled: False on all processes but the first: nothing is written.
-    """
+        enabled: False on all processes but the first: nothing is written."""
 
     def __init__(self, path: Path, settings: dict[str, Any], keep: int, enabled: bool):
         self.path, self.keep, self.enabled = path, keep, enabled

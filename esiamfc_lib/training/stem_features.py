@@ -50,8 +50,7 @@ def keep_stem_features(
     ``folder`` gets ``stem.npy`` and, when that is complete, ``stem.json``.
 
     Raises:
-        StudyError: the disk is full, or a feature does not fit into float16.
-    """
+        StudyError: the disk is full, or a feature does not fit into float16."""
     folder, sha = Path(folder), hashlib.sha256()
     shape = (len(store), CELLS, CELLS, model.stem.channels)
     header = {"descr": "<f2", "fortran_order": False, "shape": shape}
@@ -122,8 +121,7 @@ def find_stem_features(
 
 class FeaturePairs(PairDataset):
     """The pairs of ``PairDataset``, given as features of the stem instead of pixels.
-    ``PairBatch.exemplar`` is float16 (B, C, 12, 12) then, ``search`` (B, C, 28, 28).
-    """
+    ``PairBatch.exemplar`` is float16 (B, C, 12, 12) then, ``search`` (B, C, 28, 28)."""
 
     def __init__(
         self, features: StemFeatures, store: CropStore, tracks: np.ndarray | None = None, **options

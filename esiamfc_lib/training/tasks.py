@@ -30,8 +30,7 @@ class Task(nn.Module):
         radius: positives lie within this many pixels of the centre of the search image.
         frozen_norms: keep the BatchNorm statistics of the learners as they are; right for a
             network whose BatchNorm is the identity (converted from folded weights), whose
-            activations batch statistics would rescale.
-    """
+            activations batch statistics would rescale."""
 
     name = ""
 
@@ -65,8 +64,7 @@ class Task(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and sums over it that ``report`` makes the figures of an epoch of.
         ``inputs`` are of ``frozen()``; ``tracks`` (N,) index the exemplar's track; ``positive``
-        (N,) bool is False where the search image shows another object.
-        """
+        (N,) bool is False where the search image shows another object."""
         response = self.learned(*inputs)
         loss = balanced_loss(response, self.labels(response, positive))
         return loss, _sums(len(response), loss=loss)
@@ -113,8 +111,7 @@ class BaselineTask(Task):
 class BranchTask(Task):
     """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen.
     ``diversity_weight`` times the agreement with the start is added to the loss, so that branches
-    of one start drift apart where it costs them nothing: see ``agreement``.
-    """
+    of one start drift apart where it costs them nothing: see ``agreement``."""
 
     name = "branch"
 
@@ -163,8 +160,7 @@ def agreement(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
     trackers see away from the target are their distractors: where these differ, the mean of the
     responses is more certain than either. At the target both have to agree. All three are (N, H,
     W), ``where`` bool with at least two cells in each sample. The result is a scalar between -1 and
-    1; a constant response counts 0.
-    """
+    1; a constant response counts 0."""
     count = where.sum((1, 2), keepdim=True)
 
     def standard(response: Tensor) -> Tensor:
@@ -183,8 +179,7 @@ class FusionTask(Task):
             cluster's objects get.
         temperature: divides the logits before the softmax.
         entropy_weight: times the mean entropy of the weights is subtracted from the loss: above 0
-            it rewards weights that are spread, below 0 decided ones.
-    """
+            it rewards weights that are spread, below 0 decided ones."""
 
     name = "fusion"
 
