@@ -71,7 +71,7 @@ def test_what_is_said_of_local_scales_is_in_their_table(root):
 
 def test_what_is_said_of_the_fusion_is_in_its_metrics(root):
     found = json.loads((root / "reports/mini/metrics/fusion.json").read_text(encoding="utf-8"))
-    losses = found["best"]["validation"]["loss"], found["validation_loss_of_average"]
+    losses = found["held_out_losses"]["fusion"], found["held_out_losses"]["average"]
     said = " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    text = "a loss of {:.3f}, the plain average of the branches one of {:.3f}: it has not learned"
+    text = "a loss of {:.4f}, the plain average of the branches one of {:.4f}: it has not learned"
     assert text.format(*losses) in said and losses[0] >= losses[1]
