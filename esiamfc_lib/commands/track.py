@@ -28,7 +28,8 @@ def main(args: Namespace) -> int:
     if len(trackers) != 1:
         raise StudyError(f"one tracker is needed, --weights and --fusion give {len(trackers)}")
     with refused(f"--box {args.box}: four numbers X,Y,W,H are expected", ValueError):
-        box = [float(value) for value in args.box.split(",")]
+        # float() takes 6_0 for 60.
+        box = [float(value) for value in args.box.replace("_", " _ ").split(",")]
     source = video.open_video(args.source)
     frames = video.track_video(trackers[0].build(), source, box, args.out)
     count, left = 0, 0

@@ -251,11 +251,7 @@ def found(folder: Path, *patterns: str) -> list[Path]:
 
 def frames_in(folder: Path) -> list[Path]:
     """A folder's JPEG files, else its other images, in the order of their numbers."""
-    frames = images.image_files(folder, images.JPEG) or images.image_files(folder)
-    names = {re.sub(r"\d+", "0", frame.stem.casefold()): frame.name for frame in frames}
-    if len(names) > 1:
-        raise StudyError(f"{folder}: frames of two namings, {' and '.join([*names.values()][:2])}")
-    return frames
+    return images.image_files(folder, images.JPEG) or images.image_files(folder)
 
 
 def numbered(folder: Path, first: float, last: float) -> list[Path]:

@@ -3,8 +3,10 @@
 import errno
 import io
 import math
+import re
 import stat
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import in_order
 
 JPEG = {".jpg", ".jpeg"}
-IMAGES = {*JPEG, ".png", ".bmp"}
+IMAGES = {*JPEG, ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".jp2"}
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000")
 MOST_PIXELS = 89_000_000  # of one image: Pillow's own limit, and 12K video has 80 million
 MOST_BYTES = 1 << 28  # of one file
@@ -27,9 +29,24 @@ PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCON
 
 
 def image_files(folder: Path, endings: set[str] = IMAGES) -> list[Path]:
-    """A folder's images, ``in_order``: none where it is no folder."""
+    """A folder's images, ``in_order``: none where it is no folder. A StudyError where the names
+    differ in more than numbers: a picture beside the frames is none of them."""
     found = folder.iterdir() if folder.is_dir() else ()
-    return in_order(file for file in found if file.suffix.lower() in endings)
+    frames = in_order(file for file in found if file.suffix.lower() in endings)
+    names = {re.sub(r"\d+", "0", frame.stem.casefold()): frame.name for frame in frames}
+    if len(names) > 1:
+        raise StudyError(f"{folder}: frames of two namings, {' and '.join([*names.values()][:2])}")
+    return frames
+
+
+def of_one_size(names: Iterable[str | Path], decoded: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The images of these names, in order; a StudyError that names the first of another size."""
+    first = None
+    for name, image in zip(names, decoded, strict=True):
+        first = first or (name, image.shape)
+        if image.shape != first[1]:
+            raise StudyError(f"{name} has another size than {first[0]}")
+        yield image
 
 
 def decode_image(data: bytes | memoryview | np.ndarray, name: str = "image") -> np.ndarray:

@@ -101,7 +101,7 @@ def box_fault(box: tuple[float, float, float, float], width: int, height: int) -
     if not math.isfinite(sum(box)) or max(w, h) > 100 * max(width, height):
         return "box without bounds"
     if w < 1 or h < 1:
-        return "inverted box"
+        return "inverted box" if min(w, h) <= 0 else "box below a pixel"
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         return "box outside the frame"
     return ""

@@ -29,12 +29,14 @@ def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
 
 
 def checked_box(box: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The box as float64 (4,); ``StudyError`` unless it is four finite numbers, has an area, and
-    lies in the frame at least partly: boxes of another frame or in other coordinates often do not.
+    """The box as float64 (4,); ``StudyError`` unless it is four finite numbers, has a pixel each
+    way, and lies in the frame at least partly: boxes of another frame or in other coordinates often
+    do not.
     """
     box, frame = np.asarray(box, dtype=np.float64).ravel(), np.array(image.shape[1::-1])
-    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
-        raise StudyError(f"a box is four finite numbers, with an area, not {box.tolist()}")
+    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 1).any():
+        expected = "four finite numbers, with an area of 1×1 pixels or more"
+        raise StudyError(f"a box is {expected}, not {box.tolist()}")
     outside = (box[:2] >= frame) | (box[:2] + box[2:] <= 0) | (box[2:] > LARGEST * frame)
     if outside.any():
         raise StudyError(
@@ -64,10 +66,10 @@ class SequenceTracker(Tracker):
         """Start from the box of the first frame and follow it to the end. Returns (n, 4) 0-based
         boxes, the first one as given, and (n,) seconds a frame, without decoding. ``on_frame`` gets
         the index and the image of each frame after it, for pictures. Raises ``StudyError`` for an
-        unreadable frame, or a first box that is none."""
+        unreadable frame, one of another size, or a first box that is none."""
         boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
-        for i, frame in enumerate(sequence.frames):
-            image = images.read_image(frame)
+        decoded = map(images.read_image, sequence.frames)
+        for i, image in enumerate(images.of_one_size(sequence.frames, decoded)):
             start = time.perf_counter()
             if i == 0:
                 self.begin(image, sequence)

@@ -73,7 +73,8 @@ class _UnderWay:
         self, index: int, tracker: SiamFCTracker, sequence: Sequence, decoders: ThreadPoolExecutor
     ):
         self.index, self.tracker, self.sequence = index, tracker, sequence
-        self.images = _decoded_ahead(sequence.frames, decoders)
+        decoded = _decoded_ahead(sequence.frames, decoders)
+        self.images = images.of_one_size(sequence.frames, decoded)
         self.boxes: list[np.ndarray] = []
         self.seconds: list[float] = []
 

@@ -1,16 +1,19 @@
 """Track one object through a video, a folder of frames or a camera; no window is needed."""
 
 import os
+import re
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from esiamfc_lib.data import images
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.base import SequenceTracker
 
@@ -38,13 +41,17 @@ class Source:
 def open_video(name: str) -> Source:
     """A video file, a folder of images (``images.image_files``), or a camera's number."""
     path = Path(name)
-    if path.is_dir():
+    if name and path.is_dir():
         if not (found := images.image_files(path)):
-            raise StudyError(f"no image (jpg, png, bmp) in {path}")
-        return Source(_images(found), len(found), path=name)
+            endings = ", ".join(sorted(ending[1:] for ending in images.IMAGES))
+            raise StudyError(f"no image ({endings}) in {path}")
+        _tell_of_gaps(found)
+        frames = images.of_one_size(found, map(images.read_image, found))
+        return Source(frames, len(found), path=name)
     camera = name.isdecimal() and len(name) < 6 and not path.exists()
     if not camera and (not path.is_file() or path.suffix.lower() in images.IMAGES):
         raise StudyError(f"no video, folder or camera {name!r}")
+    _for_opencv(name)
     # A file of many streams, as of action cameras, has thousands of packets between two frames.
     os.environ.setdefault("OPENCV_FFMPEG_READ_ATTEMPTS", "1000000")
     capture = cv2.VideoCapture(int(name) if camera else name)
@@ -65,6 +72,7 @@ def track_video(
     a ``StudyError`` where frames are missing, which says how many there were. Other faults, and a
     video that its writer has not kept whole, leave the former ones; what is no result of tracking,
     the source itself or one of the two without the other, is never replaced."""
+    _for_opencv(out)
     boxes, film = (files.writable_file(out / name, source.path) for name in RESULTS)
     if boxes.exists() != film.exists():
         raise StudyError(f"one of {boxes} and {film} is no result: choose another output")
@@ -145,13 +153,22 @@ def _writer(path: Path, image: np.ndarray, fps: float) -> cv2.VideoWriter:
     return writer
 
 
-def _images(found: list[Path]) -> Iterator[np.ndarray]:
-    first = images.read_image(found[0])
-    for file in found:
-        image = images.read_image(file)
-        if image.shape != first.shape:
-            raise StudyError(f"{file} has another size than {found[0]}")
-        yield image
+def _for_opencv(path: str | Path) -> None:
+    # Its video functions end the process at other names.
+    with refused(f"{str(path)!r}: videos need a path in UTF-8", UnicodeEncodeError):
+        str(path).encode()
+
+
+def _tell_of_gaps(found: list[Path]) -> None:
+    """Names may be times, or every tenth number: only the user knows whether frames are missing."""
+    numbers = [int((re.findall(r"\d+", file.stem) or [0])[-1]) for file in found]
+    steps = [after - before for before, after in pairwise(numbers)]
+    usual = min((step for step in steps if step > 0), default=0)
+    gaps = [i for i, step in enumerate(steps) if step > usual]
+    if gaps:
+        first, then = found[gaps[0]], found[gaps[0] + 1]
+        more = f" ({len(gaps)} such gaps)" * (len(gaps) > 1)
+        sys.stderr.write(f"{first} is followed by {then.name}: are frames missing?{more}\n")
 
 
 def _captured(capture: cv2.VideoCapture, name: str, total: int, fps: float) -> Iterator[np.ndarray]:

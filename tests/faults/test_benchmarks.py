@@ -15,6 +15,7 @@ from faults.campaign import Row, rows, tried
 from esiamfc_lib import cli
 from esiamfc_lib.data.benchmark_files import LONGEST_TEXT
 from esiamfc_lib.data.benchmarks import read_benchmark
+from esiamfc_lib.data.images import encode_jpeg
 from esiamfc_lib.data.sequence import Sequence
 
 COUNT = 12
@@ -159,6 +160,12 @@ FRAMES = [
         evaluate(),
         "img: frames of two namings, .*preview.jpg",
     ),
+    Row(
+        "a frame of another size",
+        beside("Ball/img/0005.jpg", encode_jpeg(np.zeros((60, 60, 3), np.uint8))),
+        evaluate(),
+        "Ball/img/0005.jpg has another size than .*Ball/img/0001.jpg",
+    ),
     Row("one number twice", beside("Ball/img/1.jpg", b"x"), evaluate(), "1.jpg and 0001.jpg|same"),
     Row(
         "masks beside the frames",
@@ -253,6 +260,7 @@ TRUTH = [
     Row("pipe as ground truth", pipe("Ball/groundtruth_rect.txt"), evaluate(), "cannot read|no "),
     Row("ground truth without end", huge, evaluate(), "rect.txt.*(more than|at most)"),
     Row("no truth in the first frame", spoilt(line(1, "nan,nan,nan,nan")), evaluate(), "no box in"),
+    Row("less than a pixel", spoilt(line(1, "61,81,.5,.5")), evaluate(), "box below a pixel in"),
     Row("no area in the first frame", spoilt(line(1, "5,5,0,9")), evaluate(), "no box in its fir"),
     Row("a first box outside", spoilt(line(1, "400,9,9,9")), evaluate(), "box outside the frame"),
     Row("a first box left of it", spoilt(line(1, "-99,9,9,9")), evaluate(), "outside the frame"),

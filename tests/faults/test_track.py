@@ -139,7 +139,10 @@ BOXES = [
     refused("", "four numbers X,Y,W,H are expected", "no box"),
     Row("box half outside", given(frames()), boxed("-10,-10,36,30"), check=tracked(4)),
     Row("box as large as the frame", given(frames()), boxed("0,0,320,240"), check=tracked(4)),
-    Row("box below a pixel", given(frames()), boxed("60,80,.5,.5"), check=tracked(4)),
+    Row("box of a pixel", given(frames()), boxed("60,80,1,1"), check=tracked(4)),
+    refused("60,80,.5,30", "with an area of 1×1 pixels or more"),
+    refused("60,80,1e-300,1e-300", "with an area of 1×1 pixels or more"),
+    refused("6_0,80,36,30", "four numbers X,Y,W,H are expected"),
 ]
 
 FOLDERS = [
@@ -205,8 +208,33 @@ FOLDERS = [
         "f/0002.png.*",
         check=lambda folder: None,
     ),
+    *(
+        Row(
+            f"a single image {ending}",
+            given(frames(1, "{:04d}." + ending)),
+            TRACK.format(f"f/0001.{ending}"),
+            "no video, folder or camera",
+            check=nothing,
+        )
+        for ending in ("png", "webp", "tif")
+    ),
+    *(
+        Row(
+            f"{name} beside the frames",
+            given(frames(), lambda folder, name=name: scene.frames(folder / "f", 1, name)),
+            FOLDER,
+            f"f: frames of two namings, .*{name}",
+            check=nothing,
+        )
+        for name in ("cover.png", "folder.jpg", "a.webp")
+    ),
+    Row("frames as webp", given(frames(pattern="{}.webp")), FOLDER, check=tracked(4)),
     Row(
-        "a single image", given(frames()), TRACK.format("f/0001.png"), "no video, folder or camera"
+        "a folder without a name",
+        given(frames()),
+        ["track", "", *FOLDER.split()[2:]],
+        "no video, folder or camera ''",
+        check=nothing,
     ),
 ]
 
@@ -271,6 +299,13 @@ FILMS = [
         given(film(count=0)),
         TRACK.format("v.mp4"),
         "cannot be opened|no frame",
+        check=nothing,
+    ),
+    Row(
+        "a name that is no UTF-8",
+        given(film(), call(os.rename, "v.mp4", "v\udcff.mp4")),
+        TRACK.format("v\udcff.mp4"),
+        r"'v\\udcff.mp4': videos need a path in UTF-8",
         check=nothing,
     ),
     Row("no video", given(), TRACK.format("v.mp4"), "no video, folder or camera 'v.mp4'"),
@@ -380,6 +415,13 @@ OUTPUTS = [
         FOLDER,
         "one of o/boxes.txt and o/tracked.mp4 is no result",
     ),
+    Row(
+        "an output that is no UTF-8",
+        given(frames()),
+        FOLDER + "\udcff",
+        r"'o\\udcff': videos need a path in UTF-8",
+        check=lambda folder: [*folder.glob("o*")] and pytest.fail("made"),
+    ),
     Row("a file as output", given(frames(), text("o")), FOLDER, "cannot write to o: "),
     Row(
         "an output below a file",
@@ -447,6 +489,19 @@ LOOP = [
 @rows(BOXES + LOOP + FOLDERS + FILMS + OUTPUTS + WEIGHTS)
 def test_track(row, tmp_path, monkeypatch, capsys):
     tried(row, tmp_path, monkeypatch, capsys)
+
+
+def test_missing_frames_are_told(tmp_path, monkeypatch, capsys):
+    for name, gone, says in (
+        ("one", ["0003.png"], "f/0002.png is followed by 0004.png: are frames missing?\n"),
+        ("two", ["0002.png", "0005.png"], "are frames missing? (2 such gaps)\n"),
+        ("none", ["0002.png", "0004.png", "0006.png"], ""),
+    ):
+        (tmp_path / name).mkdir()
+        make = given(frames(7), *(call(os.remove, f"f/{file}") for file in gone))
+        row = Row(name, make, FOLDER, check=tracked(7 - len(gone)))
+        said = tried(row, tmp_path / name, monkeypatch, capsys)
+        assert says in said if says else "missing" not in said
 
 
 def test_a_former_result_stays_until_there_is_another(tmp_path, monkeypatch, capsys):
