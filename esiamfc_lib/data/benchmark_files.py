@@ -56,7 +56,7 @@ class Layout:
             if self.files.setdefault(name, file) != file:
                 raise StudyError(f"{name} is there twice: {self.files[name]} and {file}")
         listed = self.root / "list.txt"
-        if listed.exists():
+        if listed.exists() or listed.is_symlink():
             self.expect([plain_name(line, listed) for line in lines(listed) if line])
         if self.names:
             self.expect(self.names)
@@ -73,7 +73,10 @@ class Layout:
     def read(self, name: str) -> Both:
         """Frames and as many lines; NaN where there is no ground truth."""
         lines = numbers(self.files[name], self.columns, self.part)
-        frames, boxes = self.fitted(name, self.frames(name), lines)
+        frames = self.frames(name)
+        if gap := gap_in([*map(number_of, frames)]):
+            raise StudyError(f"{frames[gap].parent}: no frame just before {frames[gap].name}")
+        frames, boxes = self.fitted(name, frames, lines)
         if not frames or len(frames) != len(boxes):
             raise StudyError(f"{self.files[name]}: {len(boxes)} lines for {len(frames)} frames")
         boxes[self.absent(name, len(frames))] = np.nan
@@ -210,9 +213,10 @@ class TColor128(Layout):
 
 
 class NfS(Layout):
-    """NfS at 30 or 240 frames a second; annotated at 240."""
+    """NfS at 30 or 240 frames a second; annotated at 240. VATIC wrote the number of the frame, from
+    0, into each line. One frame or line less at the end is the benchmark's own doing."""
 
-    part = slice(1, 5)
+    columns, part = (5,), slice(1, 6)  # corners and number
 
     def find(self) -> Iterable[tuple[str, Path]]:
         files = found(self.root, self.truth)
@@ -221,12 +225,22 @@ class NfS(Layout):
     def frames(self, name: str) -> list[Path]:
         return frames_in(self.files[name].with_suffix(""))
 
-    def fitted(self, name: str, frames: list[Path], corners: np.ndarray) -> Both:
-        boxes = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+    def fitted(self, name: str, frames: list[Path], rows: np.ndarray) -> Both:
+        rows = rows[np.argsort(rows[:, 4], kind="stable")]
+        numbers, file = rows[:, 4], self.files[name]
+        boxes = np.hstack([rows[:, :2], rows[:, 2:4] - rows[:, :2]])
+        if len(boxes) != len(frames) and (gap := gap_in(numbers)):
+            raise StudyError(f"{file}: no line for the frame before number {numbers[gap]:g}")
         if frames and abs(len(boxes) / len(frames) - 8) < 1:
             boxes = boxes[::8]
+        more = len(boxes) - len(frames)
+        if abs(more) != 1:
+            return frames, boxes
+        if number_of(frames[0]) > 1 if more > 0 else numbers[0] > 0:
+            what = frames[0].name if more > 0 else f"number {numbers[0]:g}"
+            raise StudyError(f"{file}: {len(boxes)} lines for {len(frames)} frames from {what} on")
         n = min(len(boxes), len(frames))
-        return (frames[:n], boxes[:n]) if abs(len(boxes) - len(frames)) == 1 else (frames, boxes)
+        return frames[:n], boxes[:n]
 
 
 class LaSOT(Layout):
@@ -254,9 +268,21 @@ def frames_in(folder: Path) -> list[Path]:
     return images.image_files(folder, images.JPEG) or images.image_files(folder)
 
 
+def number_of(frame: Path) -> int:
+    """The number at the end of a file's name; 0 without one."""
+    return int(re.search(r"\d*$", frame.stem)[0] or 0)
+
+
+def gap_in(numbers: Iterable[float]) -> int:
+    """Place of the first number after a gap in those that count up by one, or 0: lines and frames
+    belong together by their places, so one less in the middle would shift all later ones."""
+    steps = np.diff(np.array([*numbers], float))
+    return int(np.argmax(steps > 1)) + 1 if {1} < set(steps.clip(1, 2)) else 0
+
+
 def numbered(folder: Path, first: float, last: float) -> list[Path]:
     """The frames from one number to another, all of which must be there."""
-    frames = {int(re.search(r"\d*$", file.stem)[0] or 0): file for file in frames_in(folder)}
+    frames = {number_of(file): file for file in frames_in(folder)}
     part = [frame for number, frame in frames.items() if first <= number <= last]
     if len(part) != last - first + 1:
         raise StudyError(f"{folder}: {len(part)} frames of those from {first:g} to {last:g}")
@@ -281,7 +307,8 @@ def numbers(
     for i, line in enumerate(lines(file), 1):
         if not line or line.startswith("#"):
             continue
-        fields = re.split(r"\s*,\s*", line.removesuffix(",")) if "," in line else line.split()
+        bare = line.partition('"')[0]  # a name in quotes may have commas
+        fields = re.split(r"\s*,\s*", line.removesuffix(",")) if "," in bare else line.split()
         row = [float(field) for field in fields[part] if NUMBER.fullmatch(field)]
         unknown = bool(row) and np.isnan(row).all()
         fits = not columns or len(row) in columns or unknown

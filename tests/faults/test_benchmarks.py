@@ -206,6 +206,14 @@ FRAMES = [
         "Ball: which of 2 files, as groundtruth.txt",
     ),
     Row("empty frame", beside("Ball/img/0007.jpg"), evaluate(), "0007.jpg is empty, or no file"),
+    Row(
+        "a gap in the frames",
+        spoilt(
+            shorter, lambda root: ((root := scene.otb(root)) / "Ball/img/0007.jpg").unlink() or root
+        ),
+        evaluate(),
+        "img: no frame just before 0008.jpg",
+    ),
     Row("pipe as a frame", pipe("Ball/img/0007.jpg"), evaluate(), "0007.jpg is empty, or no file"),
     Row("pipe as the first frame", pipe("Ball/img/0001.jpg"), evaluate(), r"0001.jpg.*no.* file"),
     Row("no picture", beside("Ball/img/0001.jpg", b"no picture"), evaluate(), "0001.jpg: the file"),
@@ -362,6 +370,15 @@ LISTS = [
         }.items()
     ),
     Row("list of bytes", listed(b"\xff\xfe\0b"), VOT, "list.txt is no text in UTF-8"),
+    Row(
+        "a list that leads nowhere",
+        lambda folder: (
+            (scene.vot(folder / "data") / "list.txt").unlink()
+            or (folder / "data/list.txt").symlink_to("gone")
+        ),
+        VOT,
+        "cannot read .*list.txt",
+    ),
     Row("a pipe as the list", pipe("list.txt", scene.vot), VOT, "list.txt is no regular file"),
     Row("families of bytes", families(b"\xff\0"), evaluate(), "families.csv is not the built-in"),
     Row("list of strangers", listed(b"cube\n"), VOT, "vot2018: no sequence in its layout"),
@@ -418,6 +435,36 @@ def written(path, text):
 
 def nothing(root):
     pass
+
+
+def rewritten(path, change):
+    """Change the lines of a file."""
+
+    def apply(root):
+        lines = (root / path).read_text().splitlines()
+        (root / path).write_text("\n".join(change(lines)) + "\n")
+
+    return apply
+
+
+def without(path):
+    return lambda root: (root / path).unlink()
+
+
+NFS_TRUTH, NFS_FRAMES = "Seq0/30/Seq0.txt", "Seq0/30/Seq0"
+
+
+def nfs(change):
+    return laid(benchmark_layouts.nfs, change, 30)
+
+
+def nfs_success(frames):
+    def check(folder):
+        expected = success(scene.scene(COUNT)[1][:frames])
+        assert table(folder)["success"].tolist() == pytest.approx([expected])
+        assert table(folder)["frames"].tolist() == [frames]
+
+    return check
 
 
 LASOT = "airplane/airplane-1"
@@ -502,6 +549,54 @@ OTHERS = [
         laid(benchmark_layouts.nfs, written("Seq0/30/Seq0.txt", "0 1 2\n"), 30),
         evaluate("nfs30"),
         "Seq0.txt, line 1: 2 numbers",
+    ),
+    *(
+        Row(name, nfs(change), evaluate("nfs30"), says, check=check)
+        for name, change, says, check in [
+            (
+                "middle frame of NfS",
+                without(f"{NFS_FRAMES}/00007.jpg"),
+                "before 00008.jpg",
+                nothing,
+            ),
+            (
+                "first frame of NfS",
+                without(f"{NFS_FRAMES}/00001.jpg"),
+                "from 00002.jpg on",
+                nothing,
+            ),
+            ("last frame of NfS", without(f"{NFS_FRAMES}/00012.jpg"), "", nfs_success(11)),
+            (
+                "first line of NfS",
+                rewritten(NFS_TRUTH, lambda lines: lines[1:]),
+                "Seq0.txt: 11 lines for 12 frames from number 1 on",
+                nothing,
+            ),
+            (
+                "middle line of NfS",
+                rewritten(NFS_TRUTH, lambda lines: lines[:5] + lines[6:]),
+                "Seq0.txt: no line for the frame before number 6",
+                nothing,
+            ),
+            (
+                "last line of NfS",
+                rewritten(NFS_TRUTH, lambda lines: lines[:-1]),
+                "",
+                nfs_success(11),
+            ),
+            (
+                "lines of NfS in reverse",
+                rewritten(NFS_TRUTH, lambda lines: lines[::-1]),
+                "",
+                nfs_success(12),
+            ),
+            (
+                "commas in names of NfS",
+                rewritten(NFS_TRUTH, lambda lines: [f'{x[:-8]}"ball, red"' for x in lines]),
+                "",
+                nfs_success(12),
+            ),
+        ]
     ),
     Row(
         "two of one name",
