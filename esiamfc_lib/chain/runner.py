@@ -28,6 +28,7 @@ from esiamfc_lib.chain.record import RECORD, Record, environment, read_record, r
 from esiamfc_lib.errors import StudyError, in_words
 from esiamfc_lib.runtime.bars import PROGRESS
 from esiamfc_lib.runtime.files import (
+    apart,
     check_writable,
     exclusive,
     existing,
@@ -36,6 +37,7 @@ from esiamfc_lib.runtime.files import (
 from esiamfc_lib.runtime.packages import PACKAGES, versions
 from esiamfc_lib.runtime.paths import project_root
 
+OWN = ("notebooks", "esiamfc_lib", "tests")  # of the project: nothing is written there
 KERNEL_ENVIRONMENT = {
     # glibc maps and unmaps large activations at every step unless told to keep them.
     "MALLOC_MMAP_MAX_": "0",
@@ -69,6 +71,9 @@ class Chain:
 
     def check(self) -> None:
         """A StudyError says what the stages count on that is missing, damaged or not writable."""
+        data = self.profile.stages["dataset"]
+        for folder in (data.run, data.reports):
+            apart(folder, *(project_root() / own for own in OWN))
         check_profile(self.profile)
         if missing := {*PACKAGES} - {"esiamfc", *versions()}:
             raise StudyError(f"'pip install -e .' first: there is no {', '.join(sorted(missing))}")

@@ -11,18 +11,23 @@ from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import Fusion, TrackingParameters
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.deploy.spec import FastTrackerSpec
-from esiamfc_lib.errors import StudyError, refused
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.figures import scores as drawn
 from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.runtime.files import writable_folder
+from esiamfc_lib.runtime.files import apart, writable_file
 from esiamfc_lib.runtime.validation import read_yaml, within
 from esiamfc_lib.tracking.engine import PRECISIONS
 from esiamfc_lib.tracking.spec import TrackerSpec, name_of, tracker_specs
 
-OF_ENSEMBLES = (*Fusion, "branches", "oracle")
+OF_ENSEMBLES = (*(fusion.value for fusion in Fusion), "branches", "oracle")
+DRAWN = (
+    "sequences", "curves", "attributes", "worst_1", "worst_2", "worst_3", "best_1", "best_2",
+    "best_3",
+)  # fmt: skip
+"""Names of the figures."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -111,10 +116,7 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
 
 def main(args: Namespace) -> int:
     """Track what has no result yet, write the tables, show the summary."""
-    with refused(f"--root {args.root}", RuntimeError):  # the home of nobody
-        root = args.root.expanduser().resolve()
-    if args.out.resolve().is_relative_to(root):
-        raise StudyError(f"--out {args.out} lies in --root {args.root}: choose another folder")
+    apart(args.out, args.root)
     trackers = chosen(args)
     trackers += tracker_specs(["identity"]) if args.identity else []
     if not trackers:
@@ -123,19 +125,26 @@ def main(args: Namespace) -> int:
         return _multistart(args, trackers)
     if args.benchmark == segments.VALIDATION:
         raise StudyError(f"{segments.VALIDATION} has no protocol of its own: give --starts N")
-    if args.figures and args.benchmark != "got10k-test":
-        writable_folder(args.out / "figures")
+    pictures = [args.out / f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "pdf")]
+    archives = [args.out / f"{spec.name}.zip" for spec in trackers]
+    server = args.benchmark == "got10k-test"
+    for path in archives if server else pictures if args.figures else ():
+        writable_file(path)
     given = args.workers, args.scheduler, args.limit, args.lockstep
     scores = runs.evaluate(trackers, args.benchmark, args.root, args.out, *given)
-    summary = pd.read_csv(args.out / "summary.csv")
+    names = {"tracker": str, "benchmark": str}  # 0050 and NA are names, too
+    table = {"dtype": names, "keep_default_na": False, "na_values": [""]}
+    summary = pd.read_csv(args.out / "summary.csv", **table)
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
     sequences, missing = benchmarks.read_benchmark(args.benchmark, args.root, args.limit)
     if missing:
         names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         sys.stdout.write(f"{len(missing)} sequences of {args.benchmark} are not there: {names}\n")
-    if args.benchmark == "got10k-test":
-        for spec in trackers:
-            path = scoring.submission(args.out, spec.name, sequences, args.out / f"{spec.name}.zip")
+    for path in filter(Path.is_file, pictures):
+        path.unlink()  # of an earlier call with other trackers or sequences
+    if server:
+        for spec, path in zip(trackers, archives, strict=True):
+            scoring.submission(args.out, spec.name, sequences, path)
             sys.stdout.write(f"submission: {path}\n")
     elif args.figures:
         _draw(args, scores, summary, sequences)
@@ -146,12 +155,14 @@ def main(args: Namespace) -> int:
 def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     """Run the segments; every tracker minus the first one."""
     sequences = segments.read_segments(args.benchmark, args.root, args.limit)
+    differences = writable_file(args.out / "differences.csv")
     place = benchmarks.title(args.benchmark, args.root), args.out, args.workers, args.scheduler
     scores = segments.evaluate_segments(trackers, sequences, *place, seed=args.seed, **plan(args))
     sys.stdout.write(segments.mean_scores(scores).to_string(float_format="%.4f") + "\n")
+    differences.unlink(missing_ok=True)  # of an earlier call with more trackers
     if len(trackers) > 1:
         table = intervals.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
-        table.to_csv(args.out / "differences.csv", index=False, lineterminator="\n")
+        table.to_csv(differences, index=False, lineterminator="\n")
         sys.stdout.writelines(intervals.sentence(row) + "\n" for _, row in table.iterrows())
     sys.stdout.write(f"results: {args.out}\n")
     return 0

@@ -23,7 +23,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def main(args: Namespace) -> int:
-    path = files.writable_file(args.out or quantisation.beside(args.weights), args.weights)
+    out = args.out or quantisation.beside(args.weights)
+    path = files.writable_file(out, args.weights, args.store)
     model, _ = published.load_any(args.weights)
     crops = quantisation.training_crops(CropStore(args.store), args.crops)
     steps = quantisation.quantise(model, crops)

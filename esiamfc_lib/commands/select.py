@@ -28,6 +28,8 @@ def main(args: Namespace) -> int:
     """Track what has no result yet, choose, write ``selection.json``, say why."""
     if args.workers < 1 or args.trials < 0:
         raise StudyError(f"--workers {args.workers} --trials {args.trials}: too few")
+    files.apart(args.out, args.vid_root)
+    files.writable_file(args.out / "selection.json")
     trackers = chosen(args)
     common = {"workers": args.workers, "limit": args.limit, "seed": args.seed, **plan(args)}
     if args.trials and len(trackers) != 1:

@@ -19,7 +19,7 @@ from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
 from esiamfc_lib.data import images
 from esiamfc_lib.data.benchmarks import VOTSequence, read_benchmark
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.files import writable_folder, write_atomically
+from esiamfc_lib.runtime.files import apart, writable_folder, write_atomically
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
 
 STACKS = {
@@ -51,6 +51,7 @@ def main(args: Namespace) -> int:
         raise StudyError("a workspace without a tracker: give --weights FILE or --identity")
     if any(spec.kind == "oracle" for spec in trackers):
         raise StudyError("the oracle needs the ground truth; the toolkit does not give it")
+    apart(args.workspace, args.root)
     if args.workspace.exists():
         raise StudyError(f"{args.workspace} is already there")
     sequences, missing = read_benchmark(STACKS[args.stack], args.root)

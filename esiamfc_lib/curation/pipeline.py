@@ -21,7 +21,7 @@ from esiamfc_lib.data.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.runtime.bars import Progress
-from esiamfc_lib.runtime.files import check_writable, digest_of
+from esiamfc_lib.runtime.files import apart, check_writable, digest_of
 from esiamfc_lib.runtime.parallel import spread
 
 DEFAULTS = DatasetParameters()
@@ -48,9 +48,7 @@ def curate(
     root, store = Path(vid_root), Path(store_path)
     if root.is_file() and part != (0, 1):
         raise StudyError(f"{root}: an archive is one stream and cannot be divided into parts")
-    for source in (root / "Data", root / "Annotations"):
-        if store.resolve().is_relative_to(source.resolve()):
-            raise StudyError(f"the store {store} would lie in {source}, which it is made of")
+    apart(store, root)
     check_writable(store)
     source = ArchiveSource(root, splits) if root.is_file() else FolderSource(root, splits, part)
     parameters = {

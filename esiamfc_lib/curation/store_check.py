@@ -13,7 +13,7 @@ from esiamfc_lib.data.images import decode_image
 from esiamfc_lib.data.store_index import join
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.bars import Progress
-from esiamfc_lib.runtime.files import digest_of, exclusive
+from esiamfc_lib.runtime.files import apart, digest_of, exclusive
 
 
 def info(path: str | Path) -> dict:
@@ -116,6 +116,7 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
     copying their shards, and return the manifest, whose digest is that of a store made in one go.
     A StudyError if they do not fit together, are damaged, or do not fit on the disk."""
     out = Path(out)
+    apart(out, *paths)
     parts = [stores.CropStore(path) for path in paths]
     parameters = parts[0].manifest["parameters"]
     for store in parts:
@@ -125,9 +126,10 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
             raise StudyError(f"{store.path} has different parameters than {parts[0].path}")
     if (out / "manifest.json").exists():
         raise StudyError(f"{out} holds a crop store already")
-    stray = [*out.glob("shard-*.mdb")]
-    if stray and "merged" not in stores.read_json(out / "source.json"):
-        raise StudyError(f"{out} holds shards that no merge has left there")
+    source = out / "source.json"
+    held = [*out.glob("[!.]*")]
+    if held and not (source.exists() and "merged" in stores.read_json(source)):
+        raise StudyError(f"{out} holds {min(held).name}, which no merge has left there")
     files = [file for store in parts for file in store.shards]
     records = stores.numbered_records(files)
     index = join(records)
@@ -141,7 +143,7 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
             raise store_manifest.DiskFullError(f"cannot write {out}: {said}")
         source = {"merged": digest_of(content.encode() for content in index.content)}
         store_manifest.write_file(out / "source.json", source)
-        for file in stray:
+        for file in out.glob(stores.SHARDS):
             file.unlink()
         for number, file in enumerate(files):
             shutil.copyfile(file, out / stores.shard_name(number))

@@ -127,7 +127,7 @@ class StoreWriter:
 
     def _start(self) -> None:
         files = [self.path / name for name in ("manifest.json", "index.npz", "problems.csv")]
-        for file in [*files, *self.path.glob("shard-*.mdb")]:
+        for file in [*files, *self.path.glob(store.SHARDS)]:
             file.unlink(missing_ok=True)
         facts = {"format": store.FORMAT, "complete": False, "parameters": self._parameters}
         write_file(self.path / "source.json", self._signatures)

@@ -45,6 +45,10 @@ def record_key(split: str, video: str) -> bytes:
     return f"#{split}/{video}".encode("utf-8", "surrogateescape")
 
 
+SHARDS = "shard-[0-9][0-9][0-9][0-9].mdb"
+"""Pattern of the shards' names: what else lies beside them is the user's."""
+
+
 def shard_name(number: int) -> str:
     """File name of a shard."""
     return f"shard-{number:04d}.mdb"
@@ -53,7 +57,7 @@ def shard_name(number: int) -> str:
 def shard_files(path: Path) -> list[Path]:
     """The store's shards, in order; a kill can leave an empty file where one was to begin. A
     StudyError if one is missing between others."""
-    files = sorted(file for file in path.glob("shard-*.mdb") if file.stat().st_size)
+    files = sorted(file for file in path.glob(SHARDS) if file.stat().st_size)
     if lost := {shard_name(n) for n in range(len(files))} - {file.name for file in files}:
         raise StudyError(f"{path / min(lost)} is missing")
     return files

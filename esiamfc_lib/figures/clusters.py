@@ -63,6 +63,7 @@ def histories(whole: pd.DataFrame) -> Figure:
     _logarithmic(axes[1].yaxis)
     axes[1].axhline(1, color="0.4", linewidth=0.8, linestyle="--")
     axes[2].set_yscale("symlog")
+    axes[2].yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes[2].set_ylim(bottom=0)
     return figure
 

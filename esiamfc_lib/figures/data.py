@@ -45,7 +45,9 @@ def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
         corner = (middle[0] - w / 2, middle[1] - h / 2)
         left.add_patch(Rectangle(corner, w, h, fill=False, color=colour, lw=1.5, label=name))
     left.set(title="frame", xticks=[], yticks=[])
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=7)
+    legend = left.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=7)
+    for text in legend.get_texts():
+        text.set_parse_math(True)
     low, high = middle - search / 2, middle + search / 2
     left.set_xlim(min(-0.5, low[0]), max(image.shape[1], high[0]))
     left.set_ylim(max(image.shape[0], high[1]), min(-0.5, low[1]))

@@ -18,6 +18,7 @@ STYLE = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "figure.dpi": 100,
+    "text.parse_math": False,  # names of sequences and files may hold $
 }
 PALETTE = "colorblind"
 TRUTH = "white"  # colour of the ground truth in pictures

@@ -68,15 +68,28 @@ def check_writable(folder: Path) -> None:
         raise StudyError(f"cannot write to {folder}: {there} is no folder, or read-only here")
 
 
+def apart(output: str | Path, *sources: str | Path) -> None:
+    """A StudyError where an output is one of its ``sources`` by whatever name, lies in one or holds
+    one; also where links lead in a circle, or a path to the home of nobody."""
+    places = []
+    for path in (output, *sources):
+        with refused(f"cannot use {path}", (OSError, RuntimeError)):
+            places.append(Path(path).expanduser().resolve())
+    own, *others = places
+    for source, other in zip(sources, others, strict=True):
+        same = own.exists() and other.exists() and own.samefile(other)  # hard links
+        if same or own.is_relative_to(other) or other.is_relative_to(own):
+            how = "holds" if own in other.parents else "lies in" if other in own.parents else "is"
+            raise StudyError(f"{output} {how} its own source {source}: choose another output")
+
+
 def writable_file(path: str | Path, *sources: str | Path) -> Path:
-    """A file for output in a ``writable_folder``; what may be there already is replaced. A
-    StudyError if it is a folder, or one of the ``sources`` by whatever name, or in one of them."""
+    """A file for output in a ``writable_folder``, ``apart`` from its sources; what may be there
+    already is replaced. A StudyError if it is a folder."""
     path = Path(path)
+    apart(path, *sources)
     if path.is_dir():
         raise StudyError(f"cannot write to {path}: it is a folder")
-    for source in filter(os.path.exists, sources):
-        if any(place.exists() and place.samefile(source) for place in (path, path.parent)):
-            raise StudyError(f"{path} is, or is in, its own source {source}: choose another output")
     return writable_folder(path.parent) / path.name
 
 

@@ -701,9 +701,9 @@ OUTPUTS = [
     Row("boxes lead elsewhere", results(linked), evaluate(), "leads out of the folder"),
     Row("a file as output", a_file_for_out, out("file"), "cannot write to file"),
     Row("an output below a file", a_file_for_out, out("file/out"), "cannot write to file"),
-    Row("the data as output", a_file_for_out, out("data"), "--out data lies in --root data"),
-    Row("an output in the data", a_file_for_out, out("data/x/y"), "lies in --root data"),
-    Row("the data by another name", a_file_for_out, out("./data/../data/x"), "lies in --root"),
+    Row("the data as output", a_file_for_out, out("data"), "data is its own source data"),
+    Row("an output in the data", a_file_for_out, out("data/x/y"), "y lies in its own source data"),
+    Row("the data by another name", a_file_for_out, out("./data/../data/x"), "x lies in its own"),
     Row(
         "a file for figures",
         lambda f: (a_file_for_out(f), (f / "out").mkdir(), (f / "out/figures").write_text("x")),
@@ -713,7 +713,7 @@ OUTPUTS = [
 ]
 
 SILLY = {
-    "--root ~nobody-of-this-name/otb": "--root ~nobody",
+    "--root ~nobody-of-this-name/otb": "cannot use ~nobody",
     "--limit -1": "number from 0",
     "--limit many": "number from 0",
     "--workers 0": "number from 1",

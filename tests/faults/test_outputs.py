@@ -2,6 +2,9 @@
 
 from faults import scene
 from faults.campaign import Row, rows, tried
+from mini_vid import make_video
+
+from esiamfc_lib.curation.pipeline import curate
 
 
 def a_file(folder):
@@ -12,12 +15,64 @@ def a_file(folder):
     (folder / "file").write_text("x\n")
 
 
+def a_store(folder):
+    """A network, the store ``st``, the validation videos ``v``."""
+    a_file(folder)
+    make_video(folder / "w", "other", 3)
+    curate(folder / "w", folder / "st")
+    make_video(folder / "v", "a", 4, split="val")
+    scene.vot(folder / "vot", count=4)
+    (folder / "L").symlink_to("L")
+
+
+def folder_at(path: str):
+    """A folder where a file is to be written."""
+    return lambda folder: a_store(folder) or (folder / path).mkdir(parents=True)
+
+
+SELECT = "select --weights n.safetensors --weights n.safetensors --vid-root v --out "
+EVALUATE = "evaluate --benchmark otb2015 --root otb --identity --out "
 OUTPUTS = [
     Row(
         "track into a file",
         a_file,
         "track f --box 60,80,36,30 --weights n.safetensors --out file",
         r"file: (Not a directory|File exists)",
+    ),
+    Row(
+        "quantise over the store's manifest",
+        a_store,
+        "quantise n.safetensors --store st --out st/manifest.json",
+        "st/manifest.json lies in its own source st",
+    ),
+    Row("select into the videos", a_store, f"{SELECT}v/x", "v/x lies in its own source v"),
+    Row("select over a folder", folder_at("o/selection.json"), f"{SELECT}o", "it is a folder"),
+    Row(
+        "a workspace in the sequences",
+        a_store,
+        "vot-workspace vot/ws --root vot --identity",
+        "vot/ws lies in its own source vot",
+    ),
+    Row("results about the data", a_store, f"{EVALUATE}.", "holds its own source otb"),
+    Row("results in a circle of links", a_store, f"{EVALUATE}L", "cannot use L: Symlink loop"),
+    Row("a root of links", a_store, f"{EVALUATE}o --root L", "cannot use L: Symlink loop"),
+    Row(
+        "a folder for differences",
+        folder_at("o/differences.csv"),
+        f"{EVALUATE}o --starts 1 --segment 2 --perturbations 0",
+        "differences.csv: it is a folder",
+    ),
+    Row(
+        "a folder for a figure",
+        folder_at("o/figures/best_1.png"),
+        f"{EVALUATE}o",
+        "best_1.png: it is a folder",
+    ),
+    Row(
+        "a fusion that is unknown",
+        a_store,
+        f"{EVALUATE}o --fusion mean",
+        "choose from 'uniform', 'max', 'nearest_centroid', ",
     ),
 ]
 

@@ -382,6 +382,19 @@ def test_weights_of_the_wrong_kind_are_refused_before_the_first_stage(project, e
     assert not (project / "data/tiny/calls.txt").exists()
 
 
+@pytest.mark.parametrize("folder", [".", "..", "/", "esiamfc_lib", "tests/x", "notebooks"])
+@pytest.mark.parametrize("name", ["run_dir", "report_dir"])
+def test_no_output_goes_over_the_project(project, esiamfc, name, folder):
+    status, said = esiamfc("--dry-run", "--set", f"{name}={folder}")
+    assert status == 2 and re.search("(is|holds|lies in) its own source", said), said
+
+
+def test_a_run_folder_of_links_in_a_circle(project, esiamfc):
+    (project / "L").symlink_to("L")
+    status, said = esiamfc("--dry-run", "--set", "run_dir=L")
+    assert status == 2 and "Symlink loop" in said, said
+
+
 def test_a_run_folder_in_the_data_is_refused(project, esiamfc):
     data = project / "otb"
     data.mkdir()

@@ -745,7 +745,7 @@ def locked(name: str):
 
 OUTPUTS = [
     ("merge with itself", stores(), "store merge out st st", "a0 is there twice"),
-    ("merge into an input", stores(), "store merge st st more", "holds a crop store already"),
+    ("merge into an input", stores(), "store merge st st more", "st is its own source st"),
     (
         "merge into a file",
         lambda f: stores()(f) or (f / "out").touch(),
@@ -756,12 +756,54 @@ OUTPUTS = [
     ("merge of a part", stores(manifest(complete=False)), "store merge out st", "is unfinished"),
     ("merge of strangers", stores(manifest(parameters={})), "store merge out more st", "different"),
     ("merge of others' shards", stores(other_shards), "store merge out st", "disagree|there twice"),
-    ("merge over shards", left, "store merge out st more", r"out/source\.json"),
+    (
+        "merge over shards",
+        left,
+        "store merge out st more",
+        "out holds shard-0000.mdb, which",
+    ),
+    (
+        "merge into a part of an input",
+        stores(),
+        "store merge st/x st more",
+        "st/x lies in its own source st",
+    ),
+    (
+        "merge over one's own table",
+        lambda f: stores()(f) or (f / "out").mkdir() or (f / "out/problems.csv").write_text("mine"),
+        "store merge out st more",
+        "out holds problems.csv, which no merge",
+    ),
+    (
+        "merge over one's own shard",
+        lambda f: stores()(f) or (f / "out").mkdir() or (f / "out/shard-mine.mdb").write_text("x"),
+        "store merge out st more",
+        "out holds shard-mine.mdb, which no merge",
+    ),
+    ("build into the root", vid, "store build v v", "v is its own source v"),
+    ("build beside the images", vid, "store build v v/st", "v/st lies in its own source v"),
+    ("build about the root", vid, "store build v .", ". holds its own source v"),
+    (
+        "build into links in a circle",
+        lambda f: vid(f) and (f / "L").symlink_to("L"),
+        "store build v L",
+        "cannot use L: Symlink loop",
+    ),
     ("merge while another writes", locked("out"), "store merge out st", "another process"),
     ("build over a finished one", stores(), "store build w st", "was made differently"),
     ("build while another writes", locked("st"), "store build v st", "another process is writing"),
-    ("build into the images", vid, "store build v v/Data/VID/train/st", "would lie in v/Data"),
-    ("build into the annotations", vid, "store build v v/Annotations", "would lie in v/Annotat"),
+    (
+        "build into the images",
+        vid,
+        "store build v v/Data/VID/train/st",
+        "st lies in its own source",
+    ),
+    (
+        "build into the annotations",
+        vid,
+        "store build v v/Annotations",
+        "lies in its own source",
+    ),
     (
         "build into a file",
         lambda f: vid(f) and (f / "st").touch(),
@@ -778,7 +820,7 @@ OUTPUTS = [
         "build into its archive",
         archive(lambda d: d),
         "store build v.tar v.tar",
-        "write to v.tar: v.tar is no",
+        "v.tar is its own source",
     ),
     (
         "build on a lost shard",
