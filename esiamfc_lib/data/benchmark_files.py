@@ -254,7 +254,13 @@ class LaSOT(Layout):
         return {file.stem: per_frame(file, n) > 0 for file in files}
 
     def absent(self, name: str, n: int) -> np.ndarray:  # as in the benchmark's own evaluation
-        return np.any([*self.labels(name, n).values(), np.zeros(n, bool)], axis=0)
+        labels = self.labels(name, n)
+        for label, flags in labels.items():
+            if flags[0] or flags[1:].all():
+                which = "the first frame" if flags[0] else "all frames but the first"
+                file = self.files[name].with_name(f"{label}.txt")
+                raise StudyError(f"{file}: no ground truth where a flag is not 0, as in {which}")
+        return np.any([*labels.values(), np.zeros(n, bool)], axis=0)
 
 
 def found(folder: Path, *patterns: str) -> list[Path]:
@@ -327,6 +333,8 @@ def numbers(
 def per_frame(file: Path, n: int, short: bool = False) -> np.ndarray:
     """The ``n`` numbers of a file (n,), in one line or in many; ``short``: it may end early."""
     values = numbers(file).ravel()
+    if np.isnan(values).any():
+        raise StudyError(f"{file}: NaN among its numbers")
     if len(values) != n and not (short and len(values) < n):
         raise StudyError(f"{file}: {len(values)} values where {n} are expected")
     return np.pad(values, (0, n - len(values)))

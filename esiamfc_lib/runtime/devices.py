@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """``auto`` is the GPU where there is one; a StudyError says that a device is not there."""
+    """``auto`` is the GPU where there is one; a StudyError says that a device is not there, or
+    holds no values (``meta``)."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(f"parameter 'device' = {device!r} cannot be used: {reason}") from None

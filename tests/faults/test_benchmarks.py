@@ -319,6 +319,12 @@ TRUTH = [
         "cover.label: 2 values where 12 are expected",
     ),
     Row(
+        "labels of NaN",
+        beside("val/GOT-10k_Val_000001/cover.label", b"8\n" + b"nan\n" * 11, scene.got10k),
+        GOT,
+        "cover.label: NaN among its numbers",
+    ),
+    Row(
         "labels of words",
         beside("ball/occlusion.label", b"yes\n" * COUNT, scene.vot),
         VOT,
@@ -533,6 +539,31 @@ OTHERS = [
         evaluate("lasot"),
         "full_occlusion.txt: 3 values where 12",
     ),
+    *(
+        Row(
+            f"{name} frame hidden in LaSOT",
+            laid(benchmark_layouts.lasot, written(f"{LASOT}/full_occlusion.txt", flags)),
+            evaluate("lasot"),
+            f"full_occlusion.txt: .*as in {said}",
+        )
+        for name, flags, said in [
+            ("first", "1," + "0," * (COUNT - 1), "the first frame"),
+            ("every", "1," * COUNT, "the first frame"),
+            ("every later", "0," + "1," * (COUNT - 1), "all frames but the first"),
+        ]
+    ),
+    Row(
+        "attributes of NaN",
+        laid(benchmark_layouts.uav123, written("anno/UAV123/att/uav6.txt", "nan," * 12)),
+        evaluate("uav123"),
+        "uav6.txt: NaN among its numbers",
+    ),
+    Row(
+        "frame numbers of NaN",
+        laid(benchmark_layouts.tcolor128, written("Seq0/Seq0_frames.txt", "nan,nan")),
+        evaluate("tcolor128"),
+        "Seq0_frames.txt: NaN among its numbers",
+    ),
     Row(
         "few attributes",
         laid(benchmark_layouts.uav123, written("anno/UAV123/att/uav6.txt", "1,0\n")),
@@ -737,6 +768,7 @@ SILLY = {
     "--weights n.safetensors --threshold nan": "threshold",
     "--weights n.safetensors --top -1": "number from 0",
     "--weights n.safetensors --device abacus": "abacus",
+    "--weights n.safetensors --device meta": "'meta' cannot be used",
     "--weights n.safetensors --fusion kcf": "invalid choice",
     "--weights n.safetensors --precision int8": "int8",
     "--weights data": "data",
