@@ -31,5 +31,7 @@ def main(args: Namespace) -> int:
     total = 2 + len(branches_of(model))  # the stem, the branches, the whole
     *_, result = progress(steps, "int8", total=total, unit="part")
     result.save(path)
-    sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}\n")
+    few = f" ({args.crops} asked for: it has no more)" if len(crops) < args.crops else ""
+    of = f"{len(crops)} crops of {args.store}{few}"
+    sys.stdout.write(f"{path}: digest {result.digest}, {of}\n")
     return 0

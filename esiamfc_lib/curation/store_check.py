@@ -40,9 +40,12 @@ def info(path: str | Path) -> dict:
 
 def verify(path: str | Path, decode: bool = False) -> list[str]:
     """One sentence for each difference of a store from what it says about itself, to the checksum
-    of every crop; ``decode`` decodes each as well. A StudyError if it cannot be read."""
+    of every crop, and if it is unfinished or empty; ``decode`` decodes each crop as well. A
+    StudyError if it cannot be read."""
     store = stores.CropStore(path)
-    faults = _disagreements(store) if store.complete else []
+    unfinished = [f"{path} is unfinished: curate it to its end, see manifest.json"]
+    faults = _disagreements(store) if store.complete else unfinished
+    faults += [] if len(store) else [f"{path} holds no crop"]
     with Progress(total=len(store), desc="verify", unit="crop") as bar:
         for track, name in enumerate(store.tracks["track"]):
             frames = store.frames(track)
@@ -96,12 +99,12 @@ def adopt(source: str | Path, place: str | Path) -> dict:
     store = stores.CropStore(source)
     if not store.complete:
         raise StudyError(f"{source} is unfinished: curate it to its end, see manifest.json")
+    if not len(store.tracks):
+        raise StudyError(f"{source} holds no track: index.npz is empty")
     faults = verify(source)
     if faults:
         more = f"; {len(faults) - 1} more faults" if len(faults) > 1 else ""
         raise StudyError(f"{source} is damaged: {faults[0]}{more}")
-    if not len(store.tracks):
-        raise StudyError(f"{source} holds no track: index.npz is empty")
     if place.is_symlink():
         place.unlink()
     elif place.exists():

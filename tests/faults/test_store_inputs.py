@@ -697,6 +697,29 @@ def test_a_spoilt_store(made, command, spoil, says, tmp_path, monkeypatch, capsy
     assert not (tmp_path / "out/manifest.json").exists()
 
 
+def test_more_crops_than_there_are_are_not_repeated(made, tmp_path, monkeypatch, capsys):
+    def make(folder):
+        spoilt(made, folder, lambda store: None)
+
+    there = len(CropStore(made / "st"))
+    command = f"{COMMANDS['quantise']} --crops 99"
+    assert there < 99
+    said = tried(Row("", make, command), tmp_path, monkeypatch, capsys)
+    assert f"{there} crops of st (99 asked for: it has no more)" in said
+
+
+def test_verify_says_that_a_store_is_unfinished_or_empty(made, tmp_path, monkeypatch, capsys):
+    parameters = json.loads((made / "st/manifest.json").read_bytes())["parameters"]
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/manifest.json").write_text(
+        json.dumps({"format": 1, "complete": False, "parameters": parameters})
+    )
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["store", "verify", "begun"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("begun is unfinished") and said[1:] == ["begun holds no crop"]
+
+
 def test_damaged_pages_are_found(made, tmp_path, monkeypatch, capsys):
     spoilt(made, tmp_path, pages)
     monkeypatch.chdir(tmp_path)
