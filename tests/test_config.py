@@ -27,6 +27,8 @@ from esiamfc_lib.runtime.paths import project_root, resolve
         ({"epochs": True}, "parameter 'epochs' = True"),
         ({"epochs": -1}, "parameter 'epochs' = -1: Input should be greater than or equal to 0"),
         ({"lr": "1e-2"}, "write 1.0e-2"),
+        ({"lr": "1e9"}, "1.0e+9"),
+        ({"lr": "1.0e9"}, "1.0e+9"),
         ({"lr": 0.0}, "parameter 'lr' = 0.0"),
         ({"lr": float("nan")}, "parameter 'lr' = nan"),
         ({"precision": "fp8"}, "parameter 'precision' = 'fp8'"),

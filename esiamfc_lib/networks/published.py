@@ -86,13 +86,14 @@ def load_any(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     The kind of file is told by its name and its tensors' names. A ``StudyError`` if it is damaged,
     not finite, not this network or not all of it, or has tensors whose part is not known."""
     path = existing(path)
-    if path.suffix == ".safetensors":
+    ending = path.suffix.lower()
+    if ending == ".safetensors":
         return checkpoints.load(path)
-    if path.suffix not in READERS:
+    if ending not in READERS:
         known = ".safetensors, .npz, .mat and .pth are known"
         raise StudyError(f"{path}: unknown kind of network file {path.suffix!r} ({known})")
-    with reading(path, f"a network as {path.suffix}"):
-        return READERS[path.suffix](str(path)), {}
+    with reading(path, f"a network as {ending}"):
+        return READERS[ending](str(path)), {}
 
 
 def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:

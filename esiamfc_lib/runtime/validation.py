@@ -1,5 +1,6 @@
 """Validated values: what is wrong with one is said in one sentence."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -53,8 +54,9 @@ class Parameters(BaseModel):
             return cls.model_validate_json(values) if isinstance(values, bytes) else cls(**values)
         except ValidationError as error:
             faults = [_sentence(fault) for fault in error.errors()]
-            hint = " (YAML reads 1e-2 as text: write 1.0e-2)"
-            hint *= any("1e-" in str(fault["input"]) for fault in error.errors())
+            hint = " (YAML reads 1e-2 and 1.0e9 as text: write 1.0e-2 and 1.0e+9)"
+            texts = [f["input"] for f in error.errors() if isinstance(f["input"], str)]
+            hint *= any(re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", text) for text in texts)
             raise StudyError(f"{where or cls.__name__}: {'; '.join(faults)}{hint}") from None
 
 

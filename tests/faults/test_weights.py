@@ -8,6 +8,7 @@ from faults.broken_weights import BROKEN, broken_file
 from faults.campaign import Row, rows, tried
 
 from esiamfc_lib import cli
+from esiamfc_lib.networks.published import load_any
 from esiamfc_lib.runtime.files import exclusive
 
 
@@ -60,6 +61,12 @@ OUTPUTS = [
     Row("nothing to write", network, "convert n.safetensors", "nothing to write"),
     Row("quantise onto the weights", network, f"{QUANTISE} --out n.safetensors", "own source"),
     Row("quantise into a file", network, f"{QUANTISE} --out file/i.safetensors", "file"),
+    Row(
+        "an ending in capitals",
+        lambda f: (network(f), (f / "n.safetensors").rename(f / "N.SAFETENSORS")),
+        "convert N.SAFETENSORS --out m.safetensors",
+        check=lambda f: load_any(f / "m.safetensors"),
+    ),
     Row("quantise without a store", network, QUANTISE, "nowhere is no crop store"),
     Row("quantise no crops", network, f"{QUANTISE} --crops 0", "--crops.*'0'"),
     Row("quantise crops without end", network, f"{QUANTISE} --crops 1000000000", "--crops"),
