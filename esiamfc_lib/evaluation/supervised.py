@@ -10,6 +10,7 @@ import numpy as np
 from esiamfc_lib.data import images
 from esiamfc_lib.data.benchmarks import VOTSequence, to_file
 from esiamfc_lib.data.vid import box_fault
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation.metrics import FAILED, INITIALISED, SKIPPED, region_overlap
 from esiamfc_lib.tracking.base import SequenceTracker
 
@@ -24,11 +25,13 @@ def track_supervised(
     start. A tracker that is the same in every run needs one run; the challenge's fifteen are for
     those that are not. Gives one entry a frame, a box (4,) in the file's coordinates or a mark of
     ``metrics``; and (n,) seconds a frame without decoding, 0 where the tracker did not run."""
-    record, seconds, start_at = [], np.zeros(len(sequence)), 0
+    record, seconds, start_at, bound = [], np.zeros(len(sequence)), 0, None
     for i, frame in enumerate(sequence.frames):
         if i >= start_at:
             image = images.read_image(frame)
-            bound = image.shape[1::-1]
+            bound = bound or image.shape[1::-1]
+            if image.shape[1::-1] != bound:
+                raise StudyError(f"{frame} has another size than {sequence.frames[0]}")
             start_at += i == start_at and bool(box_fault(sequence.boxes[i], *bound))
         if i < start_at:
             record.append(SKIPPED)

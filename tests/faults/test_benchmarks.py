@@ -166,6 +166,12 @@ FRAMES = [
         evaluate(),
         "Ball/img/0005.jpg has another size than .*Ball/img/0001.jpg",
     ),
+    Row(
+        "a frame of another size in VOT",
+        beside("ball/00000005.jpg", encode_jpeg(np.zeros((60, 60, 3), np.uint8)), scene.vot),
+        VOT,
+        "ball/00000005.jpg has another size than .*ball/00000001.jpg",
+    ),
     Row("one number twice", beside("Ball/img/1.jpg", b"x"), evaluate(), "1.jpg and 0001.jpg|same"),
     Row(
         "masks beside the frames",
