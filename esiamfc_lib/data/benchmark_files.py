@@ -227,20 +227,14 @@ class NfS(Layout):
 
     def fitted(self, name: str, frames: list[Path], rows: np.ndarray) -> Both:
         rows = rows[np.argsort(rows[:, 4], kind="stable")]
-        numbers, file = rows[:, 4], self.files[name]
         boxes = np.hstack([rows[:, :2], rows[:, 2:4] - rows[:, :2]])
-        if len(boxes) != len(frames) and (gap := gap_in(numbers)):
-            raise StudyError(f"{file}: no line for the frame before number {numbers[gap]:g}")
-        if frames and abs(len(boxes) / len(frames) - 8) < 1:
+        whole = len(boxes) in (len(frames), 8 * len(frames)) or not gap_in(rows[:, 4])
+        if whole and frames and abs(len(boxes) / len(frames) - 8) < 1:
             boxes = boxes[::8]
-        more = len(boxes) - len(frames)
-        if abs(more) != 1:
-            return frames, boxes
-        if number_of(frames[0]) > 1 if more > 0 else numbers[0] > 0:
-            what = frames[0].name if more > 0 else f"number {numbers[0]:g}"
-            raise StudyError(f"{file}: {len(boxes)} lines for {len(frames)} frames from {what} on")
+        first = rows[:1, 4] if len(boxes) < len(frames) else [number_of(f) - 1 for f in frames[:1]]
+        last = whole and abs(len(boxes) - len(frames)) == 1 and max(first, default=1) <= 0
         n = min(len(boxes), len(frames))
-        return frames[:n], boxes[:n]
+        return (frames[:n], boxes[:n]) if last else (frames, boxes)
 
 
 class LaSOT(Layout):

@@ -599,20 +599,34 @@ OTHERS = [
             (
                 "first frame of NfS",
                 without(f"{NFS_FRAMES}/00001.jpg"),
-                "from 00002.jpg on",
+                "Seq0.txt: 12 lines for 11 frames",
                 nothing,
             ),
             ("last frame of NfS", without(f"{NFS_FRAMES}/00012.jpg"), "", nfs_success(11)),
             (
                 "first line of NfS",
                 rewritten(NFS_TRUTH, lambda lines: lines[1:]),
-                "Seq0.txt: 11 lines for 12 frames from number 1 on",
+                "Seq0.txt: 11 lines for 12 frames",
                 nothing,
             ),
             (
                 "middle line of NfS",
                 rewritten(NFS_TRUTH, lambda lines: lines[:5] + lines[6:]),
-                "Seq0.txt: no line for the frame before number 6",
+                "Seq0.txt: 11 lines for 12 frames",
+                nothing,
+            ),
+            (
+                "a line of NfS at eight times the rate",
+                rewritten(
+                    NFS_TRUTH,
+                    lambda lines: [
+                        f'{x.rpartition(" " + str(i) + " 0 ")[0]} {8 * i + j} 0 0 0 "x"'
+                        for i, x in enumerate(lines)
+                        for j in range(8)
+                        if 8 * i + j != 13
+                    ],
+                ),
+                "Seq0.txt: 95 lines for 12 frames",
                 nothing,
             ),
             (
