@@ -32,6 +32,5 @@ def main(args: Namespace) -> int:
     *_, result = progress(steps, "int8", total=total, unit="part")
     result.save(path)
     few = f" ({args.crops} asked for: it has no more)" if len(crops) < args.crops else ""
-    of = f"{len(crops)} crops of {args.store}{few}"
-    sys.stdout.write(f"{path}: digest {result.digest}, {of}\n")
+    sys.stdout.write(f"{path}: digest {result.digest}, {len(crops)} crops of {args.store}{few}\n")
     return 0

@@ -109,15 +109,14 @@ def beside(weights: str | Path) -> Path:
 def training_crops(store: "CropStore", count: int = 24) -> np.ndarray:
     """Crops of the training split, evenly spaced over its tracks: uint8 (n, 255, 255, 3) RGB,
     fewer than ``count`` where there are no more."""
-    tracks = np.flatnonzero((store.tracks["split"] == "train").to_numpy())
-    if not len(tracks):
+    tracks = np.flatnonzero((store.tracks["split"] == "train").to_numpy()).tolist()
+    if not tracks:
         raise StudyError(f"{store.path} has no training videos to calibrate on")
-    evenly = (int(tracks[i * len(tracks) // count]) for i in range(count))
+    evenly = (tracks[i * len(tracks) // count] for i in range(count))
     # Another frame each time that a track is met.
     chosen = dict.fromkeys((t, i * 17 % len(store.frames(t))) for i, t in enumerate(evenly))
     if len(chosen) < count:  # short tracks were met too often
-        every = ((int(t), i) for t in tracks for i in range(len(store.frames(int(t)))))
-        chosen |= dict.fromkeys(every)
+        chosen |= dict.fromkeys((t, i) for t in tracks for i in range(len(store.frames(t))))
     return np.stack([store.read(*crop) for crop in list(chosen)[:count]])
 
 
