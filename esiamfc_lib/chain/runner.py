@@ -27,13 +27,7 @@ from esiamfc_lib.chain.profiles import Profile, check_profile
 from esiamfc_lib.chain.record import RECORD, Record, environment, read_record, report_files
 from esiamfc_lib.errors import StudyError, in_words
 from esiamfc_lib.runtime.bars import PROGRESS
-from esiamfc_lib.runtime.files import (
-    apart,
-    check_writable,
-    exclusive,
-    existing,
-    write_atomically,
-)
+from esiamfc_lib.runtime.files import apart, check_writable, exclusive, existing, write_atomically
 from esiamfc_lib.runtime.packages import PACKAGES, versions
 from esiamfc_lib.runtime.paths import project_root
 

@@ -1,9 +1,12 @@
 """Outputs that cannot be written: one sentence, before any work."""
 
+import shutil
+
 from faults import scene
 from faults.campaign import Row, rows, tried
 from mini_vid import make_video
 
+from esiamfc_lib import cli
 from esiamfc_lib.curation.pipeline import curate
 
 
@@ -75,6 +78,48 @@ OUTPUTS = [
         "choose from 'uniform', 'max', 'nearest_centroid', ",
     ),
 ]
+
+
+def a_test_set(folder):
+    """GOT-10k's test set of one sequence, and a folder where its archive is to be written."""
+    a_store(folder)
+    shutil.move(
+        scene.got10k(folder / "got", ["GOT-10k_Test_000001"], 4) / "val", folder / "got/test"
+    )
+    (folder / "o/Identity.zip").mkdir(parents=True)
+
+
+OUTPUTS.append(
+    Row(
+        "a folder for the archive",
+        a_test_set,
+        "evaluate --benchmark got10k-test --root got --identity --out o",
+        "Identity.zip: it is a folder",
+    )
+)
+
+
+def test_names_of_all_kinds_are_drawn_and_shown_and_nothing_of_an_earlier_call_stays(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    scene.otb(tmp_path / "otb", ["A$^$", "B"], 4)
+    scene.network(tmp_path / "NA.safetensors")
+    scene.network(tmp_path / "0050.safetensors")
+    words = ["evaluate", "--benchmark", "otb2015", "--root", "otb", "--out", "o"]
+    weights = ["--weights=NA.safetensors", "--weights=0050.safetensors"]
+    assert cli.main([*words, *weights]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown[1:3] == ["NA", "0050"]
+    assert (tmp_path / "o/figures/worst_2.png").is_file()
+    assert cli.main([*words, "--identity", "--limit", "1"]) == 0
+    assert not (tmp_path / "o/figures/worst_2.png").exists()
+    assert (tmp_path / "o/figures/worst_1.png").is_file()
+    starts = ["--out=s", "--identity", "--starts=1", "--segment=2", "--perturbations=0"]
+    assert cli.main([*words, *starts, weights[0]]) == 0
+    assert (tmp_path / "s/differences.csv").is_file()
+    assert cli.main([*words, *starts]) == 0
+    assert not (tmp_path / "s/differences.csv").exists()
 
 
 @rows(OUTPUTS)
