@@ -171,7 +171,8 @@ def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[
             yield f"dataset.store: {store} has no manifest.json"
     folders = {name: getattr(data, f"{name}_root") for name in ("vid", *KINDS)}
     for name, folder in (folders | {"store": data.store} | data.more_roots).items():
-        place, run = resolve(folder).resolve(), data.run.resolve()
+        with refused(f"dataset: {name} = {folder}", RuntimeError):  # links in a circle
+            place, run = resolve(folder).resolve(), data.run.resolve()
         if folder and (place.is_relative_to(run / data.stage) or run.is_relative_to(place)):
             yield f"dataset: {name} = {place} and run_dir = {run} must lie apart"
     given = {kind: root for kind, root in folders.items() if root}

@@ -391,8 +391,9 @@ def test_no_output_goes_over_the_project(project, esiamfc, name, folder):
 
 def test_a_run_folder_of_links_in_a_circle(project, esiamfc):
     (project / "L").symlink_to("L")
-    status, said = esiamfc("--dry-run", "--set", "run_dir=L")
-    assert status == 2 and "Symlink loop" in said, said
+    for name in ("run_dir", "report_dir", "dataset.otb_root"):
+        status, said = esiamfc("--dry-run", "--set", f"{name}=L")
+        assert status == 2 and "Symlink loop" in said, said
 
 
 def test_a_run_folder_in_the_data_is_refused(project, esiamfc):
