@@ -29,7 +29,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (
     *("dataset.train_videos=4", "dataset.val_videos=2", "dataset.video_frames=6"),
-    *("baseline.epochs=1", "baseline.pairs_per_epoch=16", "clustering.study_inits=0"),
+    *("baseline.epochs=1", "baseline.pairs_per_epoch=16", "comparison.runs=0"),
 )
 VIDEOS = {"train_videos": 6, "val_videos": 3, "video_frames": 10}
 

@@ -114,7 +114,7 @@ CHANGES = [
     *("embedding.frames_per_track=0", "embedding.keep_fraction=2.0", "embedding.umap_neighbors=1"),
     *("embedding.precision=auto", "embedding.workers=0", "embedding.batch_size=0"),
     *("clustering.n_clusters=1", "clustering.n_clusters=0", "clustering.n_clusters=1000000000"),
-    *("clustering.method=ward", "clustering.kp=-1.0", "clustering.study_inits=1"),
+    *("clustering.method=ward", "clustering.kp=-1.0", "comparison.runs=-1"),
     "clustering.n_init=0",
     # branches and fusion
     *("branches.membership=none", "branches.initial=nowhere", "branches.initial=folder"),
