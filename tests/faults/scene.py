@@ -86,3 +86,13 @@ def network(path: Path, width: float = 0.125) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     save(path, SiamFC(width).eval())
     return path
+
+
+def text(name: str, content: str | bytes = "x\n"):
+    """What makes a file of these words or bytes, in the folder that it is given."""
+
+    def make(folder):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return make

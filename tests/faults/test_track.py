@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from faults import scene
 from faults.campaign import Row, rows, tried
+from faults.scene import text
 
 from esiamfc_lib.tracking import video
 
@@ -42,14 +43,6 @@ def film(name="v.mp4", count=12, fps=25.0, codec="mp4v"):
         for frame in scene.scene(count)[0]:
             writer.write(frame[:, :, ::-1])
         writer.release()
-
-    return make
-
-
-def text(name, content="x\n"):
-    def make(folder):
-        (folder / name).parent.mkdir(exist_ok=True, parents=True)
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
     return make
 

@@ -10,6 +10,7 @@ import cv2
 import pytest
 from faults import scene
 from faults.campaign import Row, rows, tried
+from faults.scene import text
 
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.deploy import trax
@@ -25,14 +26,6 @@ def both(*makes):
     def make(folder):
         for one in makes:
             one(folder)
-
-    return make
-
-
-def text(name, content="x\n"):
-    def make(folder):
-        (folder / name).parent.mkdir(exist_ok=True, parents=True)
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
     return make
 
