@@ -11,9 +11,19 @@ The packages, in the order of the method; the docstring of each lists its module
 - ``chain``: runs the notebooks, each only when something it depends on has changed
 - ``deploy``: trackers faster than the study needs; ``commands``: the command line, behind ``cli``
 
+``Tracker`` is for those who want boxes: ``Tracker.load(file)``, ``init`` and ``update``.
 ``runtime`` is how all of it works on this machine. Of the modules beside the packages ``config``
 states every parameter, ``artefacts`` where the notebooks' files lie, ``reports`` writes what is
 for people, and ``errors`` holds the one exception.
 """
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """``Tracker``, read when it is asked for: importing PyTorch takes seconds."""
+    if name == "Tracker":
+        from esiamfc_lib.tracking.tracker import Tracker
+
+        return Tracker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,8 @@ def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
     """A frame as uint8 (H, W, 3) RGB, a grey one too; ``StudyError`` if it is no image."""
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise StudyError(f"a frame is an array or a PIL image, not {image!r:.80}")
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
         raise StudyError(f"a frame is uint8 (H, W, 3), not {image.dtype} {image.shape}")
     if image.ndim == 2 or image.shape[2] == 1:
@@ -33,7 +35,8 @@ def checked_box(box: np.ndarray, image: np.ndarray) -> np.ndarray:
     way, and lies in the frame at least partly: boxes of another frame or in other coordinates often
     do not.
     """
-    box, frame = np.asarray(box, dtype=np.float64).ravel(), np.array(image.shape[1::-1])
+    with refused(f"a box is four numbers x, y, w, h, not {box!r:.80}", (TypeError, ValueError)):
+        box, frame = np.asarray(box, dtype=np.float64).ravel(), np.array(image.shape[1::-1])
     if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 1).any():
         expected = "four finite numbers, with an area of 1×1 pixels or more"
         raise StudyError(f"a box is {expected}, not {box.tolist()}")

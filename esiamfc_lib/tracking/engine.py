@@ -5,6 +5,8 @@ precision of its weights. Every later frame's search regions go through ``stem``
 that take part: that is where the time goes, and what an engine is for (``deploy.int8`` is another).
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +17,15 @@ from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def checked_network(model: SiamFC | ESiamFC, kind: type) -> SiamFC | ESiamFC:
+    """The model; a ``StudyError`` if it is not of this kind, as the name of a file is not."""
+    if not isinstance(model, kind):
+        given = repr(model) if isinstance(model, str | Path) else f"of type {type(model).__name__}"
+        load = "esiamfc_lib.Tracker.load(file) makes a tracker from a file"
+        raise StudyError(f"model is of type {kind.__name__}, not {given}: {load}")
+    return model
 
 
 class Engine:

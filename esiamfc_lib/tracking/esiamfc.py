@@ -15,6 +15,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import correlation
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import Branch, SiamFC
+from esiamfc_lib.tracking.engine import checked_network
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 
 
@@ -22,7 +23,7 @@ class BranchTracker(SiamFCTracker):
     """The shared stem with one branch alone; an ``engine`` is of ``model.base_tracker(branch)``."""
 
     def __init__(self, model: ESiamFC, branch: int, name: str = "", **options):
-        if not 0 <= branch < model.k:
+        if not 0 <= branch < checked_network(model, ESiamFC).k:
             raise StudyError(f"the ensemble has branches 0 to {model.k - 1}, not {branch}")
         super().__init__(model.base_tracker(branch), name=name or f"Branch {branch}", **options)
 
@@ -42,6 +43,8 @@ class ESiamFCTracker(SiamFCTracker):
         fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that
             do not run; NaN for ``max``.
         active: (branch, weight) of those that run."""
+
+    network = ESiamFC
 
     def __init__(
         self,

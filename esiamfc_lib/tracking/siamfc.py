@@ -20,7 +20,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.correlation import correlation
 from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
 from esiamfc_lib.tracking.base import SequenceTracker, checked_box, rgb
-from esiamfc_lib.tracking.engine import Engine
+from esiamfc_lib.tracking.engine import Engine, checked_network
 
 SIZE_RANGE = (0.2, 5.0)  # the search region may shrink and grow this much from its first size
 
@@ -36,6 +36,8 @@ class SiamFCTracker(SequenceTracker):
             window, at the last frame; None after ``init``.
         last_region: (4,) the box of the frame that ``last_response`` covers."""
 
+    network = SiamFC  # the type of ``model``
+
     def __init__(
         self,
         model: SiamFC,
@@ -44,6 +46,7 @@ class SiamFCTracker(SequenceTracker):
         engine: Engine | None = None,
     ):
         super().__init__(name)
+        checked_network(model, self.network)
         self.parameters = p = parameters or TrackingParameters()
         for name, count in (("scale_num", p.scale_num), ("local_scales", p.local_scales or 1)):
             if count % 2 == 0:
