@@ -8,13 +8,15 @@ READY := $(VENV)/.installed
 # Choices, given as `make study PROFILE=smoke`:
 PROFILE ?= mini
 JOBS ?= 2
+RUN ?= data/mini
 TEST_JOBS ?= 2
+RUN ?= data/mini
 ARGS ?=
 PIP_ARGS ?=
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test parameters stages lint format notebooks lock clean clean-explore distclean
+.PHONY: help install study test docs parameters stages lint format notebooks lock clean clean-explore distclean
 
 help: ## show this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +25,7 @@ help: ## show this help
 	@echo 'JOBS=N             stages that run side by side in `make study`'
 	@echo 'TEST_JOBS=N        tests that run side by side in `make test` (2)'
 	@echo 'ARGS="..."         more arguments of `esiamfc run`, or of pytest in `make test`'
+	@echo 'RUN=FOLDER         the run whose executed notebooks `make docs` shows: data/mini (default)'
 	@echo 'PYTHON=PATH        the Python, 3.11 or newer, that the environment is made with'
 	@echo 'PIP_ARGS="..."     more arguments of pip install, for example another package index'
 
@@ -37,6 +40,9 @@ study: $(READY) ## run the study: what changed since the last time
 # In the order of the files: the run of the whole chain, the longest of all, is among the first.
 test: $(READY) ## run the tests, TEST_JOBS of them side by side
 	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+docs: $(READY) ## build the documentation as a site, notebooks as RUN executed them
+	@PYTHONPATH=. $(PY) tools/site.py --run $(RUN)
 
 parameters: $(READY) ## print the notebooks' parameters cells and mini.yaml from config.py
 	@PYTHONPATH=. $(PY) tools/parameters.py

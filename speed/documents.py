@@ -33,11 +33,32 @@ def differences(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+TEN_ROWS = (
+    "SiamFC, torch fp32, 1 thread",
+    "SiamFC, torch bf16, 1 thread",
+    "SiamFC, torch int8, 1 thread",
+    "ESiamFC k = 6, 6 run, torch fp32, 1 thread",
+    "ESiamFC k = 6, 6 run, torch bf16, 1 thread",
+    "ESiamFC k = 6, 6 run, torch int8, 1 thread",
+    "ESiamFC k = 6, 2 run, torch int8, 1 thread",
+    "track_many, SiamFC int8, 2 cores; reference: one process a core",
+    "success AUC, siamfc int8 on 12 OTB sequences; reference: fp32",
+    "success AUC, k3 int8 on 12 OTB sequences; reference: fp32",
+)
+
+
+def chosen(rows: list[dict]) -> str:
+    """The rows of ``python -m speed tracking`` that a user's choice depends on, as a table."""
+    by_name = {row["name"]: row for row in rows}
+    return markdown([by_name[name] for name in TEN_ROWS])
+
+
 BEGIN, END = "<!-- figures: made by python -m speed -->", "<!-- end of figures -->"
 DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
-    "docs/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
-    "docs/training_plan.md": (["reports/bench/training.json"], markdown),
-    "docs/speed.md": (["reports/bench/tracking.json"], markdown),
+    "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
+    "docs/explanation/training.md": (["reports/bench/training.json"], markdown),
+    "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),
+    "docs/explanation/speed_rows.md": (["reports/bench/tracking.json"], markdown),
     "reports/real/INTERPRETATION.md": (
         ["reports/real/tables/08_closer.csv", "reports/real/tables/08_controls_differences.csv"],
         differences,

@@ -1,4 +1,4 @@
-"""The full ILSVRC2015-VID on paper: what the measured rates mean for it (``docs/full_scale.md``).
+"""The full ILSVRC2015-VID, from measured rates (``docs/explanation/full_scale.md``).
 
 Sizes of the set are those of its publication: 3,862 training and 555 validation videos with
 1,122,397 and 176,126 frames, of at most 1280×720 for nearly all.

@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from esiamfc_lib import artefacts
 from esiamfc_lib.analysis.intervals import signed
 from esiamfc_lib.errors import StudyError
 from speed import documents, full_scale
@@ -40,7 +42,33 @@ def test_rewrite(tmp_path):
         documents.rewrite(document, [tmp_path / "rows.json"], full_scale.figures)
 
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/method.md", "docs/full_scale.md", "docs/speed.md")
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    file.relative_to(ROOT).as_posix()
+    for file in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md")])
+    if "_build" not in file.parts
+]
+ARTEFACTS = {value for value in vars(artefacts).values() if isinstance(value, str)} | {
+    file.relative_to(".").as_posix()
+    for value in vars(artefacts.Artefacts(Path("."))).values()
+    for file in [value]
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(root, page):
+    """Relative links of a page: the file is there, and the heading that an anchor names."""
+    text = (root / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (root / page).parent / name if name else root / page
+        assert file.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert anchor in anchors, target
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -52,7 +80,7 @@ def test_what_a_page_names_is_there(root, page):
     }
     for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|md|yaml|csv))`", text):
         places = (root / name, root / "esiamfc_lib" / name, root / "tests" / name)
-        assert any(place.is_file() for place in places), name
+        assert name in ARTEFACTS or any(place.is_file() for place in places), name
     for line in text.splitlines():
         named = re.findall(r"`(?:tests/)?([a-z_/]*test_[a-z_]+\.py)`", line)
         files = [tests[name] for name in named]
@@ -64,7 +92,7 @@ def test_what_a_page_names_is_there(root, page):
 def test_what_is_said_of_local_scales_is_in_their_table(root):
     row = pd.read_csv(root / "reports/real/tables/local_scales.csv").iloc[0]
     difference, low, high = (signed(row[name]) for name in ("difference", "low", "high"))
-    said = " ".join((root / "docs/speed.md").read_text(encoding="utf-8").split())
+    said = " ".join((root / "docs/explanation/speed.md").read_text(encoding="utf-8").split())
     assert f"the difference is {difference} [{low}, {high}]" in said
     assert row["sequences"] == 12 and row["starts"] == 8
 

@@ -46,7 +46,7 @@ def paired_differences(scores: pd.DataFrame, reference: str, seed: int = 0) -> p
     """Every tracker minus ``reference`` in success, sequence by sequence. Of scores with one row a
     tracker and sequence (``tracker, benchmark, sequence, success``), one row a tracker and
     benchmark: ``difference``, ``low`` and ``high`` (95 % interval of the mean), ``median``,
-    ``wins``, ``ties`` (|difference| ≤ 0.005), ``losses``, ``sequences``; where there is a column
+    ``wins``, ``ties`` (at most 0.005 apart), ``losses``, ``sequences``; where there is a column
     ``precision`` also ``precision, precision_low, precision_high``. A StudyError if the reference
     was not run, or on no sequence of another's."""
     rows = []
@@ -98,7 +98,7 @@ def hierarchical_differences(
     Gives one row a tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %;
     NaN where no level has two units), ``comparisons``; ``precision, precision_low,
     precision_high``, the same of one comparison; over sequences ``median, wins, ties``
-    (|difference| ≤ 0.005), ``losses``; ``flips_won, flips_lost`` (runs from success below 0.2 to
+    (at most 0.005 apart), ``losses``; ``flips_won, flips_lost`` (runs from success below 0.2 to
     above 0.5, and back); ``sd_sequences, sd_starts`` (standard deviations between sequences,
     without what starts explain, and within one); ``sequences``, ``starts`` (of a sequence, at
     most), ``seeds``, ``seeds_of`` (``both``, or the one tracker that was repeated: the interval

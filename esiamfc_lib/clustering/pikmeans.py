@@ -45,13 +45,13 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
         random_state: None, an int or a ``numpy.random.RandomState``.
 
     Attributes:
-        labels_: (n,) cluster of every sample; sizes_: (k,) samples in every cluster.
+        labels_: (n,) cluster of every sample; ``sizes_``: (k,) samples in every cluster.
         cluster_centers_: (k, d) plain means of the clusters' samples.
         control_: (k,) control term of the final assignment.
-        loss_: sum of squared distances of the samples to their centres; runs_: of each run.
-        n_iter_: iterations of the run that was kept; history_: of each of them ``loss`` (t,) after
+        loss_: sum of squared distances of the samples to their centres; ``runs_``: of each run.
+        n_iter_: iterations of the run that was kept; ``history_``: of each ``loss`` (t,) after
             the centres moved, ``sizes`` and ``control`` (t, k), ``changes`` (t,) of labels.
-        converged_: whether the stopping rule was met; stop_reason_: how it ended, in words.
+        converged_: whether the stopping rule was met; ``stop_reason_``: how it ended, in words.
 
     Raises:
         ClusteringError: (a ``StudyError`` and a ``ValueError``) more clusters than samples, a
