@@ -48,11 +48,8 @@ PAGES = [
     for file in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md")])
     if "_build" not in file.parts
 ]
-ARTEFACTS = {value for value in vars(artefacts).values() if isinstance(value, str)} | {
-    file.relative_to(".").as_posix()
-    for value in vars(artefacts.Artefacts(Path("."))).values()
-    for file in [value]
-}
+ARTEFACTS = {value for value in vars(artefacts).values() if isinstance(value, str)}
+ARTEFACTS |= {file.as_posix() for file in vars(artefacts.Artefacts(Path())).values()}
 
 
 @pytest.mark.parametrize("page", PAGES)
