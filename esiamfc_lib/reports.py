@@ -16,6 +16,7 @@ import pandas as pd
 from esiamfc_lib.config import StageParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.latex import latex_table
 
 
 def save_figure(
@@ -40,15 +41,16 @@ def _save(figure: plt.Figure, path: Path, **look) -> None:
 
 
 def save_table(
-    table: pd.DataFrame, parameters: StageParameters, name: str, caption: str = ""
+    table: pd.DataFrame, parameters: StageParameters, name: str, caption: str = "", **look
 ) -> pd.DataFrame:
-    """Write ``<reports>/tables/<name>.csv`` (full precision) and ``.tex`` (three decimals)."""
-    folder, name = parameters.reports / "tables", _file_name(name)
-    write_atomically(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    place = {"caption": caption or None, "label": f"tab:{name}", "position": "tb"}
-    numbers = {"float_format": "%.3f", "na_rep": "--"}
-    body = table.to_latex(index=False, escape=True, **numbers, **place)
-    write_atomically(folder / f"{name}.tex", body)
+    """Write ``<reports>/tables/<name>.csv`` (full precision) and, of a table with a caption, a
+    ``.tex`` for a paper; ``look``: what ``latex_table`` takes besides, ``columns`` for example."""
+    reports, name = parameters.reports, _file_name(name)
+    file = reports / "tables" / name
+    write_atomically(f"{file}.csv", table.to_csv(index=False, lineterminator="\n"))
+    if caption:
+        body = latex_table(table, caption, f"tab:{reports.name}_{name}", **look)
+        write_atomically(f"{file}.tex", body)
     return table
 
 

@@ -45,7 +45,12 @@ def test_tables_keep_full_precision_in_csv_and_round_in_latex(parameters):
     tex = (parameters.reports / "tables" / "scores.tex").read_text()
     assert csv == "tracker,success\nA_1,0.3333333333333333\n"
     assert r"A\_1 & 0.333 \\" in tex
-    assert r"\label{tab:scores}" in tex
+    assert r"\caption{Scores.}" in tex and r"\label{tab:report_scores}" in tex
+
+
+def test_a_table_without_a_caption_is_data_alone(parameters):
+    reports.save_table(pd.DataFrame({"a": [1]}), parameters, "raw")
+    assert [file.name for file in parameters.reports.rglob("*.*")] == ["raw.csv"]
 
 
 def test_metrics_are_plain_json_in_both_places(parameters):
@@ -111,7 +116,7 @@ def test_every_notebook_has_its_part_of_the_page(parameters):
 def test_names_of_files_have_no_blanks(parameters):
     name = "07_curves_built-in, otb2015 layout"
     reports.save_figure(drawn(), parameters, name)
-    reports.save_table(pd.DataFrame({"a": [1]}), parameters, name)
+    reports.save_table(pd.DataFrame({"a": [1]}), parameters, name, caption="A.")
     found = sorted(path.name for path in parameters.reports.rglob("*.*"))
     assert found == [f"07_curves_built-in_otb2015_layout.{e}" for e in ("csv", "pdf", "png", "tex")]
     plt.close("all")

@@ -20,6 +20,7 @@ from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.evaluation import metrics
 from esiamfc_lib.runtime import files
+from esiamfc_lib.runtime.latex import latex_table
 
 # Columns of scores → attributes of ``metrics.Scores`` and ``SupervisedScores``.
 SCORED = {
@@ -179,7 +180,7 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
     texts = (
         timed.to_csv(index=False, lineterminator="\n"),
         short.to_csv(index=False, lineterminator="\n"),
-        short.to_latex(index=False, escape=True, float_format="%.3f"),
+        latex_table(short, "Means over sequences.", "tab:summary"),
         json.dumps(everything, indent=1) + "\n",
     )
     for name, text in zip(TABLES, texts, strict=True):

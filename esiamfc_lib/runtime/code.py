@@ -22,7 +22,7 @@ PARSING = threading.Lock()
 
 ONLY_SHOWN = (
     *("config", "errors", "artefacts", "reports", "figures"),
-    *("runtime.bars", "runtime.packages", "runtime.paths", "runtime.validation"),
+    *("runtime.bars", "runtime.latex", "runtime.packages", "runtime.paths", "runtime.validation"),
 )
 """Modules and packages that cannot change a result: the values of ``config`` are compared as
 parameters, artefacts as files, and the others only show what was computed."""
