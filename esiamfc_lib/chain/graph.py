@@ -18,7 +18,7 @@ from esiamfc_lib.chain.record import Record, read_record
 from esiamfc_lib.config import STAGES, StageParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import file_digest
-from esiamfc_lib.runtime.paths import project_root, resolve
+from esiamfc_lib.runtime.paths import notebook_folder, resolve
 
 FREE = {
     "run_dir", "report_dir", "device", "threads", "workers", "scheduler", "checkpoint_seconds",
@@ -61,7 +61,7 @@ class Stage:
     @property
     def notebook(self) -> Path:
         """The notebook as it is in git."""
-        return project_root() / "notebooks" / f"{self.parameters.notebook}.ipynb"
+        return notebook_folder() / f"{self.parameters.notebook}.ipynb"
 
     @property
     def executed(self) -> Path:

@@ -14,7 +14,7 @@ from esiamfc_lib.chain.arms import Arm, read_arms
 from esiamfc_lib.config import STAGES, DatasetParameters, StageParameters, TrackingParameters
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import existing
-from esiamfc_lib.runtime.paths import project_root, resolve
+from esiamfc_lib.runtime.paths import notebook_folder, resolve
 from esiamfc_lib.runtime.validation import read_yaml
 
 COMMON = ("run_dir", "report_dir", "seed")
@@ -43,7 +43,7 @@ class Profile:
 def _file_of(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return existing(name)
-    folder = project_root() / "notebooks" / "profiles"
+    folder = notebook_folder() / "profiles"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
         raise StudyError(f"no profile {name!r} in {folder}: there are {', '.join(known) or 'none'}")

@@ -21,7 +21,7 @@ from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.config import SweepParameters
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
-from esiamfc_lib.runtime.paths import project_root
+from esiamfc_lib.runtime.paths import notebook_folder
 from esiamfc_lib.runtime.validation import read_yaml
 
 SHARED = ("dataset", "baseline", "embedding", "clustering")
@@ -119,6 +119,7 @@ def report(name: str, changes: Iterable[str]) -> Path:
 
     base = load_profile(name, changes).stages["dataset"]
     own = SweepParameters(run_dir=base.run_dir, report_dir=base.report_dir, seed=base.seed)
-    place, left = Path("notebooks", f"{own.notebook}.ipynb"), own.run / own.stage / "metrics.json"
-    run_notebook(project_root() / place, own.run / place, own.model_dump(), outputs=[left])
+    name, left = f"{own.notebook}.ipynb", own.run / own.stage / "metrics.json"
+    executed = own.run / "notebooks" / name
+    run_notebook(notebook_folder() / name, executed, own.model_dump(), outputs=[left])
     return own.reports

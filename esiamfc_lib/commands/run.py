@@ -11,7 +11,7 @@ from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import Profile, load_profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
-from esiamfc_lib.runtime.paths import EXPLORED, project_root
+from esiamfc_lib.runtime.paths import EXPLORED, notebook_folder
 from esiamfc_lib.runtime.validation import within
 
 
@@ -46,7 +46,7 @@ def main(args: Namespace) -> int:
 
 
 def _list() -> int:
-    for file in sorted((project_root() / "notebooks/profiles").glob("*.yaml")):
+    for file in sorted((notebook_folder() / "profiles").glob("*.yaml")):
         stages = graph(load_profile(file.stem)).values()
         records = [read_record(stage.folder) for stage in stages]
         done = sum(bool(record) and record.status == "done" for record in records)

@@ -1,4 +1,4 @@
-"""Paths: relative ones count from the project's folder."""
+"""Paths: relative ones count from the project's folder; where the notebooks are."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,26 @@ EXPLORED = ".explore"
 """Ending of the folder in which notebooks work that are run by hand, beside the run's."""
 
 
+INSTALLED = Path(__file__).parents[1] / "notebooks"
+"""The notebooks of a wheel; in the repository they stand beside the library, not in it."""
+
+
 def project_root(start: Path | None = None) -> Path:
-    """The folder that holds ``notebooks/`` and ``pyproject.toml``: ``start`` or a parent of it."""
+    """The folder that holds ``notebooks/profiles``: ``start`` or a parent of it. With a library
+    from a wheel, which has notebooks of its own, any folder will do: ``start`` itself."""
     here = Path(start or os.environ.get("ESIAMFC_ROOT", "") or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
+        if (folder / "notebooks/profiles").is_dir() and folder != INSTALLED.parent:
             return folder
-    raise StudyError(f"no project folder (with notebooks/ and pyproject.toml) at or above {here}")
+    if INSTALLED.is_dir():
+        return here
+    raise StudyError(f"no project folder (with notebooks/profiles) at or above {here}")
+
+
+def notebook_folder() -> Path:
+    """Where the notebooks and their ``profiles/`` lie: the project's, else those of the wheel."""
+    own = project_root() / "notebooks"
+    return INSTALLED if INSTALLED.is_dir() and not (own / "profiles").is_dir() else own
 
 
 def resolve(path: str | Path) -> Path:
