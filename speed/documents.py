@@ -53,12 +53,31 @@ def chosen(rows: list[dict]) -> str:
     return markdown([by_name[name] for name in TEN_ROWS])
 
 
+def coverage(rows: list[dict]) -> str:
+    """The rows of ``python -m tools.coverage``: a line for each world, a column for each size."""
+    sizes = list(dict.fromkeys((r["sequences"], r["starts"], r["seeds"]) for r in rows))
+    names = [" × ".join(map(str, size)) for size in sizes]
+    found = {(r["world"], r["sequences"], r["starts"], r["seeds"]): r for r in rows}
+    lines = [
+        f"Share of {rows[0]['studies']} studies, and half-width in AUC; sequences × starts × seeds:",
+        "",
+        "| world | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for world in dict.fromkeys(r["world"] for r in rows):
+        cells = [found[world, *size] for size in sizes]
+        shown = [f"{r['coverage']:.3f} (±{r['half_width']:.3f})" for r in cells]
+        lines.append(f"| {world} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
 BEGIN, END = "<!-- figures: made by python -m speed -->", "<!-- end of figures -->"
 DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
     "docs/explanation/training.md": (["reports/bench/training.json"], markdown),
     "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),
     "docs/explanation/speed_rows.md": (["reports/bench/tracking.json"], markdown),
+    "docs/explanation/statistics.md": (["reports/bench/coverage.json"], coverage),
     "reports/real/INTERPRETATION.md": (
         ["reports/real/tables/08_closer.csv", "reports/real/tables/08_controls_differences.csv"],
         differences,

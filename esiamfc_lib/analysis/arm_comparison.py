@@ -111,34 +111,22 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
 
 
 def arm_differences(
-    scores: pd.DataFrame, ensemble: str = ENSEMBLE, leave_out: Iterable[str] = (), seed: int = 0
+    scores: pd.DataFrame, ensemble: str = ENSEMBLE, leave_out: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """The tracker ``ensemble`` minus each control whose name holds no word of ``leave_out``: as
-    ``intervals.hierarchical_differences``, with the signs of ``ensemble − minus``; ``low_all,
-    high_all`` hold for all controls together. A StudyError if it or a run is missing."""
+    """The tracker ``ensemble`` minus each control whose name holds no word of ``leave_out``: see
+    ``intervals.differences``. A StudyError if it or a run is missing."""
     kept = scores[~scores["tracker"].map(lambda name: any(word in name for word in leave_out))]
-    table = intervals.hierarchical_differences(kept, ensemble, seed=seed)
-    if table.empty:
-        return table
-    swaps = {
-        **{"tracker": "minus", "wins": "losses", "flips_won": "flips_lost", "low": "high"},
-        **{"low_all": "high_all", "precision_low": "precision_high"},
-    }
-    turned = table.rename(columns=swaps | {new: old for old, new in swaps.items()})
-    ends = [name for name in turned if name.endswith(("low", "high", "_all"))]
-    ends += [name for name in ("difference", "median", "precision") if name in turned]
-    turned[ends] = 0.0 - turned[ends]
-    return turned[list(table.columns)]
+    return intervals.differences(kept, ensemble, turned=True)
 
 
-def oracle_differences(scores: pd.DataFrame, **options) -> pd.DataFrame:
+def oracle_differences(scores: pd.DataFrame) -> pd.DataFrame:
     """The oracle over our branches minus the oracle over branches that only differ by seed. The
     best of k trackers in hindsight is better than one, whatever the k are: what specialisation
     gives is what remains beside k trackers of the same data. Empty without such an arm."""
     oracles = scores[scores["tracker"].str.endswith("Oracle")]
     if oracles["tracker"].nunique() < 2:
         return pd.DataFrame()
-    return arm_differences(oracles, ensemble="Oracle", **options)
+    return arm_differences(oracles, ensemble="Oracle")
 
 
 def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def select(
     """Choose among trackers, for example one for each checkpoint of a training; the first one stays
     unless another is better beyond luck. Tracked is the ``val`` split of ``vid_root`` (the first
     ``limit`` tracks; 0: all) by ``workers`` processes; finished runs in ``out`` are kept. ``seed``
-    is of first boxes and bootstrap, ``plan`` are other arguments of ``segments.segments``. Gives
+    is of first boxes, ``plan`` are other arguments of ``segments.segments``. Gives
     what is written to ``selection.json``, see ``decided``, with ``weights`` and ``weights_digest``
     of the chosen tracker. StudyError: fewer than two trackers, no validation tracks, an unreadable
     file."""
@@ -40,20 +40,20 @@ def select(
     place, plan = segments.VALIDATION, plan | {"seed": seed}
     sequences = segments.read_segments(place, vid_root, limit)
     scores = segments.evaluate_segments(trackers, sequences, place, out, workers, **plan)
-    result = decided(scores, trackers[0].name, seed, plan)
+    result = decided(scores, trackers[0].name, plan)
     chosen = next(spec for spec in trackers if spec.name == result["chosen"])
     result["weights"] = Path(chosen.weights).name
     result["weights_digest"] = files.file_digest(chosen.weights)
     return write_choice(result, out)
 
 
-def decided(scores: pd.DataFrame, published: str, seed: int, plan: dict) -> dict:
+def decided(scores: pd.DataFrame, published: str, plan: dict) -> dict:
     """The rule of choice, for scores of ``evaluate_segments``: the tracker ``published`` stays
-    unless another is better beyond luck. ``seed`` is of the bootstrap; ``plan`` is for the record.
-    Returns ``chosen`` (name), ``reason`` (a sentence), ``interval`` (of the chosen one's or of the
-    best candidate's difference to the published one, widened for their number), ``candidates`` (a
-    row each: scores, differences, intervals), ``sequences`` and ``plan``."""
-    table = intervals.hierarchical_differences(scores, published, seed=seed)
+    unless another is better beyond luck; ``plan`` is for the record. Returns ``chosen`` (name),
+    ``reason`` (a sentence), ``interval`` (of the chosen one's or of the best candidate's difference
+    to the published one, widened for their number), ``candidates`` (a row each: scores,
+    differences, intervals), ``sequences`` and ``plan``."""
+    table = intervals.differences(scores, published)
     sure = table[table["low_all"] > 0]
     best = (table if sure.empty else sure).sort_values("difference", kind="stable").iloc[-1]
     verdict = f"{best['tracker']} replaces {published}"

@@ -57,12 +57,12 @@ def at_every_point(of_point: Callable[..., pd.DataFrame]) -> Callable[..., pd.Da
 
 @at_every_point
 def gains(artefacts: Artefacts) -> pd.DataFrame:
-    """Gains of all trackers over ``BUDGET``: as ``intervals.hierarchical_differences``, and
+    """Gains of all trackers over ``BUDGET``: as ``intervals.differences``, and
     ``clusters, method, membership, pairs`` of each; intervals hold together within a point."""
     scores = pd.read_csv(artefacts.control_scores)
     facts = ["benchmark", "tracker", "clusters", "method", "membership", "pairs"]
     means = arm_comparison.arm_means(scores, artefacts.arms())[facts]
-    return intervals.hierarchical_differences(scores, BUDGET).merge(means, on=facts[:2], how="left")
+    return intervals.differences(scores, BUDGET).merge(means, on=facts[:2], how="left")
 
 
 @at_every_point

@@ -90,7 +90,7 @@ def tune(
 
     table = pd.concat([tables[name] for name in (PUBLISHED, *changes)], ignore_index=True)
     segments.write_segments(out, table)
-    result = decided(table, PUBLISHED, seed, plan)
+    result = decided(table, PUBLISHED, plan)
     for row in result["candidates"]:
         row["parameters"] = changes.get(row["tracker"], {})
     chosen = loop | changes.get(result["chosen"], {})

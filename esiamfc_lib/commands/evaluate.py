@@ -81,7 +81,7 @@ def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
         ("starts", starts, 0, 1000, forward if starts else f"{forward}; 0: the usual protocol"),
         ("segment", 100, 2, 10**6, "frames of a segment"),
         ("perturbations", 1, 0, 1000, "perturbed first boxes for each start; 0: the true box"),
-        ("seed", 0, 0, 2**32 - 1, "of first boxes, intervals and a search"),
+        ("seed", 0, 0, 2**32 - 1, "of first boxes and a search"),
         ("workers", 1, 1, 1024, "processes, one thread each"),
         ("limit", 0, 0, 10**6, "the first N sequences only; 0: all"),
     ):
@@ -161,7 +161,7 @@ def _multistart(args: Namespace, trackers: list[TrackerSpec]) -> int:
     sys.stdout.write(segments.mean_scores(scores).to_string(float_format="%.4f") + "\n")
     differences.unlink(missing_ok=True)  # of an earlier call with more trackers
     if len(trackers) > 1:
-        table = intervals.hierarchical_differences(scores, trackers[0].name, seed=args.seed)
+        table = intervals.differences(scores, trackers[0].name)
         table.to_csv(differences, index=False, lineterminator="\n")
         sys.stdout.writelines(intervals.sentence(row) + "\n" for _, row in table.iterrows())
     sys.stdout.write(f"results: {args.out}\n")

@@ -6,7 +6,7 @@ the other 400 as well, and which of two slips is often luck. Here every sequence
 overlapping segments, forward and backward in time (temporal robustness evaluation, TRE, of Wu et
 al. 2015, OTB), and the first box of each is moved and scaled a little (their spatial one, SRE).
 All trackers get the same segments and boxes, so that their differences stay paired;
-``analysis.hierarchical_differences`` says how sure those are. The first frame, where the box is
+``analysis.differences`` says how sure those are. The first frame, where the box is
 given, does not count; otherwise the scores are OTB's (``metrics``), for every benchmark.
 """
 

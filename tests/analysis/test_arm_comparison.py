@@ -109,7 +109,8 @@ def test_differences_are_the_ensemble_minus_each_control(scores):
     assert set(table["minus"]) == {
         "SiamFC", "Uniform", "Nearest centroid", "equal_budget SiamFC", "seeds ESiamFC"
     }  # fmt: skip
-    assert (table["comparisons"] == 5).all()
+    repeated = table["minus"].isin(["equal_budget SiamFC", "seeds ESiamFC"])  # in several seeds
+    assert table["comparisons"].tolist() == [2 if both else 3 for both in repeated]
     mean = scores.groupby(["tracker", "sequence"])["success"].mean().groupby(level=0).mean()
     for row in table.itertuples():
         assert row.difference == pytest.approx(mean["ESiamFC"] - mean[row.minus], abs=1e-12)

@@ -72,7 +72,7 @@ def table(**gains: np.ndarray) -> pd.DataFrame:
 def test_a_gain_beyond_luck_is_taken_and_the_largest_of_several():
     rng = np.random.default_rng(0)
     small, large = (gain + rng.normal(0, 0.01, (12, 4)) for gain in (0.05, 0.10))
-    result = selection.decided(table(small=small, large=large), "published", 0, PLAN)
+    result = selection.decided(table(small=small, large=large), "published", PLAN)
     assert result["chosen"] == "large"
     assert result["reason"].startswith("large replaces published: vid-val: large − published: +0.1")
     assert 0 < result["interval"][0] < 0.1 < result["interval"][1]
@@ -80,7 +80,7 @@ def test_a_gain_beyond_luck_is_taken_and_the_largest_of_several():
 
 def test_where_the_intervals_overlap_the_published_value_stays():
     lucky = np.random.default_rng(1).normal(0.02, 0.1, (6, 4))
-    result = selection.decided(table(lucky=lucky), "published", 0, PLAN)
+    result = selection.decided(table(lucky=lucky), "published", PLAN)
     assert lucky.mean() > 0
     assert result["chosen"] == "published"
     assert "published stays: no candidate is better beyond luck" in result["reason"]
@@ -95,7 +95,7 @@ def test_the_best_of_many_has_to_be_better_than_the_luckiest_of_many():
     """Forty candidates that differ by luck alone: one of them looks significant by itself."""
     rng = np.random.default_rng(3)
     luck = {f"c{i:02d}": rng.normal(0, 0.05, (8, 1)) for i in range(40)}
-    result = selection.decided(table(**luck), "published", 0, PLAN)
+    result = selection.decided(table(**luck), "published", PLAN)
     assert any((row["low"] or 0) > 0 for row in result["candidates"])
     assert result["chosen"] == "published"
 
