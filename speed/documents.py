@@ -59,7 +59,7 @@ def coverage(rows: list[dict]) -> str:
     names = [" × ".join(map(str, size)) for size in sizes]
     found = {(r["world"], r["sequences"], r["starts"], r["seeds"]): r for r in rows}
     lines = [
-        f"Share of {rows[0]['studies']} studies, and half-width in AUC; sequences × starts × seeds:",
+        f"Share of {rows[0]['studies']} studies, half-width in AUC; sequences × starts × seeds:",
         "",
         "| world | " + " | ".join(names) + " |",
         "|---|" + "---|" * len(sizes),

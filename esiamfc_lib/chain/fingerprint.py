@@ -64,7 +64,7 @@ def fingerprint(
     }
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What changed from one fingerprint to another, in words; empty when they are equal."""
     reasons = ["the notebook's code changed"] * (old.get("notebook") != new["notebook"])
     values = changed(old.get("parameters"), new["parameters"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from esiamfc_lib import artefacts as at
-from esiamfc_lib.chain.fingerprint import changed, differences, fingerprint
+from esiamfc_lib.chain.fingerprint import causes, changed, fingerprint
 from esiamfc_lib.chain.profiles import Profile
 from esiamfc_lib.chain.record import Record, read_record
 from esiamfc_lib.config import STAGES, StageParameters
@@ -218,7 +218,7 @@ def reasons(stage: Stage) -> list[str]:
         return ["it has not run"]
     if record.status != "done":
         return ["it was interrupted" if record.status == "running" else "it failed last time"]
-    why = differences(record.fingerprint, stage.fingerprint())
+    why = causes(record.fingerprint, stage.fingerprint())
     why += [f"{name} {fault}" for name, fault in faults(stage, record).items()]
     why += [f"{name} is missing" for name in record.reports if not resolve(name).is_file()]
     return why

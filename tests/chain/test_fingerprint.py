@@ -31,19 +31,19 @@ def test_what_changed_is_said(library, tmp_path):
         return fp.fingerprint(notebook, parameters, {"store/data": data})
 
     first = look("import esiamfc_lib.d", lr=0.1, epochs=3)
-    assert fp.differences(first, look("import esiamfc_lib.d", lr=0.1, epochs=3)) == []
-    assert fp.differences(first, look("import esiamfc_lib.d", lr=0.2, size=(1, 2))) == [
+    assert fp.causes(first, look("import esiamfc_lib.d", lr=0.1, epochs=3)) == []
+    assert fp.causes(first, look("import esiamfc_lib.d", lr=0.2, size=(1, 2))) == [
         "epochs: 3 -> 'unset'",
         "lr: 0.1 -> 0.2",
         "size: 'unset' -> [1, 2]",
     ]
     (library / "d.py").write_text("class Thing: x = 1\n")
     data.write_text("2")
-    assert fp.differences(first, look("import esiamfc_lib.d ", lr=0.1, epochs=3)) == [
+    assert fp.causes(first, look("import esiamfc_lib.d ", lr=0.1, epochs=3)) == [
         "esiamfc_lib.d changed",
         "store/data changed",
     ]
-    assert "the notebook's code changed" in fp.differences(
+    assert "the notebook's code changed" in fp.causes(
         first, look("import esiamfc_lib.c", lr=0.1, epochs=3)
     )
 
