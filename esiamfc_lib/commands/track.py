@@ -31,7 +31,7 @@ def main(args: Namespace) -> int:
         # float() takes 6_0 for 60.
         box = [float(value) for value in args.box.replace("_", " _ ").split(",")]
     source = video.open_video(args.source)
-    frames = video.track_video(trackers[0].build(), source, box, args.out)
+    frames = video.track_video(trackers[0].build(), source, [box], args.out)
     count, left = 0, 0
     try:
         for _ in progress(frames, "track", total=source.total or None, unit="frame"):
