@@ -18,6 +18,7 @@ AREAS = {
     "data": "curation, crop store and loader",
     "training": "training steps of SiamFC, the base trackers and the fusion",
     "clustering": "embedding, k-means and PIk-means",
+    "threads": "threads of a stage, on an idle and on a busy machine",
     "tracking": "trackers, in frames a second",
 }
 """Area -> what is measured; its module is ``speed/<area>.py``."""
