@@ -104,11 +104,12 @@ def _layout(benchmark: str, root: str | Path) -> files.Layout:
 def _read(layout: files.Layout, name: str, benchmark: str) -> Sequence:
     frames, regions = layout.read(name)
     boxes = from_file(np.apply_along_axis(geometry.polygon_to_box, 1, regions), benchmark)
-    # A box without an area marks a frame without ground truth.
-    unknown = ~(boxes[:, 2:] > 0).all(axis=1) | np.isnan(boxes).any(axis=1)
+    # A box without an area marks a frame without truth; OTB's published scores count it as a miss.
+    empty = ~(boxes[:, 2:] > 0).all(axis=1) | np.isnan(boxes).any(axis=1)
+    unknown = np.isnan(boxes).any(axis=1) if isinstance(layout, files.OTB) else empty
     boxes[unknown], regions[unknown] = np.nan, np.nan
-    fault = "no box" if unknown[0] else box_fault(boxes[0], *images.read_size(frames[0]))
-    if not fault and unknown[1:].all() and benchmark != "got10k-test":
+    fault = "no box" if empty[0] else box_fault(boxes[0], *images.read_size(frames[0]))
+    if not fault and empty[1:].all() and benchmark != "got10k-test":
         fault = "ground truth nowhere but"
     if fault:
         raise StudyError(f"{layout.files[name]}: {fault} in its first frame")

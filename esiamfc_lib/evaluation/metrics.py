@@ -22,6 +22,7 @@ no truth     frames whose ground truth is NaN are left out everywhere
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import shapely
 from got10k.utils.metrics import center_error, rect_iou
@@ -35,6 +36,7 @@ PIXEL_THRESHOLDS = np.arange(51)
 NORMALISED_THRESHOLDS = np.arange(51) / 100
 PRECISION_PIXELS = 20
 PRECISION_NORMALISED = 20  # index of 0.20
+LARGE = 30_000  # pixels; OpenCV draws in 32-bit fixed point
 BURN_IN = 10  # frames from an initialisation, which tells the answer: not in VOT's accuracy
 
 # What stands in a VOT result in place of a box.
@@ -112,18 +114,38 @@ def normalised_errors(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def region_overlap(
-    region: np.ndarray, other: np.ndarray, bound: tuple[int, int] | None = None
+    region: np.ndarray, other: np.ndarray, bound: tuple[int, int], areas: bool = False
 ) -> float:
     """IoU of two regions, each (4,) ``x, y, w, h`` or (8,) corners ``x1, y1 … x4, y4``, both cut to
-    ``bound``, the (width, height) of the image, first; NaN if nothing is left of the first one, the
-    ground truth: the frame does not count. got10k's ``poly_iou`` computes the same, but stops on
-    polygons that cross themselves, which VOT annotations contain; here such a polygon counts as the
-    area it encloses."""
+    ``bound``, the (width, height) of the image; NaN if nothing is left of the first one, the ground
+    truth: the frame does not count.
+
+    As in the official VOT toolkit, whole pixels are counted: corners are rounded, and a region
+    holds the pixels on its edges, a box those from ``x`` to ``x + w − 1``. ``areas``: as got10k's
+    ``poly_iou`` does, which takes a box to ``x + w`` and a polygon from corner to corner, so that
+    the box that encloses a true region is too large by a pixel each way. That function stops on
+    polygons that cross themselves, which VOT annotations contain; here such a polygon counts as
+    the area it encloses."""
+    if not areas:
+        first, second = (_pixels(one, bound) for one in (region, other))
+        return (first & second).sum() / (first | second).sum() if first.any() else np.nan
     first, second = _polygon(region), _polygon(other)
-    if bound is not None:
-        image = shapely.box(0, 0, *bound)
-        first, second = first.intersection(image), second.intersection(image)
+    image = shapely.box(0, 0, *bound)
+    first, second = first.intersection(image), second.intersection(image)
     return first.intersection(second).area / first.union(second).area if first.area else np.nan
+
+
+def _pixels(region: np.ndarray, bound: tuple[int, int]) -> np.ndarray:
+    """bool (height, width): the pixels of a region; none of one that is not finite."""
+    mask = np.zeros(bound[::-1], np.uint8)
+    region = np.asarray(region, float)
+    if np.isfinite(region).all() and (len(region) == 8 or region[2:].min() > 0):
+        if len(region) == 4:
+            (x, y), (right, bottom) = region[:2], region[:2] + region[2:] - 1
+            region = np.array([x, y, right, y, right, bottom, x, bottom])
+        corners = np.clip(np.round(region), -LARGE, LARGE).astype(np.int32)
+        cv2.fillPoly(mask, [corners.reshape(4, 2)], 1)
+    return mask.astype(bool)
 
 
 def _polygon(region: np.ndarray) -> shapely.Geometry:

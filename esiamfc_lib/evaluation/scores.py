@@ -135,9 +135,10 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
         row["failures"] = 100 * part["failures"].sum(skipna=False) / part["frames"].sum()
         rows.append(row)
     result = pd.DataFrame(rows)
-    # GOT-10k's own score is the overlap over frames; the others' is the success.
-    order = ["success", "accuracy"]
-    return result.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+    # GOT-10k's own score is the overlap over frames; VOT's the accuracy, the others' the success.
+    got10k = result["benchmark"].str.contains("got10k")
+    own = result["ao"].where(got10k, result["success"]).fillna(result["accuracy"])
+    return result.loc[own.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
 
 
 def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:

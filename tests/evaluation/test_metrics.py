@@ -7,6 +7,7 @@ import pytest
 from got10k.experiments import ExperimentOTB
 from got10k.utils.metrics import poly_iou
 
+from esiamfc_lib.data.geometry import polygon_to_box
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
 
@@ -98,17 +99,44 @@ def test_curves_are_those_of_got10k():
 def test_region_overlap_by_hand():
     square = np.array([0.0, 0, 10, 10])
     diamond = np.array([5.0, 0, 10, 5, 5, 10, 0, 5])  # half of the square
-    assert metrics.region_overlap(square, diamond) == pytest.approx(0.5)
+    image = (50, 50)
+
+    def areas(region, other, bound=image):
+        return metrics.region_overlap(region, other, bound, areas=True)
+
+    assert areas(square, diamond) == pytest.approx(0.5)
     # Cut to the left half of both: 25 of 50.
-    assert metrics.region_overlap(square, diamond, bound=(5, 10)) == pytest.approx(0.5)
-    assert metrics.region_overlap(square, [20.0, 0, 10, 10]) == 0.0
-    # Nothing is left of the truth: no answer is right or wrong.
-    for truth, bound in ((square, (0, 0)), ([np.nan] * 8, None), ([1.0, 1, 0, 0], None)):
-        assert np.isnan(metrics.region_overlap(truth, square, bound))
-    assert metrics.region_overlap(square, [np.nan] * 4) == 0.0
+    assert areas(square, diamond, bound=(5, 10)) == pytest.approx(0.5)
     # A bow tie: two triangles of 25 each, both inside the square.
     bow_tie = np.array([0.0, 0, 10, 10, 10, 0, 0, 10])
-    assert metrics.region_overlap(square, bow_tie) == pytest.approx(0.5)
+    assert areas(square, bow_tie) == pytest.approx(0.5)
+    for overlap in (areas, metrics.region_overlap):
+        assert overlap(square, [20.0, 0, 10, 10], image) == 0.0
+        assert overlap(square, [np.nan] * 4, image) == 0.0
+        # Nothing is left of the truth: no answer is right or wrong.
+        for truth, bound in ((square, (0, 0)), ([np.nan] * 8, image), ([1.0, 1, 0, 0], image)):
+            assert np.isnan(overlap(truth, square, bound))
+
+
+def test_region_overlap_counts_pixels_as_the_official_toolkit_does():
+    def overlap(one, other):
+        return metrics.region_overlap(np.array(one, float), np.array(other, float), (50, 40))
+
+    # The square's pixels are 0 to 9 each way, 100 of them; those of the corners 0 … 10 are 121.
+    assert overlap([0, 0, 10, 10], [0, 0, 10, 0, 10, 10, 0, 10]) == pytest.approx(100 / 121)
+    # The box that encloses a region on its last pixels is the region.
+    region = [3, 4, 12, 4, 12, 9, 3, 9]
+    enclosing = polygon_to_box(np.array(region, float))
+    assert enclosing.tolist() == [3, 4, 10, 6]
+    assert overlap(region, enclosing) == 1.0
+    assert metrics.region_overlap(region, enclosing, (50, 40), areas=True) == pytest.approx(0.75)
+    # A rhombus of radius 5 has 61 pixels, 5 · 5 + 6 · 6.
+    assert overlap([0, 0, 11, 11], [5, 0, 10, 5, 5, 10, 0, 5]) == pytest.approx(61 / 121)
+    assert overlap([0, 0, 11, 11], [4.6, 0.4, 10.4, 5.4, 5.4, 9.6, -0.4, 4.6]) == pytest.approx(
+        61 / 121
+    )  # corners are rounded
+    # Cut to the image: 5 × 10 pixels of both are left.
+    assert metrics.region_overlap([-5, 0, 10, 10], [0, 0, 5, 10], (50, 40)) == 1.0
 
 
 def test_region_overlap_is_that_of_got10k():
@@ -116,7 +144,7 @@ def test_region_overlap_is_that_of_got10k():
     for _ in range(20):
         box = np.r_[rng.uniform(0, 50, 2), rng.uniform(5, 40, 2)]
         other = np.r_[rng.uniform(0, 50, 2), rng.uniform(5, 40, 2)]
-        assert metrics.region_overlap(box, other, (70, 60)) == pytest.approx(
+        assert metrics.region_overlap(box, other, (70, 60), areas=True) == pytest.approx(
             poly_iou(box, other, bound=(70, 60))[0]
         )
 
