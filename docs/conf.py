@@ -21,6 +21,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 language = "en"
+smartquotes = False  # it would turn two hyphens into a dash
 
 extensions = [
     "myst_nb",
@@ -40,6 +41,5 @@ suppress_warnings = ["mystnb.unknown_mime_type"]  # widgets: their picture is sh
 autodoc_default_options = {"members": True, "imported-members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_mock_imports: list[str] = []
 python_use_unqualified_type_names = True
 copybutton_exclude = ".linenos, .gp, .go"

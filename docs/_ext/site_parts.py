@@ -83,7 +83,7 @@ def _plain(value: object) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{_cell(text)}`" if text else '""'
+    return f"`{_cell(text)}`" if text else "empty"
 
 
 def _cell(text: str) -> str:
