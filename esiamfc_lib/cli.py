@@ -23,6 +23,7 @@ COMMANDS = {
     "quantise": "make the int8 form of a network",
     "track": "track one object through a video",
     "evaluate": "score trackers on a benchmark",
+    "figures": "draw a report's figures anew at the width of a page or a column",
     "select": "choose a checkpoint or tracking parameters on held-out videos",
     "vot-workspace": "write a workspace for the official VOT toolkit",
 }

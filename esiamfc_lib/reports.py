@@ -3,9 +3,11 @@
 The same content gives the same bytes, so that a report can be compared with that of another run.
 """
 
+import functools
 import json
 import math
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +22,45 @@ from esiamfc_lib.runtime.latex import latex_table
 
 
 def save_figure(
-    figure: plt.Figure, parameters: StageParameters, name: str, photographs: bool = False
+    figure: plt.Figure,
+    parameters: StageParameters,
+    name: str,
+    photographs: bool = False,
+    caption: str = "",
 ) -> plt.Figure:
-    """Write ``<reports>/figures/<name>.pdf`` and ``.png``; returns the figure, for display.
+    """``write_figure`` into ``<reports>/figures``, as PDF and PNG; returns the figure, for display.
 
     ``photographs``: it shows pixels of the data set. With real videos these are third parties'
     pictures: they go into ``figures/photographs``, which git ignores. In names of files blanks and
     commas become ``_``."""
-    name = _file_name(name)
     folder = parameters.reports / "figures" / ("photographs" if photographs else "")
-    look = {"format": "pdf", "metadata": {"CreationDate": None}, "dpi": 150}
-    with plt.rc_context({"pdf.fonttype": 42}):  # text stays text, as journals ask
-        _save(figure, folder / f"{name}.pdf", **look)
-    _save(figure, folder / f"{name}.png", format="png", metadata={"Software": None}, dpi=110)
+    write_figure(figure, folder / _file_name(name), caption=caption)
     return figure
 
 
-def _save(figure: plt.Figure, path: Path, **look) -> None:
-    write_atomically(path, lambda file: figure.savefig(file, bbox_inches="tight", **look))
+def write_figure(
+    figure: plt.Figure, stem: Path, formats: Iterable[str] = ("pdf", "png"), caption: str = ""
+) -> None:
+    """Write ``<stem>.pdf`` and so on, ``.caption`` beside it, and of a figure that keeps what it
+    shows (``figures.style.Shown``) the table, ``.csv``, and how to draw it again, ``.json``. Equal
+    figures give equal bytes; a page of the PDF is as large as the figure."""
+    files: dict[str, str | Callable] = {}
+    for ending in formats:
+        about = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(
+            ending, {"Software": None}
+        )
+        look = {"format": ending, "metadata": about, "dpi": 150}
+        files[ending] = functools.partial(figure.savefig, **look)
+    if shown := getattr(figure, "shown", None):
+        caption = caption or shown.caption
+        made = {"maker": shown.maker, "options": shown.options}
+        files["json"] = json.dumps(_plain(made), indent=1, sort_keys=True) + "\n"
+        files["csv"] = shown.table.to_csv(index=False, lineterminator="\n")
+    files |= {"caption": f"{caption}\n"} if caption else {}
+    # text stays text, as journals ask; ids of an SVG are the same again
+    with plt.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "esiamfc"}):
+        for ending, content in files.items():
+            write_atomically(stem.with_name(f"{stem.name}.{ending}"), content)
 
 
 def save_table(

@@ -8,7 +8,7 @@ sizes), ``assignment`` (exact balance), ``partition`` (which track goes where), 
 # isort: skip_file
 
 from esiamfc_lib.clustering.comparison import (
-    Comparison, family_agreement, pairwise_agreement,
+    Comparison, family_agreement,
 )  # fmt: skip
 from esiamfc_lib.clustering.embedding import (
     VideoFeatures, embed, frame_features, nearest_agreement, screen,
@@ -23,6 +23,6 @@ from esiamfc_lib.clustering.pikmeans import PIKMeans, stratified
 __all__ = [
     "Comparison", "PIKMeans", "Partition", "VideoFeatures", "check_split",
     "cluster_tracks", "embed", "family_agreement", "frame_features", "load_partition",
-    "nearest_agreement", "pairwise_agreement", "pca_map", "save_partition",
+    "nearest_agreement", "pca_map", "save_partition",
     "screen", "stratified", "umap_map",
 ]  # fmt: skip

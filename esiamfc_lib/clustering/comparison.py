@@ -60,8 +60,9 @@ class Comparison:
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """Every method from ``n_runs`` initialisations: a table with ``method``, ``run``, ``loss``,
         ``smallest``, ``largest``, ``spread`` (largest / smallest), ``iterations``, ``converged``,
-        ``reason``, ``seconds``; and per method the labels (runs, n). With a ``grid``, setting →
-        values, under each combination of them, which are columns, too."""
+        ``reason``, ``seconds``, ``agreement``, the mean Fowlkes–Mallows score of a run with the
+        method's others; and per method the labels (runs, n). With a ``grid``, setting → values,
+        under each combination of them, which are columns in place of the agreement."""
         rows, labels = [], {}
         cases = list(product(methods, range(n_runs), *grid.values()))
         with Progress(cases, desc=f"clustering, k = {k}", unit="run") as bar:
@@ -75,7 +76,11 @@ class Comparison:
                 row |= {"reason": fitted.stop_reason_, "seconds": time.perf_counter() - start}
                 rows.append(row)
                 labels.setdefault(method, []).append(fitted.labels_)
-        return pd.DataFrame(rows), {name: np.stack(found) for name, found in labels.items()}
+        table, found = pd.DataFrame(rows), {name: np.stack(own) for name, own in labels.items()}
+        if n_runs > 1 and not grid:
+            sums = np.concatenate([agreement_matrix(own).sum(axis=0) for own in found.values()])
+            table["agreement"] = (sums - 1) / (n_runs - 1)
+        return table, found
 
     def histories(self, k: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
         """How one run of each method went: a table ``method, iteration, loss, changes, spread``;
@@ -95,39 +100,22 @@ class Comparison:
 
     def elbow(self, ks: Iterable[int], n_runs: int) -> pd.DataFrame:
         """Loss, spread and stability of k-means and of ours against k: the tables of :meth:`runs`
-        with a column ``k``; ``agreement``, the mean Fowlkes–Mallows score of a run with the others;
-        ``silhouette``, the mean over tracks under the cosine distance."""
+        with ``k`` and ``silhouette``, the mean over tracks under the cosine distance."""
         apart, tables = np.maximum(1 - self.gram, 0), []
         np.fill_diagonal(apart, 0)
         score = partial(metrics.silhouette_score, apart, metric="precomputed")
         for k in ks:
             table, labels = self.runs(k, n_runs, ("k-means", BALANCED))
-            sums = np.concatenate([agreement_matrix(own).sum(axis=0) for own in labels.values()])
             silhouettes = [score(own) for own in np.concatenate(list(labels.values()))]
-            scores = {"agreement": (sums - 1) / (n_runs - 1), "silhouette": silhouettes}
-            tables.append(table.assign(k=k, **scores))
+            tables.append(table.assign(k=k, silhouette=silhouettes))
         return pd.concat(tables, ignore_index=True)
 
 
-def pairwise_agreement(labels: np.ndarray) -> pd.DataFrame:
-    """How all pairs of runs agree, of their labels (runs, n): a table ``run_a, run_b, jaccard,
-    fowlkes_mallows, rand`` of scores over pairs of tracks, 1 = equal."""
-    rows = []
-    for a, b in combinations(range(len(labels)), 2):
-        pair = labels[a], labels[b]
-        (_, only_b), (only_a, both) = metrics.pair_confusion_matrix(*pair)
-        together = both + only_a + only_b
-        jaccard = both / together if together else 1.0
-        scores = metrics.fowlkes_mallows_score(*pair), metrics.rand_score(*pair)
-        rows.append((a, b, jaccard, *scores))
-    return pd.DataFrame(rows, columns=["run_a", "run_b", "jaccard", "fowlkes_mallows", "rand"])
-
-
 def agreement_matrix(labels: np.ndarray) -> np.ndarray:
-    """(runs, runs) Fowlkes–Mallows scores of labels (runs, n)."""
-    scores, pairs = np.eye(len(labels)), pairwise_agreement(labels)
-    a, b = pairs["run_a"], pairs["run_b"]
-    scores[a, b] = scores[b, a] = pairs["fowlkes_mallows"]
+    """(runs, runs) Fowlkes–Mallows scores of labels (runs, n), over pairs of tracks; 1 = equal."""
+    scores = np.eye(len(labels))
+    for a, b in combinations(range(len(labels)), 2):
+        scores[a, b] = scores[b, a] = metrics.fowlkes_mallows_score(labels[a], labels[b])
     return scores
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from esiamfc_lib import reports
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import Fusion, TrackingParameters
 from esiamfc_lib.data import benchmarks
@@ -28,6 +29,7 @@ DRAWN = (
     "best_3",
 )  # fmt: skip
 """Names of the figures."""
+FORMS = ("png", "pdf", "csv", "json", "caption")
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -125,7 +127,7 @@ def main(args: Namespace) -> int:
         return _multistart(args, trackers)
     if args.benchmark == segments.VALIDATION:
         raise StudyError(f"{segments.VALIDATION} has no protocol of its own: give --starts N")
-    pictures = [args.out / f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "pdf")]
+    pictures = [args.out / f"figures/{name}.{kind}" for name in DRAWN for kind in FORMS]
     archives = [args.out / f"{spec.name}.zip" for spec in trackers]
     server = args.benchmark == "got10k-test"
     for path in archives if server else pictures if args.figures else ():
@@ -172,14 +174,18 @@ def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequence
     out, benchmark, vot = args.out, args.benchmark, args.benchmark.startswith("vot")
     names = list(scores["tracker"].unique())
     column = "accuracy" if vot else "success"
-    figures = {}
+    figures, title = {}, str(scores["benchmark"].iloc[0])
     if scores[column].notna().any():  # no accuracy where nobody held the target long enough
-        figures["sequences"] = drawn.sequence_heatmap(scores, column)
+        shown = scores[["tracker", "sequence", column]]
+        figures["sequences"] = drawn.sequence_heatmap(shown, title=title, column=column)
     if not vot:
         curves = scoring.curves(out, names, sequences, benchmark)
-        figures["curves"] = drawn.success_precision(curves, *summary.loc[0, ["benchmark", "of"]])
+        total = int(summary.loc[0, "of"])
+        figures["curves"] = drawn.success_precision(curves, title=title, total=total)
     if scores["attributes"].any():
-        figures["attributes"] = drawn.attribute_bars(scores, "failures" if vot else "success")
+        by = "failures" if vot else "success"
+        shown = scoring.by_attribute(scores, by)
+        figures["attributes"] = drawn.attribute_dots(shown, title=title, column=by)
     # The first tracker's three worst and best sequences, with everybody's boxes.
     known = {sequence.name: sequence for sequence in sequences}
     own = scores[scores["tracker"] == names[0]].dropna(subset=[column]).sort_values(column)
@@ -187,12 +193,10 @@ def _draw(args: Namespace, scores: pd.DataFrame, summary: pd.DataFrame, sequence
     for kind, found in picks.items():
         for rank, name in enumerate(found, 1):
             boxes = {t: scoring.read_boxes(out, t, known[name], benchmark) for t in names}
-            title = f"{kind} {rank}: {name}"
-            figures[f"{kind}_{rank}"] = drawn.frame_strip(known[name], boxes, title=title)
-    folder = out / "figures"
+            heading = f"{kind} {rank}: {name}"
+            figures[f"{kind}_{rank}"] = drawn.frame_strip(known[name], boxes, title=heading)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-        figure.savefig(folder / f"{name}.pdf", bbox_inches="tight")
+        reports.write_figure(figure, out / "figures" / name)
         plt.close(figure)
 
 

@@ -7,10 +7,16 @@ starts).
 
 from esiamfc_lib.evaluation.metrics import mean_auc
 from esiamfc_lib.evaluation.runs import evaluate
-from esiamfc_lib.evaluation.scores import beside_published, curves, read_boxes, summary
+from esiamfc_lib.evaluation.scores import (
+    beside_published,
+    by_attribute,
+    curves,
+    read_boxes,
+    summary,
+)  # fmt: skip
 from esiamfc_lib.evaluation.segments import evaluate_segments
 
 __all__ = [
-    "beside_published", "curves", "evaluate", "evaluate_segments", "mean_auc", "read_boxes",
-    "summary",
+    "beside_published", "by_attribute", "curves", "evaluate", "evaluate_segments", "mean_auc",
+    "read_boxes", "summary",
 ]  # fmt: skip

@@ -8,7 +8,6 @@ import io
 import json
 import math
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +33,6 @@ COLUMNS = (
 )  # fmt: skip
 MARKS = metrics.SKIPPED, metrics.INITIALISED, metrics.FAILED
 TABLES = ("scores.csv", "summary.csv", "summary.tex", "scores.json")
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Curves of one tracker, mean over a number of ``sequences``: ``success`` (21,) share of
-    frames above an IoU, ``precision`` (51,) share within 0 … 50 px."""
-
-    success: np.ndarray
-    precision: np.ndarray
-    sequences: int
 
 
 def result_file(out: Path, kind: str, tracker: str, sequence: str) -> Path:
@@ -150,18 +139,22 @@ def by_attribute(scores: pd.DataFrame, column: str = "success") -> pd.DataFrame:
 
 def curves(
     out: Path, trackers: list[str], sequences: list[Sequence], benchmark: str
-) -> dict[str, Curves]:
-    """Success and precision curves, mean over sequences (not for VOT and the GOT-10k test set)."""
-    result = {}
+) -> pd.DataFrame:
+    """Success and precision curves, means over sequences (not for VOT and the GOT-10k test set):
+    ``tracker, measure, threshold, share, sequences``, the share of frames above an IoU (21
+    thresholds, ``success``) and within 0 … 50 px (``precision``)."""
+    ends = {"success": metrics.IOU_THRESHOLDS, "precision": metrics.PIXEL_THRESHOLDS}
+    tables = []
     for tracker in trackers:
         every = (score_sequence(out, tracker, sequence, benchmark) for sequence in sequences)
         scores = [one for one in every if isinstance(one, metrics.Scores)]
         if not scores:
             raise StudyError(f"{benchmark} has no success curves: its protocol has no such score")
-        success = np.mean([one.success_curve for one in scores], axis=0)
-        precision = np.mean([one.precision_curve for one in scores], axis=0)
-        result[tracker] = Curves(success, precision, len(scores))
-    return result
+        for name, thresholds in ends.items():
+            share = np.mean([getattr(one, f"{name}_curve") for one in scores], axis=0)
+            curve = {"tracker": tracker, "measure": name, "threshold": thresholds, "share": share}
+            tables.append(pd.DataFrame(curve | {"sequences": len(scores)}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]) -> None:

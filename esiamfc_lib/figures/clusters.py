@@ -1,18 +1,18 @@
 """Figures of the clusters and of the methods that found them (notebook 04)."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from esiamfc_lib.figures.style import colours, panels, style
+from esiamfc_lib.figures import style
 
 SPREAD = "largest / smallest size"
-DASHED = {"color": "0.3", "linestyle": "--"}
+NAMES = {
+    **{"loss": "loss", "spread": SPREAD, "agreement": "agreement of runs"},
+    **{"silhouette": "mean silhouette", "changes": "labels changed"},
+}
 
 
 def _logarithmic(axis: Axis) -> None:
@@ -23,126 +23,146 @@ def _logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _lines(table: pd.DataFrame, x: str, columns: Mapping[str, str], **look):
-    """A panel for each of ``columns`` (column → name) with a line a method, one legend below."""
-    figure, axes = panels(1, len(columns), (3.2 * len(columns), 2.9))
-    for axis, (column, name) in zip(axes[0], columns.items(), strict=True):
-        sns.lineplot(table, x=x, y=column, hue="method", ax=axis, **look)
-        axis.set_ylabel(name)
-        handles, labels = axis.get_legend_handles_labels()
-        axis.get_legend().remove()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
-    sns.despine(figure)
-    return figure, axes[0]
+def _runs(table: pd.DataFrame, by: str) -> str:
+    counts = sorted(set(table.groupby(by)["run"].nunique()))
+    return " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
 
 
-@style()
-def cluster_sizes(by_method: Mapping[str, np.ndarray]) -> Figure:
-    """Tracks in every cluster, largest first, one panel a method (name → (k,) sizes)."""
-    count = len(by_method)
-    figure, axes = panels(1, count, (2.3 * count + 0.6, 2.6), sharey=True)
-    for axis, (name, values) in zip(axes[0], by_method.items(), strict=True):
-        ordered = np.sort(values)[::-1]
-        bars = axis.bar(np.arange(len(ordered)), ordered, color=colours(len(ordered)))
-        axis.bar_label(bars, fontsize=7, padding=1)
-        axis.axhline(ordered.mean(), linewidth=1, **DASHED)
+@style.drawn()
+def cluster_sizes(table: pd.DataFrame) -> style.Made:
+    """Tracks in every cluster, largest first, a panel a method: ``method, tracks``."""
+    look, parts = style.looks(table["method"]), list(table.groupby("method", sort=False)["tracks"])
+    figure, axes = style.side_by_side(len(parts), 1.3, 1.7, sharey=True)
+    for axis, (name, tracks) in zip(axes, parts, strict=True):
+        ordered = np.sort(tracks)[::-1]
+        bars = axis.bar(np.arange(len(ordered)), ordered, color=look[name]["color"])
+        axis.bar_label(bars, fontsize=style.small(), padding=1)
+        axis.axhline(ordered.mean(), **style.DASHED)
         axis.set(title=name, xlabel="cluster, by size", xticks=[])
+        axis.margins(y=0.12)
         axis.grid(False, axis="x")
-    axes[0, 0].set_ylabel("tracks")
+        axis.set_ylabel("tracks" if axis.get_subplotspec().is_first_col() else "")
     sns.despine(figure)
-    return figure
+    return figure, {}
 
 
-@style()
-def histories(whole: pd.DataFrame) -> Figure:
+@style.drawn()
+def histories(table: pd.DataFrame) -> style.Made:
     """First table of ``Comparison.histories``: loss, size spread, changed labels by iteration."""
-    columns = {"loss": "loss", "spread": SPREAD, "changes": "labels changed"}
-    figure, axes = _lines(whole, "iteration", columns, linewidth=1.6)
-    for axis in axes:
+    look = style.looks(table["method"])
+    figure, axes = style.side_by_side(3, 1.6, 1.9)
+    for axis, column in zip(axes, ("loss", "spread", "changes"), strict=True):
+        for name, own in table.groupby("method", sort=False):
+            axis.plot(own["iteration"], own[column], **look[name] | {"marker": ""})
+        axis.set(xlabel="iteration", ylabel=NAMES[column])
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _logarithmic(axes[1].yaxis)
-    axes[1].axhline(1, color="0.4", linewidth=0.8, linestyle="--")
+    axes[1].axhline(1, **style.DASHED)
     axes[2].set_yscale("symlog")
     axes[2].yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes[2].set_ylim(bottom=0)
-    return figure
-
-
-@style()
-def controls(single: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """Second table of ``Comparison.histories``: control and size of every cluster by iteration."""
-    size = (3.6 * len(methods) + 0.4, 4.4)
-    figure, axes = panels(2, len(methods), size, sharex="col", sharey="row")
-    for (top, bottom), method in zip(axes.T, methods, strict=True):
-        own = single[single["method"] == method]
-        look = {"hue": "cluster", "palette": colours(own["cluster"].nunique()), "linewidth": 1.4}
-        for axis, column in ((top, "control"), (bottom, "size")):
-            sns.lineplot(own, x="iteration", y=column, ax=axis, legend=False, **look)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        mean = own[own["iteration"] == 1]["size"].mean()
-        bottom.axhline(mean, linewidth=0.8, **DASHED)
-        top.set(title=method, ylabel="control term (distance)")
-        bottom.set_ylabel("tracks in the cluster")
+    style.key(figure, {name: line | {"marker": ""} for name, line in look.items()})
     sns.despine(figure)
-    return figure
+    return figure, {}
 
 
-@style()
-def elbow(table: pd.DataFrame) -> Figure:
-    """Table of ``Comparison.elbow`` with a column ``data``, whose first value is drawn solid and
-    whose second dashed; by k with the 95 % range over runs."""
-    columns = {"loss": "loss", "spread": SPREAD, "agreement": "Fowlkes–Mallows between runs"}
-    columns["silhouette"] = "mean silhouette"
-    look = {"style": "data", "markers": True, "errorbar": ("pi", 95)}
-    figure, axes = _lines(table, "k", columns, **look)
-    for axis in axes:
-        axis.set_xticks(sorted(table["k"].unique()))
+@style.drawn()
+def controls(table: pd.DataFrame) -> style.Made:
+    """Second table of ``Comparison.histories``: control and size of every cluster by iteration."""
+    parts = list(table.groupby("method", sort=False))
+    rows = {"control": "control term (distance)", "size": "tracks in the cluster"}
+    cells = [(name, own, column) for column in rows for name, own in parts]
+    figure, axes = style.side_by_side(len(cells), 7 / len(parts) / 2.2, 1.9)
+    for axis, (name, own, column) in zip(axes, cells, strict=True):
+        clusters = dict(list(own.groupby("cluster")))
+        tones = dict(zip(clusters, style.colours(len(clusters)), strict=True))
+        for cluster, line in clusters.items():
+            axis.plot(line["iteration"], line[column], color=tones[cluster], linewidth=1.2)
+        ends = {str(c): tuple(line[["iteration", column]].iloc[-1]) for c, line in clusters.items()}
+        if column == "size":
+            axis.axhline(own.groupby("iteration")["size"].mean().iloc[0], **style.DASHED)
+        axis.set(title=name, xlabel="iteration", ylabel=rows[column])
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        style.name_lines(axis, ends, {str(c): {"color": tone} for c, tone in tones.items()})
+    sns.despine(figure)
+    return figure, {}
+
+
+@style.drawn()
+def elbow(table: pd.DataFrame) -> style.Made:
+    """Table of ``Comparison.elbow``; where it has a column ``data``, its first value is drawn
+    solid and its second dashed."""
+    columns = [name for name in ("loss", "spread", "agreement", "silhouette") if name in table]
+    table = table if "data" in table else table.assign(data="tracks")
+    kinds = list(dict.fromkeys(table["data"]))
+    look = style.looks(table["method"])
+    figure, axes = style.side_by_side(len(columns), 2.2, 1.9)
+    for axis, column in zip(axes, columns, strict=True):
+        for (name, data), own in table.groupby(["method", "data"], sort=False):
+            by_k = own.groupby("k")[column]
+            low, high = by_k.quantile(0.025), by_k.quantile(0.975)
+            line = look[name] | {"linestyle": ("-", "--")[kinds.index(data)]}
+            axis.plot(by_k.mean(), **line | {"marker": "" if kinds.index(data) else line["marker"]})
+            axis.fill_between(low.index, low, high, color=line["color"], alpha=0.15, linewidth=0)
+        axis.set(xlabel="k", ylabel=NAMES[column])
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _logarithmic(axes[1].yaxis)
     axes[2].set_ylim(0, 1)
-    return figure
-
-
-@style(grid=False)
-def sensitivity(table: pd.DataFrame) -> Figure:
-    """Table of ``Comparison.sensitivity``: spread and loss by gains, a column a stopping rule."""
-    methods = list(table["method"].unique())
-    rows = (("spread", SPREAD, "rocket_r", ".2f"), ("loss", "loss", "viridis_r", ".4g"))
-    look = {"annot": True, "annot_kws": {"size": 8}, "square": True, "linewidths": 1}
-    figure, axes = panels(2, len(methods), (3.6 * len(methods) + 0.6, 5.6))
-    for row, (column, name, palette, digits) in zip(axes, rows, strict=True):
-        means = table.groupby(["method", "kp", "ki"])[column].mean()
-        low, high = means.min(), means.max()
-        high = min(high, 10) if column == "spread" else high  # beyond 10 all is lost alike
-        scale = {"vmin": low, "vmax": high, "cmap": palette, "fmt": digits}
-        bar = {"label": name, "shrink": 0.8}
-        for axis, method in zip(row, methods, strict=True):
-            last = method == methods[-1]
-            sns.heatmap(means[method].unstack(), ax=axis, cbar=last, cbar_kws=bar, **scale, **look)
-            axis.set_title(method if column == "spread" else "")
-            axis.invert_yaxis()
-            axis.tick_params(rotation=0)
-    return figure
-
-
-@style()
-def stability(runs: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """``Comparison.runs``, and ``pairwise_agreement`` with a column ``method``, of every method."""
-    methods = list(runs["method"].unique())
-    names = {"jaccard": "Jaccard", "fowlkes_mallows": "Fowlkes–Mallows", "rand": "Rand"}
-    scores = pairs.rename(columns=names).melt("method", names.values(), "score", "agreement")
-    figure, ((loss, spread, agreement),) = panels(1, 3, (10.2, 3.1), width_ratios=(1, 1, 1.6))
-    dots = {"hue": "method", "size": 4, "alpha": 0.6, "legend": False, "warn_thresh": 1}
-    means = {"color": "black", "errorbar": None, "markers": "|", "markersize": 14}
-    for axis, column in ((loss, "loss"), (spread, "spread")):
-        place = {"data": runs, "y": "method", "x": column, "order": methods, "ax": axis}
-        sns.swarmplot(**place, **dots)
-        sns.pointplot(**place, **means, linestyle="none")
-    _logarithmic(spread.xaxis)
-    spread.set(xlabel=SPREAD, ylabel="", yticklabels=[])
-    loss.set_ylabel("")
-    bars = {"errorbar": ("pi", 95), "err_kws": {"linewidth": 1}, "legend": False}
-    place = {"x": "score", "y": "agreement", "hue": "method", "hue_order": methods}
-    sns.barplot(scores, ax=agreement, **place, **bars)
-    agreement.set(xlabel="", ylabel="agreement between runs", ylim=(0, 1))
+    names = {name: line | {"linestyle": "-"} for name, line in look.items()}
+    names |= {kind: {"color": style.LEVEL, "linestyle": "--"} for kind in kinds[1:]}
+    style.key(figure, names)
     sns.despine(figure)
-    return figure
+    dashed = " Dashed: the same of tracks whose principal components were shuffled."
+    said = {"columns": ", ".join(NAMES[name] for name in columns), "runs": _runs(table, "k")}
+    return figure, said | {"dashed": dashed * len(kinds[1:])}
+
+
+@style.drawn(grid=False)
+def sensitivity(table: pd.DataFrame) -> style.Made:
+    """Table of ``Comparison.runs`` under a grid of gains: spread and loss of the methods whose
+    sizes depend on them; the caption has the others."""
+    means = table.groupby(["method", "kp", "ki"], sort=False)[["spread", "loss"]].mean()
+    reach = means.groupby("method", sort=False).agg(["min", "max"])
+    moved = reach["spread", "max"] > 1.1 * reach["spread", "min"]
+    methods = list(reach.index[moved]) or list(reach.index)
+    columns = (("spread", SPREAD, "rocket_r", ".2f"), ("loss", "loss", "viridis_r", ".4g"))
+    figure, axes = style.side_by_side(2 * len(methods), 2.6, 2.4)
+    cells = [(method, *column) for method in methods for column in columns]
+    for axis, (method, column, name, palette, digits) in zip(axes, cells, strict=True):
+        values = means.loc[method, column].unstack()
+        high = min(values.to_numpy().max(), 10 if column == "spread" else np.inf)  # beyond: lost
+        look = {"annot": True, "annot_kws": {"size": style.small()}, "linewidths": 1, "fmt": digits}
+        bar = {"label": name, "shrink": 0.9}
+        sns.heatmap(values, ax=axis, vmax=high, cmap=palette, cbar_kws=bar, **look)
+        axis.set_title(method)
+        axis.invert_yaxis()
+        axis.tick_params(rotation=0)
+    others = [
+        f" {name}: spread {row['spread', 'min']:.2f} to {row['spread', 'max']:.2f}, loss "
+        f"{row['loss', 'min']:.4g} to {row['loss', 'max']:.4g} under all of them."
+        for name, row in reach.iterrows() if name not in methods
+    ]  # fmt: skip
+    return figure, {"runs": _runs(table, "method"), "others": "".join(others)}
+
+
+@style.drawn()
+def stability(table: pd.DataFrame) -> style.Made:
+    """``Comparison.runs``, where there is one with a column ``agreement``: mean Fowlkes–Mallows
+    score of a run with the method's others. A dot a run, a row a method."""
+    columns = [name for name in ("loss", "spread", "agreement") if name in table]
+    parts = dict(list(table.groupby("method", sort=False)))
+    look, height = style.looks(parts), 0.5 + 0.27 * len(parts)
+    figure, axes = style.side_by_side(len(columns), 2.0, height, sharey=True)
+    for axis, column in zip(axes, columns, strict=True):
+        for row, (name, own) in enumerate(parts.items()):
+            order = own[column].rank(method="first").to_numpy()
+            beside = 0.3 * (2 * (order * 0.618034 % 1) - 1)  # apart, and the same every time
+            dots = look[name] | {"linestyle": "none", "markersize": 2.8, "alpha": 0.6}
+            axis.plot(own[column], row + beside, **dots)
+            axis.plot(own[column].mean(), row, "k|", markersize=11, markeredgewidth=1.6, zorder=4)
+        axis.set_yticks(range(len(parts)), list(parts))
+        axis.set(xlabel=NAMES[column], ylim=(len(parts) - 0.5, -0.5))
+    _logarithmic(axes[1].xaxis)
+    sns.despine(figure)
+    said = ", ".join(NAMES[name] for name in columns)
+    return figure, {"runs": _runs(table, "method"), "columns": said}

@@ -9,43 +9,67 @@ from matplotlib.patches import Rectangle
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.vid import VID
-from esiamfc_lib.figures.style import panels, style
+from esiamfc_lib.figures import style
+
+OUTLINES = ("#ffffff", "#dd4400", "#77bbff")  # box, exemplar, search region: on any frame
 
 
-@style()
-def dataset_statistics(tracks: pd.DataFrame, boxes: np.ndarray) -> Figure:
-    """Counts by class, track lengths and box sizes of a crop store. ``tracks`` has the columns
-    ``name`` (class) and ``frames`` (count); boxes are (n, 4)."""
-    figure, ((left, middle, right),) = panels(1, 3, (10, 3))
-    counts = tracks["name"].value_counts().head(20).sort_values()
-    left.barh(counts.index, counts.to_numpy())
-    left.set(title="tracks by class (at most 20)", xlabel="tracks")
-    left.tick_params(axis="y", labelsize=7)
-    sns.histplot(tracks["frames"], bins=20, ax=middle)
-    middle.set(title="track length", xlabel="frames", ylabel="tracks")
-    sns.histplot(np.sqrt(boxes[:, 2] * boxes[:, 3]), bins=30, ax=right)
-    right.set(title="box size", xlabel="square root of area, px", ylabel="crops")
-    return figure
+CLASSES, LENGTHS, SIZES = "tracks by class", "track length", "box size"
 
 
-@style(grid=False)
+def counted(tracks: pd.DataFrame, boxes: np.ndarray) -> pd.DataFrame:
+    """Counts of a crop store, ``panel, name, low, high, count``: tracks by class, at most 20, track
+    lengths and box sizes. ``tracks`` has the columns ``name`` (class) and ``frames`` (count);
+    boxes are (n, 4)."""
+    classes = tracks["name"].value_counts().head(20).rename_axis("name").reset_index(name="count")
+    parts = [classes.assign(panel=CLASSES)]
+    sides = np.sqrt(boxes[:, 2] * boxes[:, 3])
+    for panel, values, bins in ((LENGTHS, tracks["frames"], 20), (SIZES, sides, 30)):
+        count, edges = np.histogram(values, bins)
+        own = {"panel": panel, "low": edges[:-1], "high": edges[1:], "count": count}
+        parts.append(pd.DataFrame(own))
+    return pd.concat(parts, ignore_index=True)[["panel", "name", "low", "high", "count"]]
+
+
+@style.drawn()
+def dataset_statistics(table: pd.DataFrame) -> style.Made:
+    """The table of ``counted``: tracks by class, track lengths and box sizes of a crop store."""
+    names = {CLASSES: ("", "tracks"), LENGTHS: ("tracks", "frames")}
+    names |= {SIZES: ("crops", "square root of area, pixels")}
+    parts = list(table.groupby("panel", sort=False))
+    figure, axes = style.side_by_side(len(parts), 1.9, 2.4)
+    for axis, (panel, own) in zip(axes, parts, strict=True):
+        if panel == CLASSES:
+            own = own.iloc[::-1]
+            axis.barh(own["name"], own["count"], color=style.FIRST)
+            axis.tick_params(axis="y", labelsize=style.small())
+        else:
+            axis.bar(
+                own["low"], own["count"], own["high"] - own["low"], align="edge", color=style.FIRST
+            )
+        axis.set(title=panel, ylabel=names[panel][0], xlabel=names[panel][1])
+    sns.despine(figure)
+    return figure, {"panels": ", ".join(panel for panel, _ in parts)}
+
+
+@style.style(grid=False)
 def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
     """One frame (RGB) with the squares that are cut about a 0-based box, and the two crops."""
     middle = geometry.center(box)
     exemplar = geometry.context_side(box[2], box[3])
     search = geometry.search_side(exemplar)
-    figure, ((left, *rest),) = panels(1, 3, (9, 3.2), width_ratios=(2, 1, 2))
+    figure, ((left, *rest),) = style.panels(1, 3, (style.WIDTH, 2.6), width_ratios=(2, 1, 2))
     left.imshow(image)
     outlines = (
-        (box[2:], "C2", "box"),
-        ((exemplar, exemplar), "C1", "exemplar, side $s_z$"),
-        ((search, search), "C0", "search region, side $s_x$"),
+        (box[2:], OUTLINES[0], "box"),
+        ((exemplar, exemplar), OUTLINES[1], "exemplar, side $s_z$"),
+        ((search, search), OUTLINES[2], "search region, side $s_x$"),
     )
     for (w, h), colour, name in outlines:
         corner = (middle[0] - w / 2, middle[1] - h / 2)
         left.add_patch(Rectangle(corner, w, h, fill=False, color=colour, lw=1.5, label=name))
     left.set(title="frame", xticks=[], yticks=[])
-    legend = left.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=7)
+    legend = left.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=1, fontsize=style.SMALL)
     for text in legend.get_texts():
         text.set_parse_math(True)
     low, high = middle - search / 2, middle + search / 2
@@ -61,11 +85,12 @@ def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
     return figure
 
 
-@style(grid=False)
+@style.style(grid=False)
 def video_sheet(videos: VID, count: int, frames: int) -> Figure:
     """``count`` videos spread over the list, a row of ``frames`` each, with the annotated boxes."""
     names = [videos.videos[i] for i in evenly_spaced(len(videos.videos), count)]
-    figure, axes = panels(len(names), frames, (1.7 * frames, 1.35 * len(names)))
+    figure, axes = style.panels(len(names), frames, (style.WIDTH, 5.4 / frames * len(names)))
+    tones = style.colours(10)
     for axis in axes.flat:
         axis.axis("off")
     for row, name in zip(axes, names, strict=True):
@@ -75,7 +100,7 @@ def video_sheet(videos: VID, count: int, frames: int) -> Figure:
             axis.imshow(images.read_image(videos.frame_path(name, frame)))
             for index, track in enumerate(tracks):
                 for x, y, w, h in track.boxes[track.frames == frame]:
-                    look = {"fill": False, "color": f"C{index}", "lw": 1.5}
+                    look = {"fill": False, "color": tones[index % len(tones)], "lw": 1.5}
                     axis.add_patch(Rectangle((x, y), w, h, **look))
-            axis.set_title(f"frame {frame}", fontsize=7, pad=2)
+            axis.set_title(f"frame {frame}", fontsize=style.SMALL, pad=2)
     return figure

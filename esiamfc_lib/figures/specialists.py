@@ -1,17 +1,15 @@
 """Figures of what the specialists learned, and of how their gains compare."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from esiamfc_lib.figures.style import panels, style
-
-NUMBERS = {"annot": True, "annot_kws": {"fontsize": 7}}  # in the cells of a heat map
+from esiamfc_lib.figures import style
 
 
-@style(grid=False)
+@style.style(grid=False)
 def branch_responses(
     search: np.ndarray, responses: np.ndarray, weights: np.ndarray, fused: np.ndarray
 ) -> Figure:
@@ -19,7 +17,8 @@ def branch_responses(
     All responses of a row share one colour scale, so that a branch that is sure of itself looks so.
     The weights (n, k) are written above the branches."""
     n, k = weights.shape
-    figure, axes = panels(n, k + 2, (1.35 * (k + 2), 1.5 * n))
+    cell = style.WIDTH / (k + 2)
+    figure, axes = style.panels(n, k + 2, (style.WIDTH, (cell + 0.17) * n))
     for row in range(n):
         maps = [*responses[row], fused[row]]
         low, high = np.min(maps), np.max(maps)
@@ -29,92 +28,102 @@ def branch_responses(
             peak = np.unravel_index(np.argmax(values), values.shape)
             axis.plot(peak[1], peak[0], "+", color="white", markersize=7)
         for axis, weight in zip(axes[row, 1:-1], weights[row], strict=True):
-            axis.set_title(f"{weight:.2f}", fontsize=7, pad=2)
+            axis.set_title(f"{weight:.2f}", fontsize=style.SMALL, pad=2)
     names = ["search region", *(f"branch {i}" for i in range(k)), "ESiamFC"]
     for axis, name in zip(axes[-1], names, strict=True):
-        axis.set_xlabel(name, fontsize=8)
+        axis.set_xlabel(name, fontsize=style.SMALL)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         sns.despine(ax=axis, left=True, bottom=True)
     return figure
 
 
-@style(grid=False)
-def kinds(matrix: pd.DataFrame, own: pd.DataFrame, title: str) -> Figure:
-    """``analysis.kind_matrix``, and its interaction; the ``own_kind`` of each branch is framed."""
+@style.drawn(grid=False)
+def kinds(table: pd.DataFrame, title: str) -> style.Made:
+    """``branch, kind, score`` and ``own``, whether it is the kind that most of the branch's tracks
+    are of: the scores, and what is left beside the means of branch and kind."""
+    matrix, own = (
+        table.pivot_table(index="branch", columns="kind", values=v) for v in ("score", "own")
+    )
     rest = matrix.sub(matrix.mean(axis=1), axis=0) - matrix.mean() + matrix.to_numpy().mean()
     reach = max(rest.abs().to_numpy().max(), 1e-9)
-    size = (2.6 + 1.3 * matrix.shape[1], 1.2 + 0.36 * len(matrix))
-    figure, ((left, right),) = panels(1, 2, size, sharey=True)
-    sns.heatmap(matrix, ax=left, vmin=0, vmax=1, fmt=".2f", cmap="viridis", **NUMBERS)
-    sns.heatmap(rest, ax=right, vmin=-reach, vmax=reach, fmt="+.2f", cmap="vlag", **NUMBERS)
+    numbers = {"annot": True, "annot_kws": {"fontsize": style.small()}}
+    figure, (left, right) = style.side_by_side(2, 2.8, 0.9 + 0.22 * len(matrix))
+    sns.heatmap(matrix, ax=left, vmin=0, vmax=1, fmt=".2f", cmap="viridis", **numbers)
+    sns.heatmap(rest, ax=right, vmin=-reach, vmax=reach, fmt="+.2f", cmap="vlag", **numbers)
     left.set_title("success AUC")
     right.set_title("beyond branch and kind")
     for axis in (left, right):
         axis.tick_params(axis="y", rotation=0)
-        for branch, kind in zip(own["branch"], own["kind"], strict=True):
-            place = (matrix.columns.get_loc(kind), matrix.index.get_loc(branch))
-            axis.add_patch(plt.Rectangle(place, 1, 1, fill=False, color="k", lw=1.6))
+        axis.tick_params(axis="x", rotation=0 if matrix.columns.str.len().max() < 7 else 40)
+        axis.set(xlabel="", ylabel="")
+        for row, column in np.argwhere(own.to_numpy() > 0):
+            axis.add_patch(Rectangle((column, row), 1, 1, fill=False, color="k", lw=1.6))
     figure.suptitle(title)
-    return figure
+    return figure, {}
 
 
-@style(grid=False)
-def correlations(matrix: np.ndarray) -> Figure:
-    """Correlation of the branches' responses: (k, k)."""
-    names = [f"branch {i}" for i in range(len(matrix))]
-    side = 2.0 + 0.5 * len(matrix)
-    figure, axis = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
-    look = {"vmax": 1, "fmt": ".3f", "cmap": "rocket_r", "square": True}
-    sns.heatmap(pd.DataFrame(matrix, names, names), ax=axis, **look, **NUMBERS)
-    axis.set_title("correlation of responses")
+@style.drawn(grid=False)
+def correlations(table: pd.DataFrame) -> style.Made:
+    """Correlation of the branches' responses: ``branch, other, correlation``, of each pair."""
+    matrix = table.pivot_table(index="branch", columns="other", values="correlation", sort=False)
+    figure, (axis,) = style.side_by_side(1, 1, 0.7 + 0.3 * len(matrix))
+    look = {"vmax": 1, "fmt": ".3f", "cmap": "rocket_r", "annot_kws": {"fontsize": style.small()}}
+    hidden = np.eye(len(matrix), dtype=bool)
+    bar = {"label": "correlation"}
+    sns.heatmap(matrix, ax=axis, annot=True, mask=hidden, cbar_kws=bar, **look)
     axis.tick_params(axis="y", rotation=0)
-    return figure
+    axis.set(xlabel="", ylabel="")
+    return figure, {}
 
 
-@style()
-def forest(table: pd.DataFrame) -> Figure:
-    """``arm_differences``: thick lines are 95 % intervals, thin ones hold for all rows together."""
-    names = [f"{row.tracker} − {row.minus}" for row in table.itertuples(index=False)]
-    places = np.arange(len(table))[::-1]
-    size = (7.0, 0.9 + 0.3 * max(len(table), 1))
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
-    axis.axvline(0, color="0.4", linewidth=0.9)
-    axis.hlines(places, table["low_all"], table["high_all"], color="C0", linewidth=0.9)
-    axis.hlines(places, table["low"], table["high"], color="C0", linewidth=3.0)
-    axis.plot(table["difference"], places, "o", color="C0", markersize=5, mec="white")
-    axis.set_yticks(places, names)
-    axis.set(xlabel="difference in AUC", ylim=(-0.6, len(table) - 0.4))
+@style.drawn()
+def forest(table: pd.DataFrame, rows: str = "", groups: str = "", title: str = "") -> style.Made:
+    """Differences with intervals: ``benchmark, tracker, minus, difference, low, high`` and, where
+    intervals hold for all rows together, ``low_all, high_all, comparisons``. A row is called by
+    its column ``rows``, else by what it compares; those of one ``groups``, a column, stand
+    under a heading."""
+    same = [side for side in ("tracker", "minus") if table[side].nunique() == 1]
+    other = "minus" if table["minus"].nunique() > table["tracker"].nunique() else "tracker"
+    names = table[rows or other].astype(str)
+    if not (rows or same):
+        names = table["tracker"] + " − " + table["minus"]
+    lines: list[tuple[str, int | None]] = []
+    for head, own in table.groupby(table[groups] if groups else [""] * len(table), sort=False):
+        lines += [(str(head), None)] if groups else []
+        lines += [(names[i], i) for i in own.index]
+    figure, (axis,) = style.side_by_side(1, 1, 0.75 + 0.19 * len(lines))
+    look, together = style.looks(table[other]), "low_all" in table
+    axis.axvline(0, color=style.LEVEL, linewidth=0.9)
+    for place, (_, i) in enumerate(lines):
+        if i is not None:
+            row, own = table.loc[i], look[table[other][i]]
+            if together:
+                axis.hlines(
+                    place, row["low_all"], row["high_all"], color=own["color"], linewidth=0.9
+                )
+            axis.hlines(place, row["low"], row["high"], color=own["color"], linewidth=2.6)
+            dot = {"color": own["color"], "marker": own["marker"], "mec": "white", "mew": 0.4}
+            axis.plot(row["difference"], place, markersize=6, zorder=3, **dot)
+    axis.set_yticks(range(len(lines)), [name for name, _ in lines])
+    for label, (_, i) in zip(axis.get_yticklabels(), lines, strict=True):
+        label.set_weight("bold" if i is None else "normal")
+    whole = table[same[0]].iloc[0] if same else ""
+    what = {"tracker": f"{whole} minus each", "minus": f"each minus {whole}"}
+    what = what[same[0]] if same else "the first minus the second"
+    benchmarks = "; ".join(table["benchmark"].unique())
+    axis.set(ylim=(len(lines) - 0.4, -0.6), title=title or benchmarks)
+    axis.set_xlabel(f"difference in success AUC\n{what}")
     axis.grid(visible=False, axis="y")
-    axis.set_title("; ".join(table["benchmark"].unique()))
-    return figure
+    units = [name for name in ("sequences", "starts", "seeds") if name in table]
+    counts = " × ".join(f"{_range(table[name])} {name}" for name in units)
+    said = {"what": what, "benchmarks": benchmarks, "counts": counts, "units": ", ".join(units)}
+    among = f"all {_range(table['comparisons'])} comparisons together" if together else ""
+    thin = f" Thin bars: 95 % intervals that hold for {among}." if together else ""
+    return figure, said | {"together": thin}
 
 
-@style()
-def gain_curves(table: pd.DataFrame, panel: str = "", title: str = "") -> Figure:
-    """Gain against the number of training tracks, one line a tracker, with 95 % intervals. Rows of
-    ``analysis.gains``; each value of the swept parameter ``panel``, if given, has a panel."""
-    groups = list(table.groupby(panel)) if panel else [("", table)]
-    trackers = list(dict.fromkeys(table["tracker"]))
-    ticks = sorted(table["tracks"].unique())
-    # lines beside each other, so that their bars can be told apart
-    shifts = np.linspace(-0.06, 0.06, len(trackers)) if len(trackers) > 1 else [0.0]
-    look = {"marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}
-    figure, axes = panels(1, len(groups), (2.6 + 3.0 * len(groups), 3.2), sharey=True)
-    for axis, (value, rows) in zip(axes.flat, groups, strict=True):
-        for i, (tracker, shift) in enumerate(zip(trackers, shifts, strict=True)):
-            line = rows[rows["tracker"] == tracker].sort_values("tracks")
-            middle = line["difference"]
-            bars = np.abs([middle - line["low"], line["high"] - middle])
-            at = line["tracks"] * 2.0**shift
-            axis.errorbar(at, middle, yerr=bars, color=f"C{i}", label=tracker, **look)
-        axis.axhline(0, color="0.4", linewidth=0.9)
-        axis.set_xscale("log")
-        axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        axis.minorticks_off()
-        axis.set(title=f"{panel} {value}".strip(), xlabel="training tracks")
-    axes[0, 0].set_ylabel("gain over equal budget, AUC")
-    # beside the panels, where it covers no bar
-    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside right center")
-    figure.suptitle(title)
-    return figure
+def _range(values: pd.Series) -> str:
+    """``12``, or ``2 to 6``."""
+    ends = dict.fromkeys([int(values.min()), int(values.max())])
+    return " to ".join(str(end) for end in ends)

@@ -9,10 +9,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from esiamfc_lib.figures.style import TRUTH, draw_box, frame_row, panels, style
+from esiamfc_lib.figures import style
 
 
-@style(grid=False)
+@style.style(grid=False)
 def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarray) -> Figure:
     """Exemplars above their search regions, (n, S, S, 3) RGB, with the positive cells of the label.
     Row i of the labels (r, r) belongs to the search pixel ``(S-1)/2 + 8*(i - (r-1)/2)``."""
@@ -20,7 +20,7 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
     corner = (side - 1) / 2 - 8 * (cells - 1) / 2
     extent = (corner - 4, corner + 8 * cells - 4, corner + 8 * cells - 4, corner - 4)
     positive = np.where(labels > 0, 1.0, np.nan)
-    figure, axes = panels(2, count, (1.5 * count, 3))
+    figure, axes = style.panels(2, count, (style.WIDTH, 2 * style.WIDTH / count + 0.4))
     for (top, bottom), exemplar, search in zip(axes.T, exemplars, searches, strict=True):
         top.imshow(exemplar)
         bottom.imshow(search)
@@ -33,65 +33,78 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
     return figure
 
 
-@style()
+@style.drawn()
 def learning_curves(
-    history: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
-) -> Figure:
+    table: pd.DataFrame, still: float | None = None, baseline_loss: float | None = None
+) -> style.Made:
     """``training.history_table``: losses by epoch; beside them the tracking score, if there is one.
     ``still``: the score of a tracker that never moves; ``baseline_loss``: before the training."""
-    scored = bool(history["auc"].notna().any())
-    figure, axes = panels(1, 1 + scored, (4.5 * (1 + scored), 3))
-    dashed, losses = {"linestyle": "--", "color": "C7"}, axes[0, 0]
-    losses.plot(history["epoch"], history["loss"], marker="o", label="training")
-    if len(known := history.dropna(subset="validation_loss")):
-        losses.plot(known["epoch"], known["validation_loss"], marker="s", label="validation")
-    if baseline_loss is not None:
-        losses.axhline(baseline_loss, label="validation, before training", **dashed)
-    losses.set(xlabel="epoch", ylabel="balanced loss", title="loss")
-    if scored:
-        known, score = history.dropna(subset="auc"), axes[0, 1]
-        score.plot(known["epoch"], known["auc"], marker="o", color="C2", label="SiamFC")
-        if still is not None:
-            score.axhline(still, label="never moves", **dashed)
-        score.set(xlabel="epoch", ylabel="success AUC", title="tracking, held-out sequences")
-        score.set_ylim(0, None)
-    for axis in axes.flat:
-        axis.legend()
+    scored = bool(table["auc"].notna().any())
+    figure, axes = style.side_by_side(1 + scored, 2.4, 1.9)
+    lines = {"training": "loss", "validation": "validation_loss", "SiamFC": "auc"}
+    look = style.looks(lines) | {"before training": style.DASHED, "never moves": style.DASHED}
+    for axis, names in zip(axes, (("training", "validation"), ("SiamFC",)), strict=False):
+        ends = {}
+        for name in names:
+            if len(known := table.dropna(subset=lines[name])):
+                axis.plot(known["epoch"], known[lines[name]], **look[name])
+                ends[name] = tuple(known[["epoch", lines[name]]].iloc[-1])
+        level, name = (
+            (baseline_loss, "before training") if axis is axes[0] else (still, "never moves")
+        )
+        if level is not None:
+            axis.axhline(level, **style.DASHED)
+            ends[name] = table["epoch"].iloc[-1], level
+        axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return figure
+        axis.set_ylim(bottom=None if axis is axes[0] else 0)
+        style.name_lines(axis, ends, look)
+    axes[0].set_ylabel("balanced loss")
+    before = "; dashed: held-out pairs before the training" * (baseline_loss is not None)
+    scores = ""
+    if scored:
+        axes[1].set_ylabel("success AUC")
+        scores = " Beside it the mean success AUC on held-out sequences"
+        scores += "." if still is None else "; dashed: a tracker that never moves."
+    return figure, {"before": before, "scored": scores}
 
 
-@style(grid=False)
+@style.style(grid=False)
 def response_strip(recorded: Sequence[Any], title: str) -> Figure:
     """``tracking.record``: responses over the frames, the tracker's box, and the truth (white)."""
-    figure, axes = frame_row([seen.image for seen in recorded], below=0.45)
+    figure, axes = style.frame_row([seen.image for seen in recorded], below=0.6)
+    own = {"color": style.LOOKS["ESiamFC"][0]}
     height, width = recorded[0].image.shape[:2]
     for axis, seen in zip(axes, recorded, strict=True):
         x, y, w, h = seen.region
         extent = (x - 0.5, x + w - 0.5, y + h - 0.5, y - 0.5)
         axis.imshow(seen.response, extent=extent, cmap="inferno", alpha=0.6)
         axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-        draw_box(axis, seen.truth, color=TRUTH, linewidth=1.6)
-        draw_box(axis, seen.box, color="C3", linewidth=1.3)
+        style.draw_box(axis, seen.truth, color=style.TRUTH, linewidth=1.6)
+        style.draw_box(axis, seen.box, linewidth=1.3, color=own["color"])
         peak = f"frame {seen.index + 1}, peak {seen.response.max():.3g}"
-        axis.set_title(peak, fontsize=7, pad=2)
+        axis.set_title(peak, fontsize=style.SMALL, pad=2)
+    style.name_boxes(figure, {"tracker": own})
     figure.suptitle(title)
     return figure
 
 
-@style(grid=False)
-def fusion_weights(table: pd.DataFrame, group: str) -> Figure:
-    """Mean of the columns ``branch 0`` ... by ``group``, and the entropy of every track's."""
-    branches = [column for column in table if column.startswith("branch ")]
-    weights = table[branches].to_numpy(float)
-    entropy = -(weights * np.log(np.clip(weights, 1e-12, None))).sum(1) / np.log(len(branches))
-    means = table.groupby(group)[branches].mean()
-    figure, ((left, right),) = panels(1, 2, (9, 3.2), width_ratios=(3, 2))
-    bar = {"label": "mean weight"}
-    sns.heatmap(means, annot=True, fmt=".2f", cmap="rocket_r", vmin=0, ax=left, cbar_kws=bar)
-    left.set(title=f"fusion weights by {group}", xlabel="", ylabel=group)
-    left.tick_params(axis="y", rotation=0)
-    right.hist(entropy, bins=20, range=(0, 1))
-    right.set(title="how spread the weights are", ylabel="tracks")
-    right.set_xlabel("entropy / log k  (0: one branch, 1: uniform)")
-    return figure
+@style.drawn(grid=False)
+def fusion_weights(table: pd.DataFrame, group: str) -> style.Made:
+    """Means by ``group``, the table's first column: of the columns ``branch 0`` ..., and of
+    ``entropy``, that of every track's weights; ``tracks`` is their number."""
+    means = table.set_index(group)
+    branches = [column for column in means if column.startswith("branch ")]
+    names = [f"{name} ({count})" for name, count in means["tracks"].items()]
+    width = {"width_ratios": (len(branches), 1.3)}
+    figure, ((left, right),) = style.panels(
+        1, 2, style.page(0.8 + 0.22 * len(means)), sharey=True, **width
+    )
+    numbers = {"annot": True, "annot_kws": {"fontsize": style.small()}, "fmt": ".2f", "cbar": False}
+    sns.heatmap(means[branches], ax=left, cmap="rocket_r", vmin=0, **numbers)
+    sns.heatmap(means[["entropy"]], ax=right, cmap="Greys", vmin=0, vmax=2, **numbers)
+    left.set_xticks(left.get_xticks(), [name.split()[1] for name in branches], rotation=0)
+    left.set_yticks(left.get_yticks(), names, rotation=0)
+    left.set(xlabel="mean weight of branch", ylabel=f"{group} (tracks)")
+    right.set(xlabel="entropy", ylabel="", xticks=[])
+    return figure, {}

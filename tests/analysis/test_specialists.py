@@ -185,17 +185,25 @@ def test_figures(model, images):
         images[1], found["responses"], found["weights"], found["fused"]
     )
     assert len(figure.axes) == 4 * (K + 2)
-    matrix = pd.DataFrame([[0.9, 0.5], [0.7, 0.5]], ["Branch 0", "Branch 1"], ["ball", "stick"])
-    shares = pd.DataFrame(np.eye(2), matrix.index, matrix.columns)
-    figure = figures_specialists.kinds(matrix, specialists.own_kind(matrix, shares), "built-in")
-    assert len(figure.axes[0].patches) == 2
-    figures_specialists.correlations(np.eye(K))
+    table = pd.DataFrame(
+        {"branch": ["B 0", "B 0", "B 1", "B 1"], "kind": ["ball", "stick"] * 2,
+         "score": [0.9, 0.5, 0.7, 0.5], "own": [True, False, False, True]}
+    )  # fmt: skip
+    figure = figures_specialists.kinds(table, title="built-in")
+    assert [patch.get_xy() for patch in figure.axes[0].patches] == [(0, 0), (1, 1)]
     rows = pd.DataFrame(
         {"benchmark": "built-in", "tracker": ["E", "E"], "minus": ["S", "R"],
          "difference": [0.1, 0.0], "low": [0.0, -0.1],
-         "high": [0.2, 0.1], "low_all": [-0.1, -0.2], "high_all": [0.3, 0.2]}
+         "high": [0.2, 0.1], "low_all": [-0.1, -0.2], "high_all": [0.3, 0.2],
+         "comparisons": 2, "sequences": [3, 5], "starts": 1, "seeds": 1}
     )  # fmt: skip
     figure = figures_specialists.forest(rows)
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["E − S", "E − R"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["S", "R"]
+    caption = figure.shown.caption
+    assert "E minus each, on built-in: means over 3 to 5 sequences × 1 starts × 1 seeds" in caption
+    assert "for all 2 comparisons together" in caption
+    figure = figures_specialists.forest(rows.drop(columns=["low_all", "high_all"]), groups="minus")
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["S", "S", "R", "R"]
+    assert "together" not in figure.shown.caption
     plt.close("all")
     assert dict(plt.rcParams) == before

@@ -9,7 +9,6 @@ import pytest
 from esiamfc_lib import analysis
 from esiamfc_lib.artefacts import MANIFEST, STORE, SWEEP, Artefacts
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.figures import gain_curves
 
 TITLES = ("ESiamFC", "Nearest centroid", "Uniform", "Oracle")
 COLUMNS = (
@@ -77,8 +76,6 @@ def test_where_the_gain_starts(sweep_of):
     said = {line.partition(":")[0]: line for line in analysis.gain_sentences(table, "tracks")}
     assert said["ESiamFC"].endswith("the gain is shown from 40 tracks on")
     assert said["k3 Oracle"].endswith("an upper bound")
-    figure = gain_curves(table[table["tracker"].str.endswith("ESiamFC")], "dataset.separation")
-    assert len(figure.axes) == 1
 
 
 def test_a_gain_that_does_not_last_is_not_claimed(sweep_of):

@@ -12,7 +12,6 @@ from esiamfc_lib.clustering.comparison import (
     Comparison,
     agreement_matrix,
     family_agreement,
-    pairwise_agreement,
 )
 from esiamfc_lib.clustering.embedding import VideoFeatures
 from esiamfc_lib.errors import StudyError
@@ -145,11 +144,6 @@ def test_bad_input(features, tmp_path):
 
 def test_agreement_by_hand():
     """Pairs of tracks together in a: 01, 23; in b: 01, 02, 12. Both: 01."""
-    pairs = pairwise_agreement(np.array([[0, 0, 1, 1], [0, 0, 0, 1]]))
-    assert len(pairs) == 1
-    assert pairs["jaccard"][0] == pytest.approx(1 / 4)
-    assert pairs["fowlkes_mallows"][0] == pytest.approx(1 / np.sqrt(2 * 3))
-    assert pairs["rand"][0] == pytest.approx(3 / 6)
     matrix = agreement_matrix(np.array([[0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 1]]))
     np.testing.assert_allclose(matrix[0], [1, 1, 1 / np.sqrt(6)])
     np.testing.assert_allclose(matrix, matrix.T)
@@ -181,7 +175,7 @@ def test_histories_and_their_figures(study):
     assert (single.groupby(["method", "iteration"])["size"].sum() == 60).all()
     for figure in (
         clusters.histories(whole),
-        clusters.controls(single, ["PIk-means, published", "PIk-means, balanced"]),
+        clusters.controls(single[single["method"].isin([PUBLISHED, BALANCED])]),
     ):
         figure.canvas.draw()
 
@@ -204,14 +198,12 @@ def test_figures_leave_settings_alone(study, features):
 
     before = dict(mpl.rcParams)
     table, labels = study.runs(3, n_runs=3)
-    pairs = pd.concat(
-        [pairwise_agreement(found).assign(method=method) for method, found in labels.items()]
-    )
+    sizes = [(method, size) for method, x in labels.items() for size in np.bincount(x[0])]
     made = partition.cluster_tracks(features, "pikmeans", n_clusters=3, seed=0)
     images = np.zeros((60, 16, 16, 3), np.uint8)
     for figure in (
-        clusters.stability(table, pairs),
-        clusters.cluster_sizes({m: np.bincount(x[0]) for m, x in labels.items()}),
+        clusters.stability(table),
+        clusters.cluster_sizes(pd.DataFrame(sizes, columns=["method", "tracks"])),
         maps.gallery(images, made.table, count=4),
         maps.map_with_thumbnails(features.features[:, :2], images, made.labels),
     ):

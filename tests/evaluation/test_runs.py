@@ -120,9 +120,10 @@ def test_built_in_data_is_called_built_in_in_every_table_and_figure(done, data):
     sequences, _ = benchmarks.read_benchmark("otb2015", data.otb)
     curves = scoring.curves(out, ["SiamFC", "Identity"], sequences, "otb2015")
     drawn = [
-        figures.success_precision(curves, name, 3), figures.attribute_bars(scores),
-        figures.sequence_heatmap(scores),
-    ]  # fmt: skip
+        figures.success_precision(curves, title=name, total=3),
+        figures.attribute_dots(scoring.by_attribute(scores), title=name),
+        figures.sequence_heatmap(scores, title=name),
+    ]
     for figure in drawn:
         titles = [figure.get_suptitle(), *(axis.get_title() for axis in figure.axes)]
         assert any(title.startswith(name) for title in titles), titles
@@ -299,9 +300,10 @@ def test_curves_average_to_the_scores(done, data):
     sequences, _ = benchmarks.read_benchmark("otb2015", data.otb)
     curves = scoring.curves(out, ["SiamFC", "Identity"], sequences, "otb2015")
     mean = scores.groupby("tracker")[["success", "precision"]].mean()
-    assert curves["SiamFC"].success.mean() == pytest.approx(mean.loc["SiamFC", "success"])
-    assert curves["SiamFC"].precision[20] == pytest.approx(mean.loc["SiamFC", "precision"])
-    assert curves["SiamFC"].sequences == 3
+    by = curves.set_index(["tracker", "measure", "threshold"])["share"]["SiamFC"]
+    assert by["success"].mean() == pytest.approx(mean.loc["SiamFC", "success"])
+    assert by["precision"][20] == pytest.approx(mean.loc["SiamFC", "precision"])
+    assert (curves["sequences"] == 3).all()
     with pytest.raises(StudyError, match="no such score"):
         vot, _ = benchmarks.read_benchmark("vot2018", data.vot)
         runs.evaluate(tracker_specs(["identity"]), "vot2018", data.vot, out / "vot")

@@ -62,4 +62,8 @@ def test_strip_shows_frames_from_first_to_last_with_all_boxes(sequence):
     assert [axis.get_title() for axis in figure.axes] == [f"frame {i}" for i in range(1, 6)]
     assert all(len(axis.patches) == 2 for axis in figure.axes)
     assert figure.get_suptitle() == "walk"
-    assert [text.get_text() for text in figure.legends[0].texts] == ["SiamFC", "lost"]
+    assert [text.get_text() for text in figure.legends[0].texts] == [
+        "ground truth",
+        "SiamFC",
+        "lost",
+    ]
