@@ -4,6 +4,7 @@ Inches and points are those at which a figure is printed: no text is below 6 poi
 table (``drawn``) keeps that table and can be drawn anew at another width.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,12 +55,9 @@ LOOKS = {
     "seeds": ("#441133", "X", ":"),
 }
 """Colour, marker and line of what figures compare; an arm's name stands for its trackers."""
+SPARE = ("#cc78bc", "#8a8a00", "#555555", "#99bb55", "#b07030")
 ALIASES = {
-    **{
-        "k-means": "kmeans",
-        "k-means, published": "Uniform",
-        "PIk-means, published": "equal_budget",
-    },
+    **{"k-means": "kmeans", "k-means, published": "Uniform", "constrained": "Oracle"},
     **{"PIk-means, published": "equal_budget", "PIk-means, balanced": "ESiamFC"},
     **{"training": "SiamFC", "validation": "ESiamFC"},
 }
@@ -152,7 +150,7 @@ def small() -> float:
 def looks(names: Iterable[str]) -> dict[str, dict]:
     """Colour, marker and line of each name: those of ``LOOKS``, an arm's with the marker of its
     tracker; a branch's lines and any other name's colour go by the order of the names."""
-    found, spare = {}, iter(colours(10) * 9)
+    found, spare = {}, itertools.cycle(SPARE)
     for name in dict.fromkeys(names):
         first, _, title = name.partition(" ")
         known = ALIASES.get(name, name)
