@@ -18,6 +18,7 @@ from esiamfc_lib.errors import StudyError, in_words
 
 COMMANDS = {
     "run": "run the study, or the part of it that changed",
+    "report": "write the page of a run's reports",
     "store": "build, check, merge and describe crop stores",
     "convert": "convert network weights between formats",
     "quantise": "make the int8 form of a network",

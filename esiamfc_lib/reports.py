@@ -1,4 +1,5 @@
-"""What a stage leaves for people: figures, tables (CSV and LaTeX), metrics (JSON), pages.
+"""What a stage leaves for people: figures, tables (CSV and LaTeX), metrics (JSON). ``page``
+makes a page of them.
 
 The same content gives the same bytes, so that a report can be compared with that of another run.
 """
@@ -86,45 +87,6 @@ def save_html(page: str, parameters: StageParameters, name: str) -> Path:
     path = parameters.folder / f"{name}.html"
     write_atomically(path, page)
     return path
-
-
-def save_page(
-    title: str, tables: dict[str, pd.DataFrame], sentences: list[str], parameters: StageParameters
-) -> str:
-    """Write this notebook's part of ``<reports>/README.md``, sentences and tables; gives all of it.
-
-    The parts of other notebooks stay; at the end are the pictures of all.
-
-    Args:
-        tables: heading → table; numbers are rounded to three decimals.
-        sentences: findings, one a line; each was made from a table, none by hand."""
-    file, number = parameters.reports / "README.md", parameters.notebook[:2]
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    parts = dict(re.findall(r"^<!-- (\S+) -->\n(.*?)(?=^<!-- |\Z)", text, re.S | re.M))
-    by = f"Written by notebook {number} from the tables beside it."
-    lines = [f"# {title}", "", by, ""]
-    lines += [f"- {sentence}" for sentence in sentences]
-    for heading, table in tables.items():
-        lines += ["", f"## {heading}", "", *markdown(table)]
-    pictures = sorted((parameters.reports / "figures").glob("*.png"))
-    shown = [f"![{picture.stem}](figures/{picture.name})\n" for picture in pictures]
-    parts |= {number: "\n".join([*lines, "", ""]), "figures": "\n".join(["## Figures", "", *shown])}
-    page = "".join(f"<!-- {part} -->\n{parts[part]}" for part in sorted(parts))
-    write_atomically(file, page)
-    return page
-
-
-def markdown(table: pd.DataFrame) -> list[str]:
-    """A table as lines of Markdown; numbers are rounded to three decimals."""
-    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
-    return ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
-
-
-def _cell(value: Any) -> str:
-    """A value of a Markdown table; NaN is an empty cell."""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.3f}"
-    return str(value).replace("|", "\\|")
 
 
 def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[str, Any]:

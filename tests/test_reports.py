@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from esiamfc_lib import reports
-from esiamfc_lib.config import ControlsParameters, ResultsParameters
+from esiamfc_lib.config import ResultsParameters
 from esiamfc_lib.errors import StudyError
 
 
@@ -83,34 +83,6 @@ def test_the_last_answer_is_the_one_that_metrics_hold(parameters, text):
     file = parameters.folder / "metrics.json"
     file.unlink() if text is None else file.write_text(text)
     assert reports.last_answer(parameters) == "No earlier run has left an answer."
-
-
-def test_page_holds_sentences_tables_and_pictures(parameters):
-    reports.save_figure(drawn(), parameters, "line")
-    table = pd.DataFrame({"tracker": ["A|B"], "success": [0.12345], "ao": [float("nan")]})
-    page = reports.save_page("Title", {"Scores": table}, ["A is best."], parameters)
-    assert page == (parameters.reports / "README.md").read_text()
-    assert "- A is best.\n" in page
-    assert "| A\\|B | 0.123 |  |" in page
-    assert "![line](figures/line.png)" in page
-    plt.close("all")
-
-
-def test_every_notebook_has_its_part_of_the_page(parameters):
-    later = ControlsParameters(**parameters.model_dump(include={"run_dir", "report_dir"}))
-    table = pd.DataFrame({"tracker": ["A"]})
-    reports.save_page("Controls", {"Arms": table}, ["B is no better."], later)
-    reports.save_page("Results", {"Scores": table}, ["A is best."], parameters)
-    reports.save_figure(drawn(), later, "line")
-    reports.save_page("Controls", {"Arms": table}, ["B is better."], later)
-    page = reports.save_page("Results", {"Scores": table}, ["A is best."], parameters)
-    said = [line for line in page.splitlines() if line.startswith(("#", "- ", "!"))]
-    assert said == [
-        *("# Results", "- A is best.", "## Scores"),
-        *("# Controls", "- B is better.", "## Arms"),
-        *("## Figures", "![line](figures/line.png)"),
-    ]
-    plt.close("all")
 
 
 def test_names_of_files_have_no_blanks(parameters):

@@ -72,16 +72,30 @@ def _sweep(args: Namespace, options: dict) -> int:
     if not (args.only or args.until):
         folder = sweep.report(args.profile, args.set)
         sys.stdout.write(f"what the points say together: {folder}\n")
+        _page(load_profile(args.profile, args.set))
     return 0 if done else 1
 
 
 def _run(profile: Profile, dry_run: bool, options: dict) -> int:
     study = Chain(profile, sys.stdout, **options)
     if not dry_run:
-        return study.run()
+        failed = study.run()
+        if study.ran and not failed:
+            _page(profile)
+        return failed
     study.check()
     lines = study.plan()
     width = max(12, *(len(name) for name, _ in lines))
     for name, what in lines:
         sys.stdout.write(f"{name:<{width}} {what}\n")
     return 0
+
+
+def _page(profile: Profile) -> None:
+    """Write the page of the reports; where that fails the run has not, but it is said."""
+    try:
+        from esiamfc_lib.commands.report import write_report
+
+        sys.stdout.write(f"page: {write_report(profile)}\n")
+    except Exception as error:
+        sys.stderr.write(f"the page of the reports could not be written: {error}\n")
