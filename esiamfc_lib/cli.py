@@ -11,7 +11,8 @@ import tempfile
 import traceback
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 
 from esiamfc_lib import __version__
 from esiamfc_lib.errors import StudyError, in_words
@@ -25,7 +26,6 @@ COMMANDS = {
     "track": "track one object through a video",
     "evaluate": "score trackers on a benchmark",
     "figures": "draw a report's figures anew at the width of a page or a column",
-    "select": "choose a checkpoint or tracking parameters on held-out videos",
     "vot-workspace": "write a workspace for the official VOT toolkit",
 }
 """Name of the command -> what it does; its module is ``commands/<name>.py``, - written as _."""
@@ -51,22 +51,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     top.add_argument("--version", action="version", version=f"esiamfc {__version__}")
     top.add_argument("command", metavar="COMMAND", choices=COMMANDS)
     name = top.parse_args(argv[:1]).command
+    module = f"esiamfc_lib.commands.{name.replace('-', '_')}"
+    return run(f"esiamfc {name}", lambda: importlib.import_module(module), argv[1:])
+
+
+def run(prog: str, load: Callable[[], ModuleType], argv: Sequence[str]) -> int:
+    """Run the command that ``load`` gives: ``arguments(parser)`` adds its options, ``main(args)``
+    does it. Gives the exit status, as ``main``."""
     try:
-        command = importlib.import_module(f"esiamfc_lib.commands.{name.replace('-', '_')}")
-        parser = ArgumentParser(prog=f"esiamfc {name}", description=command.__doc__)
+        command = load()
+        parser = ArgumentParser(prog=prog, description=command.__doc__)
         command.arguments(parser)
-        return command.main(parser.parse_args(argv[1:]))
+        return command.main(parser.parse_args(argv))
     except ImportError as error:
-        print(f"esiamfc {name}: cannot be loaded ({error})", file=sys.stderr)
+        print(f"{prog}: cannot be loaded ({error})", file=sys.stderr)
         return 2
     except (StudyError, OSError) as error:
-        print(f"esiamfc {name}: {in_words(error)}", file=sys.stderr)
+        print(f"{prog}: {in_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"esiamfc {name}: interrupted", file=sys.stderr)
+        print(f"{prog}: interrupted", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except Exception as error:
-        print(f"esiamfc {name}: {_unexpected(name, error)}", file=sys.stderr)
+        print(f"{prog}: {_unexpected(prog.split()[-1], error)}", file=sys.stderr)
         return 1
 
 

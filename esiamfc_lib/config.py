@@ -300,7 +300,7 @@ class ResultsParameters(StageParameters):
     )
     max_sequences: NonNegativeInt = param(0, "of each benchmark; 0: all")
     published: File = param("", "scores of a published SiamFC (JSON), to compare with")
-    selection: File = param("", "file of 'esiamfc select', for its tracking parameters")
+    selection: File = param("", "file of 'python -m tools.choose'; its tracking parameters")
     tracking: dict = param({}, "changes to TrackingParameters")
     precision: Literal["auto", "fp32", "bf16"] = param("fp32", "of the networks")
     device: Device = param("auto", "auto, cpu, cuda ...")

@@ -204,7 +204,6 @@ def test_a_face_names_what_it_passes_on(package):
         ("synthetic", {"torch"}),
         ("clustering", {"umap"}),
         ("training", {"tensorboard"}),
-        ("analysis", {"optuna"}),
         ("chain", {"papermill", "torch"}),
     ],
 )

@@ -64,7 +64,7 @@ def commands(inputs: Path) -> list[Command]:
     def select(out: Path) -> list[str]:
         given = ["--vid-root", inputs / "vid", "--weights", network, "--out", out / "s"]
         short = ["--starts", 2, "--segment", 8, "--trials", 3]
-        return command_line("select", *given, *short)
+        return [sys.executable, "-m", "tools.choose", *map(str, (*given, *short))]
 
     def synthetic(out: Path) -> list[str]:
         code = f"import built_in; built_in.make({str(out / 'b')!r}, workers=2, **{VIDEOS})"

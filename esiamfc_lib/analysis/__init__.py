@@ -1,9 +1,9 @@
 """What the scores say: intervals, control arms, specialists, published numbers.
 
 In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (of differences),
-``arm_comparison`` (control arms), ``selection`` (the rule of a choice on held-out videos),
-``tuning`` (a search by it), ``specialists`` (what the branches have learned),
-``published_numbers`` (the table beside others' results), ``sweeps`` (gains against the data).
+``arm_comparison`` (control arms), ``selection`` (a choice on held-out videos), ``specialists``
+(what the branches have learned), ``published_numbers`` (the table beside others' results),
+``sweeps`` (gains against the data).
 """
 # isort: skip_file
 

@@ -77,7 +77,7 @@ def tracker_arguments(parser: ArgumentParser) -> None:
 
 
 def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
-    """Options of the multi-start evaluation, also of ``select``; ``starts``: its default."""
+    """Options of the multi-start evaluation, also of ``tools.choose``; ``starts``: its default."""
     forward = "multi-start: N segments of each sequence forward and N backward"
     for name, default, least, most, does in (
         ("starts", starts, 0, 1000, forward if starts else f"{forward}; 0: the usual protocol"),

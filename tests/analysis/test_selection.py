@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from esiamfc_lib import cli
-from esiamfc_lib.analysis import selection, tuning
+from esiamfc_lib.analysis import selected_tracking
 from esiamfc_lib.analysis.intervals import sentence
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.errors import StudyError
@@ -22,6 +22,7 @@ from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
+from tools import choose
 
 WIDTH = 0.125
 PLAN = {"starts": 2, "length": 5}
@@ -72,7 +73,7 @@ def table(**gains: np.ndarray) -> pd.DataFrame:
 def test_a_gain_beyond_luck_is_taken_and_the_largest_of_several():
     rng = np.random.default_rng(0)
     small, large = (gain + rng.normal(0, 0.01, (12, 4)) for gain in (0.05, 0.10))
-    result = selection.decided(table(small=small, large=large), "published", PLAN)
+    result = choose.decided(table(small=small, large=large), "published", PLAN)
     assert result["chosen"] == "large"
     assert result["reason"].startswith("large replaces published: vid-val: large − published: +0.1")
     assert 0 < result["interval"][0] < 0.1 < result["interval"][1]
@@ -80,7 +81,7 @@ def test_a_gain_beyond_luck_is_taken_and_the_largest_of_several():
 
 def test_where_the_intervals_overlap_the_published_value_stays():
     lucky = np.random.default_rng(1).normal(0.02, 0.1, (6, 4))
-    result = selection.decided(table(lucky=lucky), "published", PLAN)
+    result = choose.decided(table(lucky=lucky), "published", PLAN)
     assert lucky.mean() > 0
     assert result["chosen"] == "published"
     assert "published stays: no candidate is better beyond luck" in result["reason"]
@@ -95,7 +96,7 @@ def test_the_best_of_many_has_to_be_better_than_the_luckiest_of_many():
     """Forty candidates that differ by luck alone: one of them looks significant by itself."""
     rng = np.random.default_rng(3)
     luck = {f"c{i:02d}": rng.normal(0, 0.05, (8, 1)) for i in range(40)}
-    result = selection.decided(table(**luck), "published", PLAN)
+    result = choose.decided(table(**luck), "published", PLAN)
     assert any((row["low"] or 0) > 0 for row in result["candidates"])
     assert result["chosen"] == "published"
 
@@ -105,7 +106,7 @@ def test_the_best_of_many_has_to_be_better_than_the_luckiest_of_many():
 
 def test_checkpoints_are_compared_on_the_validation_tracks(data, weights, tmp_path):
     trackers = [siamfc(weights, i) for i in range(3)]
-    result = selection.select(trackers, data.vid, tmp_path, **PLAN)
+    result = choose.select(trackers, data.vid, tmp_path, **PLAN)
     names = {sequence.name for sequence in segments.read_segments("vid-val", data.vid)}
     assert set(result["sequences"]) == names
     assert [row["tracker"] for row in result["candidates"]] == ["epoch 0", "epoch 1", "epoch 2"]
@@ -117,7 +118,7 @@ def test_checkpoints_are_compared_on_the_validation_tracks(data, weights, tmp_pa
 
 def test_a_choice_needs_two(data, weights, tmp_path):
     with pytest.raises(StudyError, match="two trackers"):
-        selection.select([siamfc(weights)], data.vid, tmp_path)
+        choose.select([siamfc(weights)], data.vid, tmp_path)
 
 
 # The search.
@@ -128,7 +129,7 @@ SAME = ("selection.json", "multistart.csv")
 @pytest.fixture(scope="module")
 def tuned(data, weights, tmp_path_factory):
     out = tmp_path_factory.mktemp("tuned")
-    return out, tuning.tune(siamfc(weights), data.vid, out, trials=12, seed=4, **PLAN)
+    return out, choose.tune(siamfc(weights), data.vid, out, trials=12, seed=4, **PLAN)
 
 
 def test_every_trial_is_in_the_result(tuned):
@@ -136,9 +137,9 @@ def test_every_trial_is_in_the_result(tuned):
     names = [row["tracker"] for row in result["candidates"]]
     assert names == ["published", *(f"trial {i:04d}" for i in range(12))]
     for row in result["candidates"][1:]:
-        assert set(row["parameters"]) == set(tuning.SPACE)
+        assert set(row["parameters"]) == set(choose.SPACE)
         for name, value in row["parameters"].items():
-            low, high, _ = tuning.SPACE[name]
+            low, high, _ = choose.SPACE[name]
             assert low <= value <= high
     assert len({str(row["parameters"]) for row in result["candidates"]}) == 13
     scores = pd.read_csv(out / "multistart.csv")
@@ -147,7 +148,7 @@ def test_every_trial_is_in_the_result(tuned):
 
 def test_the_result_is_what_notebook_07_takes(tuned):
     out, result = tuned
-    values = selection.selected_tracking(out / "selection.json")
+    values = selected_tracking(out / "selection.json")
     assert values == result["tracking"]
     row = next(r for r in result["candidates"] if r["tracker"] == result["chosen"])
     expected = TrackingParameters(**row["parameters"])
@@ -166,13 +167,13 @@ def test_a_search_that_was_cut_off_makes_the_same_trials(tuned, data, weights, t
             raise Enough
 
     with pytest.raises(Enough):
-        tuning.tune(*arguments, trials=12, seed=4, on_trial=stop, **PLAN)
+        choose.tune(*arguments, trials=12, seed=4, on_trial=stop, **PLAN)
     # A trial that was asked for and never told, as a kill leaves it.
-    journal = tuning.JournalFileBackend(str(tmp_path / "study.journal"))
-    study = optuna.load_study(study_name="tracking", storage=tuning.JournalStorage(journal))
+    journal = choose.JournalFileBackend(str(tmp_path / "study.journal"))
+    study = optuna.load_study(study_name="tracking", storage=choose.JournalStorage(journal))
     study.ask()
     made = []
-    tuning.tune(
+    choose.tune(
         *arguments, trials=12, seed=4, on_trial=lambda number, score: made.append(number), **PLAN
     )
     assert made == [11]
@@ -184,20 +185,20 @@ def test_a_study_of_something_else_is_not_continued(tuned, data, weights):
     out, _ = tuned
     for other in ({"seed": 5}, {"seed": 4, "limit": 1}):
         with pytest.raises(StudyError, match="belongs to another tracker, data, plan or space"):
-            tuning.tune(siamfc(weights), data.vid, out, trials=1, **other, **PLAN)
+            choose.tune(siamfc(weights), data.vid, out, trials=1, **other, **PLAN)
 
 
 def test_a_damaged_study_is_named(data, weights, tmp_path):
     (tmp_path / "study.journal").write_text("not json\nneither\n")
     with pytest.raises(StudyError, match=r"study\.journal is damaged"):
-        tuning.tune(siamfc(weights), data.vid, tmp_path, trials=1, **PLAN)
+        choose.tune(siamfc(weights), data.vid, tmp_path, trials=1, **PLAN)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"tracking": {"scale_setp": 1}}', '{"tracking": 3}'])
 def test_a_file_without_a_choice_is_refused(text, tmp_path):
     (tmp_path / "selection.json").write_text(text)
     with pytest.raises(StudyError):
-        selection.selected_tracking(tmp_path / "selection.json")
+        selected_tracking(tmp_path / "selection.json")
 
 
 # Test sequences.
@@ -211,7 +212,12 @@ sys.addaudithook(
     else None
 )
 from esiamfc_lib import cli
-status = cli.main(json.loads(sys.argv[1]))
+words = json.loads(sys.argv[1])
+if words[0] == "choose":
+    from tools import choose
+    status = cli.run("choose", lambda: choose, words[1:])
+else:
+    status = cli.main(words)
 print(json.dumps({"status": status, "opened": sorted(set(opened))}))
 """
 
@@ -240,8 +246,8 @@ def test_no_test_sequence_is_opened_before_the_final_run(data, weights, tmp_path
     one = ["--weights", weights / "epoch-0.safetensors"]
     both = [*one, "--weights", weights / "epoch-1.safetensors"]
     given = ["--vid-root", data.vid, *COMMON]
-    choice = opened_by(["select", *given, *both, "--out", tmp_path / "choice"])
-    search = opened_by(["select", *given, *one, "--trials", "2", "--out", tmp_path / "search"])
+    choice = opened_by(["choose", *given, *both, "--out", tmp_path / "choice"])
+    search = opened_by(["choose", *given, *one, "--trials", "2", "--out", tmp_path / "search"])
     for opened in (choice, search):
         assert under(opened, data.vid / "Data/VID/val")
         assert not under(opened, *benchmarks)
@@ -256,7 +262,8 @@ def test_choosing_works_where_the_benchmarks_are_not(data, weights, tmp_path):
     files = [weights / "esiamfc.safetensors", weights / "epoch-0.safetensors"]
     options = [word for file in files for word in ("--weights", str(file))]
     out = tmp_path / "out"
-    assert cli.main(["select", "--vid-root", str(root), "--out", str(out), *COMMON, *options]) == 0
+    given = ["--vid-root", str(root), "--out", str(out), *COMMON, *options]
+    assert cli.run("choose", lambda: choose, given) == 0
     result = json.loads((out / "selection.json").read_text(encoding="utf-8"))
     assert [row["tracker"] for row in result["candidates"]] == ["esiamfc ESiamFC", "epoch-0"]
 
@@ -265,10 +272,10 @@ def test_choosing_works_where_the_benchmarks_are_not(data, weights, tmp_path):
 
 
 def test_search_takes_one_tracker(data, weights, tmp_path, capsys):
-    given = ["select", "--vid-root", str(data.vid), "--out", str(tmp_path), "--trials", "2"]
+    given = ["--vid-root", str(data.vid), "--out", str(tmp_path), "--trials", "2"]
     for i in range(2):
         given += ["--weights", str(weights / f"epoch-{i}.safetensors")]
-    assert cli.main(given) == 2
+    assert cli.run("choose", lambda: choose, given) == 2
     assert "--trials takes one tracker; the options name 2" in capsys.readouterr().err
 
 

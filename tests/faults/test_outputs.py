@@ -33,7 +33,7 @@ def folder_at(path: str):
     return lambda folder: a_store(folder) or (folder / path).mkdir(parents=True)
 
 
-SELECT = "select --weights n.safetensors --weights n.safetensors --vid-root v --out "
+CHOOSE = "choose --weights n.safetensors --weights n.safetensors --vid-root v --out "
 EVALUATE = "evaluate --benchmark otb2015 --root otb --identity --out "
 OUTPUTS = [
     Row(
@@ -48,8 +48,8 @@ OUTPUTS = [
         "quantise n.safetensors --store st --out st/manifest.json",
         "st/manifest.json lies in its own source st",
     ),
-    Row("select into the videos", a_store, f"{SELECT}v/x", "v/x lies in its own source v"),
-    Row("select over a folder", folder_at("o/selection.json"), f"{SELECT}o", "it is a folder"),
+    Row("choose into the videos", a_store, f"{CHOOSE}v/x", "v/x lies in its own source v"),
+    Row("choose over a folder", folder_at("o/selection.json"), f"{CHOOSE}o", "it is a folder"),
     Row(
         "a workspace in the sequences",
         a_store,

@@ -30,7 +30,7 @@ def test_a_broken_model_file_is_refused_in_one_sentence(fault, tmp_path, monkeyp
 
 
 QUANTISE = "quantise n.safetensors --store nowhere"
-SELECT = "select --vid-root vid --out out --weights n.safetensors"
+CHOOSE = "choose --vid-root vid --out out --weights n.safetensors"
 
 
 def network(folder):
@@ -71,15 +71,15 @@ OUTPUTS = [
     Row("quantise no crops", network, f"{QUANTISE} --crops 0", "--crops.*'0'"),
     Row("quantise crops without end", network, f"{QUANTISE} --crops 1000000000", "--crops"),
     Row("quantise crops as text", network, f"{QUANTISE} --crops many", "--crops.*'many'"),
-    Row("select while another does", held, f"{SELECT} --trials 2", "another 'esiamfc select'"),
-    Row("select into a file", network, SELECT.replace("--out out", "--out file"), "file"),
-    Row("select with an open list", network, f"{SELECT} --set scale_lr=[", "not valid YAML"),
+    Row("choose while another does", held, f"{CHOOSE} --trials 2", "another search or choice"),
+    Row("choose into a file", network, CHOOSE.replace("--out out", "--out file"), "file"),
+    Row("choose with an open list", network, f"{CHOOSE} --set scale_lr=[", "not valid YAML"),
     Row(
-        "select with an unknown parameter", network, f"{SELECT} --set x=3", "unknown parameter 'x'"
+        "choose with an unknown parameter", network, f"{CHOOSE} --set x=3", "unknown parameter 'x'"
     ),
-    Row("select with an even scale_num", network, f"{SELECT} --set scale_num=4", "scale_num"),
-    Row("select without videos", network, f"{SELECT} --trials 2", "vid"),
-    Row("select trials below 0", network, f"{SELECT} --trials -1", "trials"),
+    Row("choose with an even scale_num", network, f"{CHOOSE} --set scale_num=4", "scale_num"),
+    Row("choose without videos", network, f"{CHOOSE} --trials 2", "vid"),
+    Row("choose trials below 0", network, f"{CHOOSE} --trials -1", "trials"),
 ]
 
 
