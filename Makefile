@@ -16,7 +16,7 @@ PIP_ARGS ?=
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install study test docs parameters stages lint format notebooks lock clean clean-explore distclean
+.PHONY: help install study paper test docs parameters stages lint format notebooks lock clean clean-explore distclean
 
 help: ## show this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ $(READY): pyproject.toml requirements.lock tools/install.sh
 
 study: $(READY) ## run the study: what changed since the last time
 	@$(PY) -m esiamfc_lib.cli run --profile $(PROFILE) -n $(JOBS) $(ARGS)
+
+paper: $(READY) ## build reports/paper/paper.pdf from the committed reports (needs LaTeX)
+	@PYTHONPATH=. $(PY) tools/paper.py
 
 # In the order of the files: the run of the whole chain, the longest of all, is among the first.
 test: $(READY) ## run the tests, TEST_JOBS of them side by side

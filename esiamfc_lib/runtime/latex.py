@@ -11,6 +11,7 @@ SMALL = r"\footnotesize\setlength{\tabcolsep}{3pt}"  # what is wider than a page
 SIGNED = ("difference", "low", "high", "low_all", "high_all", "interaction")
 HEADINGS = {"success": "AUC", "difference": "AUC", "ao": "AO", "sr50": "SR.5", "sr75": "SR.75"}
 HEADINGS |= {"wins": "won", "ties": "tied", "losses": "lost", "ari": "ARI", "nmi": "NMI"}
+HEADINGS |= {"low_all": "joint low", "high_all": "joint high"}
 ESCAPES = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "−": "$-$"}
 ESCAPES |= {"<": "$<$", ">": "$>$", "≤": r"$\le$", "≥": r"$\ge$", "→": r"$\to$", "×": r"$\times$"}
 ESCAPES |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -87,4 +88,5 @@ def _numbers(values: pd.Series, decimals: int, name: str) -> pd.Series:
 def _format(texts: pd.Series) -> str:
     whole, _, part = max(texts, key=len, default="0").partition(".")
     digits = whole.lstrip("+-")
-    return f"S[table-format={whole[: -len(digits)]}{len(digits)}.{len(part)}, detect-weight]"
+    sign = "retain-explicit-plus, table-format=+" if digits != whole else "table-format="
+    return f"S[mode=text, detect-weight, {sign}{len(digits)}.{len(part)}]"

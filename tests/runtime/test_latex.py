@@ -22,7 +22,7 @@ def scores():
 
 def test_numbers_are_aligned_at_the_point(scores):
     rows, text = body(scores, columns=["tracker", "success", "runs", "absent"])
-    assert "{lS[table-format=1.3, detect-weight]S[table-format=2.0, detect-weight]}" in text
+    assert "{lS[mode=text, detect-weight, table-format=1.3]S[" in text and "=2.0]}" in text
     assert rows[:3] == [r"A & 0.500 & 3 \\", r"B & 0.500 & 3 \\", r"A & {--} & 10 \\"]
     assert r"{tracker} & {{AUC}} & {{runs}} \\" in text and r"\begin{table}[tb]" in text
 
@@ -45,7 +45,8 @@ def test_benchmarks_stand_side_by_side_without_their_empty_columns(scores):
 
 def test_differences_have_signs_and_no_minus_before_zero():
     rows, text = body(pd.DataFrame({"minus": ["A", "B"], "difference": [0.01, -0.0001]}))
-    assert rows[:2] == [r"A & +0.010 \\", r"B & +0.000 \\"] and "[table-format=+1.3," in text
+    assert rows[:2] == [r"A & +0.010 \\", r"B & +0.000 \\"]
+    assert "retain-explicit-plus, table-format=+1.3]" in text
 
 
 def test_plain_text_stays_what_it_is():
