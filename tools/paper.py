@@ -59,7 +59,7 @@ def numbers() -> str:
     for macro, (file, rows, text) in given.items():
         try:
             value = text.format(**facts(file, rows))
-        except (OSError, LookupError, ValueError, TypeError, SyntaxError) as error:
+        except (OSError, LookupError, NameError, SyntaxError, TypeError, ValueError) as error:
             raise StudyError(f"numbers.yaml: {macro}: {file} {rows}: {error!r}") from None
         value = latex_text(re.sub(r"-(?=\d)", "−", value))
         lines.append(rf"\newcommand{{\{macro}}}{{{value}\xspace}} % {file}: {rows}: {text}")
