@@ -12,6 +12,7 @@ import traceback
 import warnings
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 
 from esiamfc_lib import __version__
@@ -26,9 +27,8 @@ COMMANDS = {
     "track": "track one object through a video",
     "evaluate": "score trackers on a benchmark",
     "figures": "draw a report's figures anew at the width of a page or a column",
-    "vot-workspace": "write a workspace for the official VOT toolkit",
 }
-"""Name of the command -> what it does; its module is ``commands/<name>.py``, - written as _."""
+"""Name of the command -> what it does; its module is ``commands/<name>.py``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     top.add_argument("--version", action="version", version=f"esiamfc {__version__}")
     top.add_argument("command", metavar="COMMAND", choices=COMMANDS)
     name = top.parse_args(argv[:1]).command
-    module = f"esiamfc_lib.commands.{name.replace('-', '_')}"
-    return run(f"esiamfc {name}", lambda: importlib.import_module(module), argv[1:])
+    load = partial(importlib.import_module, f"esiamfc_lib.commands.{name}")
+    return run(f"esiamfc {name}", load, argv[1:])
 
 
 def run(prog: str, load: Callable[[], ModuleType], argv: Sequence[str]) -> int:

@@ -48,11 +48,11 @@ def test_wrong_use_ends_with_status_2(argv, capsys):
 def test_arguments_reach_the_command(monkeypatch):
     command(
         monkeypatch,
-        "vot_workspace",
+        "quantise",
         lambda args: args.number,
         lambda parser: parser.add_argument("number", type=int),
     )
-    assert cli.main(["vot-workspace", "7"]) == 7
+    assert cli.main(["quantise", "7"]) == 7
 
 
 def test_faults_become_one_sentence(monkeypatch, capsys):

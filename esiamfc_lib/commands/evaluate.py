@@ -50,7 +50,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def tracker_arguments(parser: ArgumentParser) -> None:
-    """Options that say which trackers; ``evaluate``, ``track`` and ``vot-workspace`` share them."""
+    """Options that say which trackers; ``evaluate``, ``track`` and two tools share them."""
     add = parser.add_argument
     add(
         "--weights", action="append", default=[], type=Path, metavar="FILE",

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from esiamfc_lib import cli
-from tools import choose
+from tools import choose, vot_workspace
+
+TOOLS = {"choose": choose, "vot-workspace": vot_workspace}
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ def tried(row: Row, folder: Path, monkeypatch, capsys) -> str:
     before = digests(folder)
     words = row.command.split() if isinstance(row.command, str) else row.command
     try:
-        if words[0] == "choose":  # a tool, not a command
-            status = cli.run("esiamfc choose", lambda: choose, words[1:])
-        else:
-            status = cli.main(words)
+        tool = TOOLS.get(words[0])
+        status = (
+            cli.run(f"esiamfc {words[0]}", lambda: tool, words[1:]) if tool else cli.main(words)
+        )
     except SystemExit as end:  # of argparse
         status = end.code
     shown = capsys.readouterr()

@@ -1,5 +1,7 @@
 """Write a workspace in which the official VOT toolkit runs our trackers.
 
+    python -m tools.vot_workspace DIR --root VOT_SEQUENCES [--weights FILE ...] [--identity]
+
 The toolkit has an environment of its own (it wants another OpenCV, and is under the GPL). What
 works together on Python 3.11, in this order: 'pip install vot-toolkit==0.7.2 attributee==0.1.9',
 then 'pip install phx-class-registry==4.1.0' in spite of pip's complaint.
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import yaml
 
+from esiamfc_lib import cli
 from esiamfc_lib.commands.evaluate import chosen, tracker_arguments
 from esiamfc_lib.data import images
 from esiamfc_lib.data.benchmarks import VOTSequence, read_benchmark
@@ -126,3 +129,7 @@ def _link(folder: Path, sequence: VOTSequence) -> None:
              "width": width, "height": height, "length": len(sequence)}  # fmt: skip
     lines = "".join(f"{name}={value}\n" for name, value in facts.items())
     write_atomically(folder / "sequence", lines)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("python -m tools.vot_workspace", lambda: sys.modules[__name__], sys.argv[1:]))

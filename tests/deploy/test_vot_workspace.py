@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
-from esiamfc_lib.commands import vot_workspace as command
 from esiamfc_lib.data import benchmarks
 from esiamfc_lib.deploy import trax
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.tracking.base import IdentityTracker
+from tools import vot_workspace as command
 
 
 @pytest.fixture(scope="module")
