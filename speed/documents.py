@@ -54,7 +54,7 @@ def chosen(rows: list[dict]) -> str:
 
 
 def coverage(rows: list[dict]) -> str:
-    """The rows of ``python -m tools.coverage``: a line for each world, a column for each size."""
+    """The rows of ``python -m tools.interval_coverage``: a line a world, a column a size."""
     sizes = list(dict.fromkeys((r["sequences"], r["starts"], r["seeds"]) for r in rows))
     names = [" × ".join(map(str, size)) for size in sizes]
     found = {(r["world"], r["sequences"], r["starts"], r["seeds"]): r for r in rows}

@@ -33,6 +33,7 @@ STACKS = {
 """Stack of the toolkit → layout of its sequences; the last one is the anchor-based protocol."""
 PATHS = {"weights", "baseline", "centroids"}  # of a spec
 ANCHOR_DISTANCE = 50  # frames
+SERVER = Path(__file__).resolve().parent / "trax.py"
 START_SECONDS = 180  # a busy machine takes long to import the libraries
 
 
@@ -91,7 +92,7 @@ def write(
         given = spec.model_dump(include=PATHS)
         paths = {field: str(Path(path).resolve()) for field, path in given.items() if path}
         write_atomically(file, spec.model_copy(update=paths).model_dump_json(indent=1) + "\n")
-        command = shlex.join([sys.executable, "-m", "esiamfc_lib.deploy.trax", str(file)])
+        command = shlex.join([sys.executable, str(SERVER), str(file)])
         entry = {"label": spec.name, "protocol": "trax", "timeout": str(START_SECONDS)}
         registry[name] = entry | {"command": command.replace("%", "%%")}
     with (workspace / "trackers.ini").open("w", encoding="utf-8") as file:

@@ -55,8 +55,7 @@ def differences(scores: pd.DataFrame, reference: str, turned: bool = False) -> p
     (Satterthwaite 1946, *Biometrics Bulletin* 2, 110). Where seeds differ by no more than single
     runs do, and with one seed, this is the t interval of the sequences. Starts are no level of
     their own: what they contribute moves the means of the sequences already. One sequence alone is
-    judged by its starts. ``python -m tools.coverage`` shows how often such intervals hold the
-    truth.
+    judged by its starts. ``python -m tools.interval_coverage`` shows how often they hold the truth.
 
     Several trackers against one reference are several chances to be lucky: ``low_all`` to
     ``high_all`` hold for all of a family together (Šidák 1967, *JASA* 62, 626, which is cautious

@@ -1,7 +1,7 @@
-"""Faster than the study needs: int8 networks, ONNX files, the server of the VOT toolkit.
+"""Faster than the study needs: int8 networks, ONNX files.
 
 In reading order: ``quantisation`` and ``rounding`` (the int8 form of a network), ``int8`` (its
-engine), ``spec`` (trackers that may use it), ``onnx_export``, ``trax`` (the toolkit's protocol).
+engine), ``spec`` (trackers that may use it), ``onnx_export``.
 """
 
 from esiamfc_lib.deploy.quantisation import quantise

@@ -5,7 +5,7 @@ import pytest
 
 from esiamfc_lib.analysis.intervals import differences
 from tests.analysis.test_intervals import runs
-from tools.coverage import SIZES, WORLDS, coverage
+from tools.interval_coverage import SIZES, WORLDS, coverage
 
 REPEATED = [size for size in SIZES if size[2] > 1]
 STUDIES = 600

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from esiamfc_lib.data import benchmarks
-from esiamfc_lib.deploy import trax
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.tracking.base import IdentityTracker
+from tools import trax
 from tools import vot_workspace as command
 
 

@@ -13,7 +13,7 @@ from faults.campaign import Row, rows, tried
 from faults.scene import text
 
 from esiamfc_lib.data import benchmarks
-from esiamfc_lib.deploy import trax
+from tools import trax
 
 WORKSPACE = "vot-workspace ws --root vot --identity"
 
@@ -273,4 +273,4 @@ def test_arguments(arguments, tmp_path, monkeypatch, capsys):
 def expect_sentence(errors, says):
     assert bool(errors) == bool(says)
     if says:
-        assert re.fullmatch(rf"esiamfc_lib\.deploy\.trax: .*({says}).*\n", errors), errors
+        assert re.fullmatch(rf"tools/trax\.py: .*({says}).*\n", errors), errors

@@ -1,8 +1,8 @@
 """How often the intervals of ``analysis.intervals`` hold the truth: simulated studies whose true
 difference is known. The table of docs/explanation/statistics.md is of reports/bench/coverage.json.
 
-``python -m tools.coverage [--studies 4000] [--json FILE]`` prints a row for each world and size of
-a study: the share of studies whose 95 % interval holds the true difference, and the median
+``python -m tools.interval_coverage [--studies 4000] [--json FILE]`` prints a row for each world and
+size of a study: the share of studies whose 95 % interval holds the true difference, and the median
 half-width in AUC. A world says where luck lies:
 
 - ``gauss``: sequences, starts, single runs, and a little of seeds; all normal
@@ -71,7 +71,7 @@ def coverage(world: str, size: tuple[int, int, int], studies: int) -> tuple[floa
 
 def main() -> int:
     """Print the table; with ``--json`` write it, too."""
-    parser = argparse.ArgumentParser(prog="python -m tools.coverage")
+    parser = argparse.ArgumentParser(prog="python -m tools.interval_coverage")
     parser.add_argument("--studies", type=int, default=4000, metavar="N", help="default: 4000")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()

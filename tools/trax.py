@@ -1,7 +1,7 @@
 """A tracker as a server of the TraX protocol, which the official VOT toolkit speaks.
 
 Čehovin, "TraX: The visual Tracking eXchange protocol and library", Neurocomputing 2017. The
-toolkit starts ``python -m esiamfc_lib.deploy.trax SPEC.json``, sends the path of each frame on the
+toolkit starts ``python tools/trax.py SPEC.json``, sends the path of each frame on the
 standard input, and reads the box from the standard output; nothing of it has to be installed here.
 """
 
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
         spec = FastTrackerSpec.validated(text, where=arguments[0])
         serve(spec.build(), sys.stdin, sys.stdout)
     except (StudyError, OSError) as error:
-        sys.stderr.write(f"esiamfc_lib.deploy.trax: {error}\n")
+        sys.stderr.write(f"tools/trax.py: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
