@@ -16,7 +16,7 @@ PIP_ARGS ?=
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install study paper test docs parameters stages lint format notebooks lock clean clean-explore distclean
+.PHONY: help install demo demo-assets study paper test docs parameters stages lint format notebooks lock clean clean-explore distclean
 
 help: ## show this help
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,12 @@ install: $(READY) ## create .venv and install the study into it
 
 $(READY): pyproject.toml requirements.lock tools/install.sh
 	@PYTHON="$(PYTHON)" PIP_ARGS="$(PIP_ARGS)" sh tools/install.sh "$(VENV)"
+
+demo: $(READY) ## track objects in a shipped clip, into data/demo; seconds, no data, no training
+	@$(PY) -m esiamfc_lib.cli demo --out data/demo
+
+demo-assets: $(READY) ## make the demo's ensemble, clip and picture anew, after `make study`
+	@PYTHONPATH=. $(PY) tools/demo.py
 
 study: $(READY) ## run the study: what changed since the last time
 	@$(PY) -m esiamfc_lib.cli run --profile $(PROFILE) -n $(JOBS) $(ARGS)

@@ -19,6 +19,7 @@ from esiamfc_lib import __version__
 from esiamfc_lib.errors import StudyError, in_words
 
 COMMANDS = {
+    "demo": "track objects in a clip that is here, and say what to try next",
     "run": "run the study, or the part of it that changed",
     "report": "write the page of a run's reports",
     "store": "build, check, merge and describe crop stores",

@@ -1,5 +1,6 @@
 """The tracker of users: a file of weights in, boxes out; ``esiamfc_lib.Tracker``."""
 
+import copy
 from pathlib import Path
 from typing import Self
 
@@ -76,6 +77,12 @@ class Tracker(SequenceTracker):
     def _rgb(self, image: np.ndarray | Image.Image) -> np.ndarray:
         turned = self.colour == "BGR" and not isinstance(image, Image.Image)
         return np.ascontiguousarray(rgb(image)[..., ::-1]) if turned else rgb(image)
+
+    def __copy__(self) -> Self:
+        """A tracker for another object, with the same network."""
+        other = object.__new__(type(self))
+        other.__dict__ |= vars(self) | {"_loop": copy.copy(self._loop)}
+        return other
 
     def __repr__(self) -> str:
         k = self._loop.engine.k

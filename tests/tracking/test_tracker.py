@@ -1,5 +1,6 @@
 """The tracker of users: the README's lines as they stand there, and what they promise."""
 
+import copy
 import re
 import subprocess
 import sys
@@ -86,6 +87,19 @@ def test_colours(files, frames):
     assert boxes(grey, colour="BGR") == boxes(grey)
     with pytest.raises(StudyError, match="colour is RGB or BGR, not 'HSV'"):
         tracker.init(frames[0], BOX, colour="HSV")
+
+
+def test_a_copy_follows_another_object(files, frames):
+    tracker, alone = (Tracker.load(files["esiamfc"], device="cpu") for _ in range(2))
+    other = copy.copy(tracker)
+    assert other._loop.engine is tracker._loop.engine  # one network in memory
+    alone.init(frames[0], BOX)
+    tracker.init(frames[0], BOX)
+    other.init(frames[0], (80, 60, 20, 20))
+    for frame in frames[1:]:
+        other.update(frame)
+        assert tracker.update(frame).tolist() == alone.update(frame).tolist()
+    assert other.box.tolist() != tracker.box.tolist()
 
 
 def test_it_is_one_of_got10k(files, frames, tmp_path):
