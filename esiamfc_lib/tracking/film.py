@@ -10,12 +10,10 @@ import numpy as np
 
 from esiamfc_lib.errors import StudyError, refused
 
-PLAYED = (".mp4", ".webm", ".mkv")  # what VP9 is put into; browsers play the first two
-ENDINGS = (*PLAYED, ".avi", ".mov")
+ENDINGS = (".mp4", ".webm", ".mkv")  # of what VP9 is put into; browsers play the first two
 VP9 = "libvpx-vp9"
 # The encoder's settings for video calls: OpenCV cannot set them, and takes 25 times as long.
 FAST = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "28", "b": "0"}
-GOOD = {"qscale": "4"}
 COLOURS = ((255, 176, 0), (100, 143, 255), (220, 38, 127), (254, 97, 0), (120, 94, 240))  # RGB
 BAR_COLOUR = (100, 143, 255)
 TEXT_COLOUR = (255, 255, 255)
@@ -23,25 +21,26 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Film:
-    """A video file to write frames into, all of the size (H, W) of ``image``: VP9 where the file's
-    name ends as ``PLAYED``, else MPEG-4, which no browser plays. A ``StudyError`` for another
-    ending, or a size that no video has; an OSError where the disk is full."""
+    """A video file to write frames into, all of the size (H, W) of ``image``: VP9, or MPEG-4, which
+    no browser plays, where PyAV lacks that. A ``StudyError`` for a name that ends in another way
+    than ``ENDINGS``, or a size that no video has; an OSError where the disk is full."""
 
     def __init__(self, path: Path, image: np.ndarray, fps: float):
         height, width = image.shape[:2]
-        played = checked_ending(path) in PLAYED and VP9 in av.codecs_available
-        if not played:
-            sys.stderr.write(f"{path.suffix} as MPEG-4, which no browser plays\n")
+        codec = VP9 if VP9 in av.codecs_available else "mpeg4"
+        if codec != VP9:
+            sys.stderr.write("this build of PyAV has no VP9: no browser will play the video\n")
+        checked_ending(path)
         fault = f"frames of {width}×{height} pixels cannot be written as a video"
         with refused(fault, ValueError):
             self._file = av.open(str(path), "w")
             # Four digits, as MPEG-4 takes numerators up to 65535.
-            rate = Fraction(f"{fps:.4g}")
-            self._stream = self._file.add_stream(VP9 if played else "mpeg4", rate=rate)
+            self._stream = self._file.add_stream(codec, rate=Fraction(f"{fps:.4g}"))
             self._stream.width, self._stream.height = width, height
             self._stream.pix_fmt = "yuv420p"
             self._stream.thread_count = 0  # as many as there are cores
-            self._stream.options = FAST if played else GOOD
+            self._stream.bit_rate = round(width * height * min(fps, 60) / 4)  # of MPEG-4
+            self._stream.options = FAST if codec == VP9 else {}
             self._file.start_encoding()
 
     def write(self, image: np.ndarray) -> None:
@@ -55,11 +54,11 @@ class Film:
         self._file.close()
 
 
-def checked_ending(path: Path) -> str:
-    """The ending of a video's name; a ``StudyError`` if videos of that kind are not written."""
-    if (ending := path.suffix.lower()) not in ENDINGS:
-        raise StudyError(f"{path}: the name of a video ends as {', '.join(ENDINGS)}")
-    return ending
+def checked_ending(path: Path) -> Path:
+    """A video's path; a ``StudyError`` if videos of that kind are not written."""
+    if path.suffix.lower() not in ENDINGS:
+        raise StudyError(f"{path}: the name of a video ends in {', '.join(ENDINGS)}")
+    return path
 
 
 def frames_in_file(path: Path) -> int:

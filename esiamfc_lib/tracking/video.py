@@ -7,8 +7,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 
 import cv2
@@ -53,13 +53,13 @@ class Laps(Counter):
         self[what] += self.since - since
         return self.since - since
 
-    def sentence(self, frames: int) -> str:
-        """``240 frames in 4.1 s (58 frames/s): tracking 71 %, reading 9 %, ...``"""
+    def sentence(self, frames: int, of: int) -> str:
+        """``240 frames in 4.1 s (58.5 frames/s): tracking 71%, ...``, what took 1% or more."""
         total = sum(self.values())
-        parts = [f"{what} {part / total:.0%}" for what, part in self.most_common()]
-        return (
-            f"{frames} frames in {total:.1f} s ({frames / total:.0f} frames/s): {', '.join(parts)}"
-        )
+        shares = [f"{what} {part / total:.0%}" for what, part in self.most_common()]
+        shares = ", ".join(share for share in shares if not share.endswith(" 0%"))
+        count = f"{frames} of {of}" if of > frames else frames
+        return f"{count} frames in {total:.1f} s ({frames / total:.1f} frames/s): {shares}"
 
 
 def open_video(name: str) -> Source:
@@ -87,6 +87,14 @@ def open_video(name: str) -> Source:
     return Source(_captured(capture, name, total, fps), total, fps, name)
 
 
+def with_first(source: Source) -> tuple[Source, np.ndarray]:
+    """The same source, and its first frame; a ``StudyError`` if there is none."""
+    frames = iter(source.frames)
+    if (first := next(frames, None)) is None:
+        raise StudyError("the source gives no frame")
+    return replace(source, frames=chain([first], frames)), first
+
+
 def track_video(
     tracker: SequenceTracker,
     source: Source,
@@ -106,11 +114,9 @@ def track_video(
     a video or a video without boxes, is never replaced. ``laps`` learns where the time went."""
     _for_opencv(out)
     _for_opencv(film)
-    starts, laps = list(boxes), laps or Laps()
-    form = form or ("mot" if len(starts) > 1 else "txt")
-    if form == "txt" and len(starts) > 1:
-        raise StudyError(f"the format txt has room for one object, not for {len(starts)}")
-    table, film = (files.writable_file(out / name, source.path) for name in (FORMATS[form], film))
+    starts, laps = list(boxes), Laps() if laps is None else laps
+    names = table_name(len(starts), form), film
+    table, film = (files.writable_file(out / name, source.path) for name in names)
     former = [path for name in FORMATS.values() if (path := table.with_name(name)).exists()]
     if checked_ending(film) and bool(former) != film.exists():
         one = [*former, table][0]
@@ -143,7 +149,7 @@ def track_video(
             raise end or StudyError("the source gives no frame")
         if (kept := frames_in_file(new_film)) < len(found):
             raise StudyError(f"{film} is incomplete: {kept} of {len(found)} frames were written")
-        new_table.write_text(boxes_text(np.stack(found), form), encoding="utf-8")
+        new_table.write_text(boxes_text(np.stack(found), table.name), encoding="utf-8")
         laps.end(WRITING)
     for path in former:
         if path != table:
@@ -155,23 +161,30 @@ def track_video(
         raise end
 
 
-def boxes_text(boxes: np.ndarray, form: str) -> str:
-    """Boxes (frames, objects, 4), 0-based, in one of ``FORMATS``: ``txt`` is a line ``x,y,w,h`` a
-    frame; ``mot`` one of MOTChallenge, ``frame,id,x,y,w,h,1,-1,-1,-1``, an object, where frames,
-    objects and pixels count from 1; ``csv`` and ``json`` name their columns, frames and pixels
-    count from 0, and objects, as in the video, from 1."""
+def table_name(objects: int, form: str = "") -> str:
+    """Name of the file of boxes; a ``StudyError`` if its format has no room for the objects."""
+    if form == "txt" and objects > 1:
+        raise StudyError(f"the format txt has room for one object, not for {objects}")
+    return FORMATS[form or ("mot" if objects > 1 else "txt")]
+
+
+def boxes_text(boxes: np.ndarray, name: str) -> str:
+    """Boxes (frames, objects, 4), 0-based, as the file of this ``name`` in ``FORMATS``. ``txt`` is
+    a line ``x,y,w,h`` a frame; ``mot`` one of MOTChallenge, ``frame,id,x,y,w,h,1,-1,-1,-1``, an
+    object, where frames, objects and pixels count from 1; ``csv`` and ``json`` name their columns,
+    frames and pixels count from 0, and objects, as in the video, from 1."""
     frame, number = np.indices(boxes.shape[:2]).reshape(2, -1)
     table = pd.DataFrame(boxes.reshape(-1, 4), columns=["x", "y", "w", "h"])
-    if form != "txt":
+    if name != FORMATS["txt"]:
         table.insert(0, "frame", frame)
         table.insert(1, "object", number + 1)
-    if form == "mot":
-        table = table.assign(frame=frame + 1, x=table["x"] + 1, y=table["y"] + 1, conf=1)
-        table[["a", "b", "c"]] = -1
-    if form == "json":
-        return table.to_json(orient="records", double_precision=2, lines=False) + "\n"
-    named = form == "csv"
-    return table.to_csv(index=False, header=named, float_format="%.2f", lineterminator="\n")
+    if name == FORMATS["mot"]:
+        table += [1, 0, 1, 1, 0, 0]
+        table[["conf", "a", "b", "c"]] = 1, -1, -1, -1
+    if name == FORMATS["json"]:
+        return table.to_json(orient="records", double_precision=2) + "\n"
+    header = name == FORMATS["csv"]
+    return table.to_csv(index=False, header=header, float_format="%.2f", lineterminator="\n")
 
 
 def _for_opencv(path: str | Path) -> None:

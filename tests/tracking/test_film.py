@@ -45,13 +45,13 @@ def test_what_is_drawn():
 
 @pytest.mark.parametrize("ending", film.ENDINGS)
 @pytest.mark.parametrize("size", [(64, 96), (63, 95)])
-def test_every_ending_keeps_all_frames(ending, size, tmp_path, capsys):
+def test_every_ending_keeps_all_frames(ending, size, tmp_path):
     path = written(tmp_path / f"a{ending}", size=size)
     assert film.frames_in_file(path) == 8
     with av.open(str(path)) as file:
         codec = file.streams.video[0].codec_context.name
         images = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
-    assert ("vp9" in codec) == (ending in film.PLAYED) == (not capsys.readouterr().err)
+    assert "vp9" in codec
     assert images[0].shape[:2] == size
     for i, image in enumerate(images):  # RGB came back as RGB
         np.testing.assert_allclose(image[20:40, 20:40].mean((0, 1)), COLOURS[i % 4], atol=8)
@@ -60,12 +60,12 @@ def test_every_ending_keeps_all_frames(ending, size, tmp_path, capsys):
 def test_a_build_without_vp9_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(film, "VP9", "libnone")
     path = written(tmp_path / "a.mp4")
-    assert capsys.readouterr().err == ".mp4 as MPEG-4, which no browser plays\n"
+    assert "no browser will play the video" in capsys.readouterr().err
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 8
 
 
 def test_what_is_no_video(tmp_path):
-    with pytest.raises(StudyError, match=r"the name of a video ends as \.mp4, \.webm"):
+    with pytest.raises(StudyError, match=r"the name of a video ends in \.mp4, \.webm"):
         written(tmp_path / "a.gif")
     with pytest.raises(StudyError, match="frames of 70000×8 pixels cannot be written"):
         written(tmp_path / "a.mp4", size=(8, 70000))

@@ -88,17 +88,18 @@ def test_several_objects_in_one_pass(folder, tmp_path):
 
 def test_the_formats_say_the_same():
     boxes = np.arange(24.0).reshape(3, 2, 4) + 0.125
-    table = pd.read_csv(io.StringIO(video.boxes_text(boxes, "csv")))
+    table = pd.read_csv(io.StringIO(video.boxes_text(boxes, "boxes.csv")))
     assert list(table) == ["frame", "object", "x", "y", "w", "h"]
     assert table["frame"].tolist() == [0, 0, 1, 1, 2, 2]
     assert table["object"].tolist() == [1, 2] * 3
     np.testing.assert_allclose(table[list("xywh")], boxes.reshape(-1, 4), atol=0.006)
-    records = pd.DataFrame(json.loads(video.boxes_text(boxes, "json")))
+    records = pd.DataFrame(json.loads(video.boxes_text(boxes, "boxes.json")))
     np.testing.assert_allclose(records, table, atol=0.011)
-    lines = video.boxes_text(boxes[:, :1], "txt").splitlines()
+    lines = video.boxes_text(boxes[:, :1], "boxes.txt").splitlines()
     assert lines[1] == "8.12,9.12,10.12,11.12"
     assert (
-        video.boxes_text(boxes, "mot").splitlines()[3] == "2,2,13.12,14.12,14.12,15.12,1,-1,-1,-1"
+        video.boxes_text(boxes, "mot.txt").splitlines()[3]
+        == "2,2,13.12,14.12,14.12,15.12,1,-1,-1,-1"
     )
 
 
@@ -114,7 +115,7 @@ def test_another_format_takes_the_place_of_the_former_one(folder, tmp_path):
     with pytest.raises(StudyError, match=r"boxes\.json and .*tracked\.mp4 is no result"):
         track("tracked.mp4", "csv")
     (tmp_path / "boxes.json").unlink()
-    with pytest.raises(StudyError, match=r"the name of a video ends as \.mp4, \.webm"):
+    with pytest.raises(StudyError, match=r"the name of a video ends in \.mp4, \.webm"):
         track("tracked.gif")
     with pytest.raises(StudyError, match="txt has room for one object, not for 2"):
         source = video.open_video(str(folder))
@@ -126,8 +127,10 @@ def test_where_the_time_went():
     laps = video.Laps()
     assert laps.end("reading") >= 0
     laps.update({"reading": 1 - laps["reading"], "tracking": 3})
-    expected = "240 frames in 4.0 s (60 frames/s): tracking 75%, reading 25%"
-    assert laps.sentence(240) == expected
+    expected = "frames in 4.0 s (60.0 frames/s): tracking 75%, reading 25%"
+    assert laps.sentence(240, 240) == f"240 {expected}"
+    laps["showing"] = 1e-9
+    assert laps.sentence(240, 300) == f"240 of 300 {expected}"
 
 
 def test_faults_are_named(folder, tmp_path):
