@@ -90,7 +90,7 @@ def annotated(
         cv2.rectangle(image, *corners, COLOURS[i % len(COLOURS)], max(1, round(1.5 * unit)))
         if len(boxes) > 1:
             text(str(i + 1), (round(x), round(max(y - 3 * unit, 12 * unit))), 0.4)
-    text(f"{fps:.0f} fps", scaled(4, 14), 0.4)
+    text(f"{fps:.3g} fps", scaled(4, 14), 0.4)
     if weights is not None and np.isfinite(weights).all():
         for i, weight in enumerate(weights):
             top = 20 + 11 * i
