@@ -19,15 +19,15 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from esiamfc_lib.errors import StudyError, refused
-from esiamfc_lib.figures.scores import looks
+from esiamfc_lib.figures.style import looks
 from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 # The first of these tables that is there has the verdict.
 COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
 # Figures that carry it, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
-    *("07_curves_*", "09_gains_*", "scaling_cluster*", "scaling_oracle", "scaling_uniform"),
-    *("scaling_nearest*", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability"),
+    *("07_curves_*", "09_controls_*", "scaling_controls", "09_gains_*", "scaling_gains"),
+    *("08_controls_*", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability"),
     *("04_sizes", "02_learning_curves"),
 )
 PICTURES = ("03_umap", "04_gallery", "07_strip_*")

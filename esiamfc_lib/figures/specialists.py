@@ -78,11 +78,15 @@ def correlations(table: pd.DataFrame) -> style.Made:
 
 
 @style.drawn()
-def forest(table: pd.DataFrame, rows: str = "", groups: str = "", title: str = "") -> style.Made:
-    """Differences with intervals: ``benchmark, tracker, minus, difference, low, high`` and, where
-    intervals hold for all rows together, ``low_all, high_all, comparisons``. A row is called by
-    its column ``rows``, else by what it compares; those of one ``groups``, a column, stand
-    under a heading."""
+def forest(
+    table: pd.DataFrame,
+    rows: str = "",
+    groups: str = "",
+    by: str = "Student's t over sequences and seeds",
+) -> style.Made:
+    """Rows of ``analysis.differences`` with their intervals, those of one comparison and, where the
+    table has them, those of a family. A row is called by its column ``rows``, else by what it
+    compares; those of one ``groups``, a column, stand under a heading. ``by``: whose intervals."""
     same = [side for side in ("tracker", "minus") if table[side].nunique() == 1]
     other = "minus" if table["minus"].nunique() > table["tracker"].nunique() else "tracker"
     names = table[rows or other].astype(str)
@@ -93,16 +97,14 @@ def forest(table: pd.DataFrame, rows: str = "", groups: str = "", title: str = "
         lines += [(str(head), None)] if groups else []
         lines += [(names[i], i) for i in own.index]
     figure, (axis,) = style.side_by_side(1, 1, 0.75 + 0.19 * len(lines))
-    look, together = style.looks(table[other]), "low_all" in table
+    look = style.looks(table[other])
     axis.axvline(0, color=style.LEVEL, linewidth=0.9)
     for place, (_, i) in enumerate(lines):
         if i is not None:
             row, own = table.loc[i], look[table[other][i]]
-            if together:
-                axis.hlines(
-                    place, row["low_all"], row["high_all"], color=own["color"], linewidth=0.9
-                )
-            axis.hlines(place, row["low"], row["high"], color=own["color"], linewidth=2.6)
+            for ends, width in (("_all", 0.9), ("", 2.6)):
+                bar = [row.get(end + ends, np.nan) for end in ("low", "high")]
+                axis.hlines(place, *bar, color=own["color"], linewidth=width)
             dot = {"color": own["color"], "marker": own["marker"], "mec": "white", "mew": 0.4}
             axis.plot(row["difference"], place, markersize=6, zorder=3, **dot)
     axis.set_yticks(range(len(lines)), [name for name, _ in lines])
@@ -112,15 +114,15 @@ def forest(table: pd.DataFrame, rows: str = "", groups: str = "", title: str = "
     what = {"tracker": f"{whole} minus each", "minus": f"each minus {whole}"}
     what = what[same[0]] if same else "the first minus the second"
     benchmarks = "; ".join(table["benchmark"].unique())
-    axis.set(ylim=(len(lines) - 0.4, -0.6), title=title or benchmarks)
+    axis.set(ylim=(len(lines) - 0.4, -0.6), title=benchmarks)
     axis.set_xlabel(f"difference in success AUC\n{what}")
     axis.grid(visible=False, axis="y")
     units = [name for name in ("sequences", "starts", "seeds") if name in table]
     counts = " × ".join(f"{_range(table[name])} {name}" for name in units)
-    said = {"what": what, "benchmarks": benchmarks, "counts": counts, "units": ", ".join(units)}
-    among = f"all {_range(table['comparisons'])} comparisons together" if together else ""
-    thin = f" Thin bars: 95 % intervals that hold for {among}." if together else ""
-    return figure, said | {"together": thin}
+    said = {"what": what, "benchmarks": benchmarks, "counts": counts, "by": by}
+    thin = " Thin bars: 95 % intervals that hold for all comparisons of a family together, of {}."
+    among = thin.format(_range(table["comparisons"])) if "low_all" in table else ""
+    return figure, said | {"together": among}
 
 
 def _range(values: pd.Series) -> str:
