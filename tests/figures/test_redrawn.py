@@ -57,7 +57,7 @@ def texts(figure):
 
 
 def legible(stem, width):
-    """A committed figure at a printed width: no text below 6 points or cut off, no names of ticks on
+    """A committed figure at a printed width: no text below 6 points or cut off, no ticks' names on
     one another."""
     maker, table, options = read_figure(stem)
     with style.printed(width):
@@ -66,8 +66,8 @@ def legible(stem, width):
     height = figure.get_size_inches()[1]
     for text, box in texts(figure):
         assert text.get_fontsize() >= 6, text
-        inside = -0.02 < box.x0 and box.x1 < width + 0.02
-        inside = inside and -0.02 < box.y0 and box.y1 < height + 0.02
+        inside = box.x0 > -0.02 and box.x1 < width + 0.02
+        inside = inside and box.y0 > -0.02 and box.y1 < height + 0.02
         assert inside or text.get_text() in beyond(text.axes), (text, box)
     for axis in figure.axes:
         for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
