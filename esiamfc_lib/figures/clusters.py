@@ -55,7 +55,7 @@ def histories(table: pd.DataFrame) -> style.Made:
         for name, own in table.groupby("method", sort=False):
             axis.plot(own["iteration"], own[column], **look[name] | {"marker": ""})
         axis.set(xlabel="iteration", ylabel=NAMES[column])
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _logarithmic(axes[1].yaxis)
     axes[1].axhline(1, **style.DASHED)
     axes[2].set_yscale("symlog")
@@ -72,7 +72,7 @@ def controls(table: pd.DataFrame) -> style.Made:
     parts = list(table.groupby("method", sort=False))
     rows = {"control": "control term (distance)", "size": "tracks in the cluster"}
     cells = [(name, own, column) for column in rows for name, own in parts]
-    figure, axes = style.side_by_side(len(cells), 7 / len(parts) / 2.2, 1.9)
+    figure, axes = style.side_by_side(len(cells), 2.2, 1.9)
     for axis, (name, own, column) in zip(axes, cells, strict=True):
         clusters = dict(list(own.groupby("cluster")))
         tones = dict(zip(clusters, style.colours(len(clusters)), strict=True))
@@ -82,7 +82,7 @@ def controls(table: pd.DataFrame) -> style.Made:
         if column == "size":
             axis.axhline(own.groupby("iteration")["size"].mean().iloc[0], **style.DASHED)
         axis.set(title=name, xlabel="iteration", ylabel=rows[column])
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         style.name_lines(axis, ends, {str(c): {"color": tone} for c, tone in tones.items()})
     sns.despine(figure)
     return figure, {}
@@ -105,7 +105,7 @@ def elbow(table: pd.DataFrame) -> style.Made:
             axis.plot(by_k.mean(), **line | {"marker": "" if kinds.index(data) else line["marker"]})
             axis.fill_between(low.index, low, high, color=line["color"], alpha=0.15, linewidth=0)
         axis.set(xlabel="k", ylabel=NAMES[column])
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _logarithmic(axes[1].yaxis)
     axes[2].set_ylim(0, 1)
     names = {name: line | {"linestyle": "-"} for name, line in look.items()}

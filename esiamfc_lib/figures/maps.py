@@ -17,7 +17,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from esiamfc_lib.data.images import encode_jpeg
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.figures.style import colours, pictures, style
+from esiamfc_lib.figures.style import SMALL, WIDTH, colours, pictures, style
 
 JPEG_QUALITY = 80
 
@@ -40,11 +40,12 @@ def screening(
 ) -> Figure:
     """One track's frames; those that screening does not keep, (m,) bool, are framed in red. Above
     each is its ``agreement``, (m,) mean cosines with the track's other frames."""
-    figure, axes = pictures(exemplars, 10, (0.95, 1.15))
-    frame = {"fill": False, "edgecolor": "crimson", "linewidth": 4, "clip_on": False}
+    cell = WIDTH / min(10, len(exemplars))
+    figure, axes = pictures(exemplars, 10, (cell, cell + 0.18))
+    frame = {"fill": False, "edgecolor": "crimson", "linewidth": 3, "clip_on": False}
     for axis, value, keep in zip(axes, agreement, kept, strict=True):
         colour, weight = ("black", "normal") if keep else ("crimson", "bold")
-        axis.set_title(f"{value:.2f}", fontsize=7, pad=2, color=colour, weight=weight)
+        axis.set_title(f"{value:.2f}", fontsize=SMALL, pad=2, color=colour, weight=weight)
         if not keep:
             axis.add_patch(plt.Rectangle((0, 0), 1, 1, transform=axis.transAxes, **frame))
     figure.suptitle(heading)
@@ -73,14 +74,14 @@ def map_with_thumbnails(
     them are drawn, spread over the map; the others are points. Without ``axis_names``, as for a
     UMAP, whose axes mean nothing, there are no ticks. The legend calls a group ``label``."""
     colour_of = {}
-    figure, axis = plt.subplots(figsize=(8, 6.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 5.6), layout="constrained")
     for name, own, text, colour in _grouped(np.asarray(groups), label):
         colour_of[name] = colour
         look = {"s": 14, "color": colour, "alpha": 0.8, "linewidths": 0}
         axis.scatter(*coordinates[own].T, label=text, **look)
     for i in spread_out(coordinates, limit):
-        picture = OffsetImage(images[i], zoom=24 / images.shape[1])
-        frame = {"edgecolor": colour_of[groups[i]], "linewidth": 2.2}
+        picture = OffsetImage(images[i], zoom=20 / images.shape[1])
+        frame = {"edgecolor": colour_of[groups[i]], "linewidth": 1.8}
         box = AnnotationBbox(picture, coordinates[i], pad=0.12, bboxprops=frame)
         box.set_zorder(3)
         axis.add_artist(box)
@@ -115,7 +116,9 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     """Every cluster's ``count`` most central and most doubtful tracks, by a ``Partition.table``. A
     track is the more doubtful, the less its own centre is nearer than the next one."""
     k = int(table["cluster"].max()) + 1
-    figure = plt.figure(figsize=(2.0 * count + 1.6, 1.06 * k + 0.5), layout="constrained")
+    figure = plt.figure(
+        figsize=(WIDTH, (WIDTH / (2 * count + 1) + 0.06) * k + 0.3), layout="constrained"
+    )
     doubt = table["second_distance"] - table["distance"]
     orders = {"most central": table["distance"], "most doubtful": doubt}
     halves = figure.subfigures(1, 2, wspace=0.04)
@@ -131,8 +134,8 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
             for axis, row in zip(axes[cluster], rows, strict=False):
                 axis.imshow(images[row])
                 if half is halves[1]:
-                    axis.set_xlabel(f"→ {table['second'].iloc[row]}", fontsize=7, labelpad=1)
-            look = {"color": colour, "weight": "bold", "fontsize": 8}
+                    axis.set_xlabel(f"→ {table['second'].iloc[row]}", fontsize=SMALL, labelpad=1)
+            look = {"color": colour, "weight": "bold", "fontsize": SMALL}
             axes[cluster, 0].set_ylabel(f"cluster {cluster}", **look)
     return figure
 
