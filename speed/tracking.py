@@ -15,6 +15,7 @@ import cv2
 import joblib
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks, geometry, images
@@ -37,6 +38,7 @@ from speed import Row, row, seconds
 BOX = np.array([280.0, 200, 80, 80])
 ROUNDS = 5
 NEAR = 0.01  # px
+PRODUCT = 2048  # side of the matrices whose product shows the processor's peak
 Entry = tuple[SiamFCTracker, str, str]  # tracker, name of its reference, target
 PRECISIONS = ("fp32", "bf16", "int8")
 LOCAL = TrackingParameters(local_scales=5)
@@ -67,6 +69,8 @@ class PlainTracker(SiamFCTracker):
 
 class PlainEnsembleTracker(PlainTracker):
     """Every branch has its own correlation; the mean comes last."""
+
+    network = ESiamFC
 
     def _remember(self, exemplar, rate=1.0):
         with torch.inference_mode():
@@ -115,6 +119,7 @@ def rows(args: Namespace) -> list[Row]:
             trackers = _siamfc(single, int8, count) | _esiamfc(ensemble, several, count)
             results += _compared(trackers, frames)
             if count == 1:
+                results += _roofline(ensemble, results)
                 results += _outside(single, int8, frames)
     if not args.no_speed:
         results += _lockstep(single, int8, frames)
@@ -177,6 +182,27 @@ def _compared(entries: dict[str, Entry], frames: np.ndarray) -> list[Row]:
         for name, (_, plain, target) in entries.items()
         if plain
     ]
+
+
+def _roofline(ensemble: ESiamFC, measured: list[Row]) -> list[Row]:
+    """What an exact loop in fp32 could reach at most: the convolutions of a frame at the peak of
+    this run's matrix products and nothing else, against the plain loop. Products are counted as
+    they stand in the sums, two operations each; Winograd's algorithm, which rounds otherwise, needs
+    fewer."""
+    crops = torch.zeros(len(SiamFCTracker(SiamFC(0.125)).scales), 3, 255, 255)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        stem = ensemble.stem(crops)
+        for branch in ensemble.branches:
+            branch(stem)
+    square = torch.ones(PRODUCT, PRODUCT)
+    taken = min(seconds(lambda: square @ square, 1) for _ in range(ROUNDS))
+    peak, work = 2 * PRODUCT**3 / taken, counter.get_total_flops()
+    plain = next(r.reference for r in measured if r.name.startswith("ESiamFC"))
+    title = (
+        f"ESiamFC k = {ensemble.k}, fp32, bound: {work / 1e9:.0f} GFLOP a frame at "
+        f"{peak / 1e9:.0f} GFLOP/s of a matrix product, 1 thread; reference: plain loop"
+    )
+    return [row(title, peak / work, plain, "frames/s")]
 
 
 def _outside(single: SiamFC, int8: Quantised, frames: np.ndarray) -> list[Row]:
