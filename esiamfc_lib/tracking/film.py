@@ -12,7 +12,7 @@ from esiamfc_lib.errors import StudyError, refused
 
 ENDINGS = (".mp4", ".webm", ".mkv")  # of what VP9 is put into; browsers play the first two
 VP9 = "libvpx-vp9"
-# The encoder's settings for video calls: OpenCV cannot set them, and takes 25 times as long.
+# The encoder's settings for video calls: OpenCV cannot set them, and takes over ten times as long.
 FAST = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "28", "b": "0"}
 COLOURS = ((255, 176, 0), (100, 143, 255), (220, 38, 127), (254, 97, 0), (120, 94, 240))  # RGB
 BAR_COLOUR = (100, 143, 255)
