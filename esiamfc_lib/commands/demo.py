@@ -28,7 +28,7 @@ The ensemble has learned from drawn videos of this kind, though not from this on
 worth on real videos, the README says.
 
 What to try next:
-  your own video    esiamfc track VIDEO --box X,Y,W,H --weights {weights}
+  your own video    esiamfc track VIDEO --weights {weights}
   your own program  from esiamfc_lib import Tracker
                     tracker = Tracker.load("{weights}")
                     tracker.init(frame, (x, y, w, h))
