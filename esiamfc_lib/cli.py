@@ -24,7 +24,6 @@ COMMANDS = {
     "report": "write the page of a run's reports",
     "store": "build, check, merge and describe crop stores",
     "convert": "convert network weights between formats",
-    "quantise": "make the int8 form of a network",
     "track": "track objects through a video",
     "evaluate": "score trackers on a benchmark",
     "figures": "draw a report's figures anew at the width of a page or a column",

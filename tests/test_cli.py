@@ -48,11 +48,11 @@ def test_wrong_use_ends_with_status_2(argv, capsys):
 def test_arguments_reach_the_command(monkeypatch):
     command(
         monkeypatch,
-        "quantise",
+        "convert",
         lambda args: args.number,
         lambda parser: parser.add_argument("number", type=int),
     )
-    assert cli.main(["quantise", "7"]) == 7
+    assert cli.main(["convert", "7"]) == 7
 
 
 def test_faults_become_one_sentence(monkeypatch, capsys):

@@ -72,7 +72,7 @@ def commands(inputs: Path) -> list[Command]:
 
     def quantise(out: Path) -> list[str]:
         given = ["--store", inputs / "store", "--crops", 4, "--out", out / "q.safetensors"]
-        return command_line("quantise", network, *given)
+        return [sys.executable, "-m", "tools.quantise", *map(str, (network, *given))]
 
     def chain(out: Path) -> list[str]:
         places = [f"run_dir={out / 'data'}", f"report_dir={out / 'reports'}", *SMALL]

@@ -68,7 +68,7 @@ def tracker_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--precision", default="fp32", choices=("auto", *PRECISIONS, "int8"),
-        help="of the networks; int8 needs the file that 'quantise' writes",
+        help="of the networks; int8 needs the file that 'python -m tools.quantise' writes",
     )  # fmt: skip
     add("--top", type=within(0, 1000), default=0, metavar="M", help="heaviest branches run; 0: all")
     least = "least weight of a branch that runs"

@@ -8,10 +8,8 @@ import torch
 from torch import nn
 
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.deploy import quantisation
 from esiamfc_lib.deploy.int8 import Int8Engine, max_pool
-from esiamfc_lib.deploy.quantisation import Quantised, beside, quantise
-from esiamfc_lib.deploy.rounding import channel_scales, rounded, second_moments
+from esiamfc_lib.deploy.quantisation import Quantised, beside
 from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
@@ -23,6 +21,7 @@ from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
+from tools.quantise import channel_scales, quantise, rounded, second_moments, training_crops
 
 WIDTH = 0.125
 
@@ -150,7 +149,7 @@ def test_the_file_holds_the_int8_network(ensemble, int8, crops, tmp_path):
     path.write_bytes(bytes(damaged))
     with pytest.raises(StudyError, match="do not match the digest"):
         Quantised.load(path, ensemble)
-    with pytest.raises(StudyError, match="esiamfc quantise"):
+    with pytest.raises(StudyError, match=r"tools\.quantise"):
         Quantised.load(tmp_path / "none.safetensors", ensemble)
 
 
@@ -175,7 +174,7 @@ def test_engines_that_do_not_exist(ensemble, int8, tmp_path):
     weights = tmp_path / "esiamfc.safetensors"
     checkpoints.save(weights, ensemble)
     spec = FastTrackerSpec(name="x", kind="ensemble", weights=str(weights), precision="int8")
-    with pytest.raises(StudyError, match="esiamfc quantise"):
+    with pytest.raises(StudyError, match=r"tools\.quantise"):
         spec.build()
 
 
@@ -252,8 +251,8 @@ def test_training_crops_are_of_the_training_split():
         def read(self, track, i):
             return np.full((255, 255, 3), 10 * track + i, np.uint8)
 
-    crops = quantisation.training_crops(Store(["val", "train", "val", "train"]), 5)
+    crops = training_crops(Store(["val", "train", "val", "train"]), 5)
     assert set(crops[:, 0, 0, 0] // 10) == {1, 3}
     assert len(np.unique(crops[:, 0, 0, 0])) == 5
     with pytest.raises(StudyError, match="no training videos"):
-        quantisation.training_crops(Store(["val"]), 5)
+        training_crops(Store(["val"]), 5)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from esiamfc_lib import cli
-from tools import choose, vot_workspace
+from tools import choose, quantise, vot_workspace
 
-TOOLS = {"choose": choose, "vot-workspace": vot_workspace}
+TOOLS = {"choose": choose, "quantise": quantise, "vot-workspace": vot_workspace}
 
 
 @dataclass(frozen=True)

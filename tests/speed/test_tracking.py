@@ -16,6 +16,7 @@ from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from speed import tracking as bench
 from speed.__main__ import main as speed_main
+from tools import quantise
 
 WIDTH = 0.0625
 
@@ -46,8 +47,8 @@ def test_quantise_writes_the_int8_form_beside_the_weights(data, weights, capsys)
     curate(data.vid, weights / "store")
     for name in ("siamfc", "esiamfc"):
         file = weights / f"{name}.safetensors"
-        arguments = ["quantise", str(file), "--store", str(weights / "store"), "--crops", "3"]
-        assert cli.main(arguments) == 0
+        arguments = [str(file), "--store", str(weights / "store"), "--crops", "3"]
+        assert cli.run("quantise", lambda: quantise, arguments) == 0
         assert beside(file).is_file()
         assert f"{beside(file)}: digest" in capsys.readouterr().out
 
