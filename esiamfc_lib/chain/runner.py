@@ -168,14 +168,7 @@ class Chain:
 
         progress = self.profile.run.resolve() / ".progress" / stage.name.replace("/", "-")
         end_leftover(progress)
-        with self.arranging:
-            link(stage.links(), own=[stage.folder])
-        current = stage.fingerprint()
-        self._check_clusters(stage)
-        self._clear(stage, current)
-        started = datetime.now(UTC).isoformat()
-        record = Record(stage=stage.name, status="running", fingerprint=current, started=started)
-        record.write(stage.folder)
+        record = self.begin(stage)
         # the notebook's last word must be a new one; other outputs may be kept and resumed
         for file in (stage.executed, stage.folder / "metrics.json"):
             file.unlink(missing_ok=True)
@@ -209,6 +202,18 @@ class Chain:
         record.environment = environment()
         record.write(stage.folder)
         return record.seconds
+
+    def begin(self, stage: Stage) -> Record:
+        """Bring a stage's folder into order, and write into it the record that it is running."""
+        with self.arranging:
+            link(stage.links(), own=[stage.folder])
+        current = stage.fingerprint()
+        self._check_clusters(stage)
+        self._clear(stage, current)
+        started = datetime.now(UTC).isoformat()
+        record = Record(stage=stage.name, status="running", fingerprint=current, started=started)
+        record.write(stage.folder)
+        return record
 
     def _clear(self, stage: Stage, now: dict) -> None:
         """Take away what a run with the fingerprint ``now`` must not find in its folder."""

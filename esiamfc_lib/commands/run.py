@@ -4,6 +4,7 @@ A killed run goes on where its checkpoints are when it is started again. With --
 once for every combination of the values, each in a folder of its own; then notebook 09 is executed.
 """
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 
@@ -11,6 +12,7 @@ from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import Profile, load_profile
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import EXPLORED, notebook_folder
 from esiamfc_lib.runtime.validation import within
 
@@ -37,6 +39,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> int:
     """Run or, with ``--dry-run``, explain."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise StudyError("torchrun cannot start 'esiamfc run': it trains by -m tools.train")
     if args.list:
         return _list()
     options = {name: getattr(args, name) for name in ("only", "until", "force", "jobs")}

@@ -2,7 +2,20 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+from esiamfc_lib.runtime.devices import summed
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over all processes, and its gradient: the sum of theirs."""
+
+    @staticmethod
+    def forward(context, values: Tensor) -> Tensor:
+        return summed(values)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        return summed(gradient)
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -17,10 +30,10 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             values = x.float()
             # In two steps, as the variance is lost to rounding in "mean square less squared mean".
             count = values.new_tensor([values.numel() / values.shape[1]])
-            total = all_reduce(torch.cat([values.sum((0, 2, 3)), count]))
+            total = _Sum.apply(torch.cat([values.sum((0, 2, 3)), count]))
             mean, n = total[:-1] / total[-1].detach(), total[-1].detach()
             centred = values - mean[:, None, None]
-            variance = all_reduce((centred * centred).sum((0, 2, 3))) / n
+            variance = _Sum.apply((centred * centred).sum((0, 2, 3))) / n
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * n / (n - 1), self.momentum)

@@ -1,6 +1,7 @@
 """Where and how the networks run: device, precision, and several processes as one."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from esiamfc_lib.errors import StudyError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+LOST = timedelta(seconds=45)  # until a process that says nothing counts as lost to the others
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -47,13 +50,18 @@ def make_fabric(device: torch.device, precision: str) -> "Fabric":
     """Lightning Fabric on one device, or on one of many when started by ``torchrun``."""
     # Here, because tracking processes need a device but never this import, which takes seconds.
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
 
     accelerator = "cuda" if device.type == "cuda" else "cpu"
+    # The environment is given, as SLURM's variables would let Fabric wait for processes of SLURM's.
     if rank_and_world()[1] > 1:
         here, nodes = (os.environ.get(f"{n}_WORLD_SIZE", "1") for n in ("LOCAL", "GROUP"))
-        places = {"devices": int(here), "num_nodes": int(nodes), "strategy": "ddp"}
+        places = {"devices": int(here), "num_nodes": int(nodes)}
+        places |= {"strategy": DDPStrategy(timeout=LOST), "plugins": TorchElasticEnvironment()}
     else:
         places = {"devices": [device.index or 0] if accelerator == "cuda" else 1}
+        places["plugins"] = LightningEnvironment()
     plugin = "bf16-mixed" if precision == "bf16" else "32-true"
     fabric = Fabric(accelerator=accelerator, precision=plugin, **places)
     fabric.launch()
@@ -65,11 +73,13 @@ def rank_and_world() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def summed(total: Tensor) -> Tensor:
-    """The sum of a tensor over all processes; itself where there is one."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(total)
-    return total
+def summed(own: Tensor, device: torch.device | None = None) -> Tensor:
+    """The sum of a tensor over all processes, made on a ``device``; itself where there is one."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return own
+    total = own.to(device or own.device, copy=True)
+    dist.all_reduce(total)
+    return total.to(own.device)
 
 
 def cpu_flags() -> set[str]:

@@ -66,7 +66,7 @@ def _by_dask(function: Callable, jobs: Iterator, scheduler, ordered, proof) -> I
 
     for name in ("distributed", "distributed.client"):  # what goes wrong is said below
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    work = partial(_proved, os.urandom(8), _facts(function) | proof(), function, proof)
+    work = partial(_proved, os.urandom(8), facts_of(function) | proof(), function, proof)
 
     def submit(job):  # in bytes: the scheduler, which may lack this library, unpacks what it gets
         pickled = cloudpickle.dumps((work, job))
@@ -96,7 +96,7 @@ def _by_dask(function: Callable, jobs: Iterator, scheduler, ordered, proof) -> I
         raise StudyError(f"Dask at {scheduler}: {said}; what is finished is kept") from None
 
 
-def _facts(function: Callable) -> dict:
+def facts_of(function: Callable) -> dict:
     """What the results of this process depend on besides jobs and data."""
     python = platform.python_version().rpartition(".")[0]
     versions = f"{python} {np.__version__} {cv2.__version__} {metadata.version('torch')}"
@@ -109,7 +109,7 @@ def _proved(run: bytes, here: dict, function: Callable, proof: Callable, *job):
     from distributed import get_worker
 
     try:
-        there = {} if run in PROVED else _facts(function)
+        there = {} if run in PROVED else facts_of(function)
         there |= proof() if there and there.items() <= here.items() else {}
         if wrong := [name for name, value in there.items() if here.get(name) != value]:
             said = [f"{name} is {there[name]!s:.40}, here {here.get(name)!s:.40}" for name in wrong]

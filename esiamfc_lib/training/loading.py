@@ -44,8 +44,8 @@ class PairLoader:
     def __init__(
         self, dataset: PairDataset, batch_size: int, workers=0, *, pin_memory=False, rank=0, world=1
     ):
-        if batch_size < world or batch_size % world:
-            raise StudyError(f"batch_size = {batch_size} cannot be divided over {world} processes")
+        if (size := min(batch_size, dataset.length)) % world:  # equal shares weigh pairs equally
+            raise StudyError(f"batch_size = {batch_size}: {size} pairs do not divide by {world}")
         self._pin, self._slots, options = pin_memory, None, {"pin_memory": pin_memory}
         if workers:
             each = -(-min(batch_size, dataset.length) // world)

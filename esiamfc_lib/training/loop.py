@@ -8,6 +8,7 @@ bytes as if there had been none (on a CPU with the same number of threads).
 """
 
 import math
+import platform
 import time
 import warnings
 from collections.abc import Callable
@@ -24,11 +25,12 @@ from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime import devices
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.batch_norm import synchronise_norms
+from esiamfc_lib.runtime.parallel import facts_of
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.log import TrainingLog
-from esiamfc_lib.training.measure import add, figures_of, figures_on, inputs_of
+from esiamfc_lib.training.measure import add, figures_on, inputs_of
 from esiamfc_lib.training.pairs import PairBatch
-from esiamfc_lib.training.run_folder import Position, RunFolder
+from esiamfc_lib.training.run_folder import Position, RunFolder, differing_settings
 from esiamfc_lib.training.tasks import Task
 
 # What may differ between a run and its continuation without changing its result.
@@ -141,7 +143,11 @@ class Training:
 
     def run(self) -> Trained:
         """Go on where a killed run stopped, learn batch by batch, and end every epoch's account."""
-        found = self.files.load_state(self.task.learners, self.optimizer)
+        if self.fabric.world_size > 1:
+            own = self.files.settings | facts_of(fit)
+            if differing := differing_settings(self.fabric.broadcast(own), own):
+                raise StudyError(f"{platform.node()} differs from the first process: {differing}")
+        found = self.files.load_state(self.task.learners, self.optimizer, self.fabric.broadcast)
         self.at = found or Position()
         epochs, first = self.parameters.epochs, self.fabric.is_global_zero
         total, done = epochs * len(self.train), self.at.epoch * len(self.train) + self.at.step
@@ -163,8 +169,7 @@ class Training:
                 self._end_epoch()
             if not self.at.best:
                 self._keep_best({"epoch": 0})  # no epochs: the starting weights are the result
-        self.fabric.barrier()
-        model, _ = checkpoints.load(self.files.best)
+        model = self.fabric.broadcast(checkpoints.load(self.files.best)[0] if first else None)
         return Trained(
             model, self.at.best, self.at.history, self.files.best, found is not None, self.precision
         )
@@ -175,7 +180,8 @@ class Training:
         with self.fabric.autocast():
             inputs = self.task.frozen(*images)
         loss, sums = self.step_module(inputs, batch.track, batch.positive)
-        value = loss.item()
+        sums = {n: devices.summed(t, self.fabric.device) for n, t in sums.items()}
+        value = devices.summed(loss.detach()).item() / self.fabric.world_size
         if not math.isfinite(value):
             self._stop(batch, value)
         self.optimizer.zero_grad(set_to_none=True)
@@ -190,14 +196,13 @@ class Training:
 
     def _end_epoch(self) -> None:
         epoch, task = self.at.epoch + 1, self.task
-        train = figures_of(task, self.at.sums, self.fabric)
-        entry = {"epoch": epoch, "lr": self.lr, "train": train}
+        entry = {"epoch": epoch, "lr": self.lr, "train": (train := task.report(self.at.sums))}
         if self.validation is not None:
             entry["validation"] = figures_on(task, self.validation, self.fabric)
         last = epoch == self.parameters.epochs
         if self.validate and (last or epoch % self.parameters.validate_every == 0):
             task.eval()
-            entry["tracking"] = self.validate(task.model, epoch)
+            entry["tracking"] = self.fabric.broadcast(self.validate(task.model, epoch))
         if warning := task.warning(entry.get("validation", train)):
             entry["warning"] = warning
             warnings.warn(f"epoch {epoch}: {warning}", stacklevel=2)
@@ -231,7 +236,7 @@ class Training:
         self.files.save_state(self.task.learners, self.optimizer, self.at)
 
     def _stop(self, batch: PairBatch, value: float) -> None:
-        at, path = self.at, self.files.path / "nonfinite.pt"
+        at, path = self.at, self.files.path / f"nonfinite{self.fabric.global_rank or ''}.pt"
         facts = {"epoch": at.epoch + 1, "step": at.step + 1, "loss": value}
         checkpoints.save_state(path, batch._asdict() | facts)
         raise StudyError(

@@ -61,7 +61,7 @@ def figures_on(task: Task, pairs: PairLoader, fabric: Fabric) -> dict[str, Any]:
             inputs = task.frozen(*inputs_of(batch, augmentation="none"))
             _, own = task(inputs, batch.track, batch.positive)
         add(sums, own)
-    return figures_of(task, sums, fabric)
+    return task.report({n: devices.summed(t, fabric.device) for n, t in sums.items()})
 
 
 def inputs_of(batch: PairBatch, *, augmentation: str, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -75,9 +75,3 @@ def add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
     """Add the sums of a batch to those of the epoch, in place."""
     for name, value in more.items():
         total[name] = total[name] + value if name in total else value
-
-
-def figures_of(task: Task, sums: dict[str, Tensor], fabric: Fabric) -> dict[str, Any]:
-    """Figures of an epoch from the sums of all processes."""
-    totals = {n: devices.summed(t.clone().to(fabric.device)).cpu() for n, t in sums.items()}
-    return task.report(totals)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.networks import checkpoints
@@ -15,8 +15,8 @@ from esiamfc_lib.runtime.paths import explored
 
 @dataclass
 class Position:
-    """How far a training has come: ``epoch`` and ``step`` are those to make next, from 0; ``sums``
-    are of the current epoch, ``history`` and ``best`` of the finished ones."""
+    """How far a training has come: ``epoch`` and ``step`` are those to make next, from 0; ``sums``,
+    over all processes, are of the current epoch, ``history`` and ``best`` of the finished ones."""
 
     epoch: int = 0
     step: int = 0
@@ -33,7 +33,7 @@ class RunFolder:
         settings: parameters and facts that decide the result; a state that was saved under
             others is refused.
         keep: models of so many last epochs are kept; the best one is a file of its own.
-        enabled: False on all processes but the first: nothing is written."""
+        enabled: False on all processes but the first: nothing is written or read."""
 
     def __init__(self, path: Path, settings: dict[str, Any], keep: int, enabled: bool):
         self.path, self.keep, self.enabled = path, keep, enabled
@@ -52,9 +52,7 @@ class RunFolder:
             for old in sorted(self.path.glob("epoch-*.safetensors"))[: -self.keep]:
                 old.unlink()
 
-    def save_state(
-        self, learners: nn.Module, optimizer: torch.optim.Optimizer, at: Position
-    ) -> None:
+    def save_state(self, learners: nn.Module, optimizer: Optimizer, at: Position) -> None:
         """Write everything that a killed training needs to go on."""
         if self.enabled:
             state = {
@@ -67,28 +65,30 @@ class RunFolder:
             }
             checkpoints.save_state(self.state, state)
 
-    def load_state(self, learners: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
-        """Put a saved state into the modules; None if there is none. A ``StudyError`` says in which
-        parameters it differs (None in an exploration), or that it is damaged."""
-        if not self.state.is_file():
+    def load_state(self, learners: nn.Module, optimizer: Optimizer, shared) -> Position | None:
+        """Put a saved state into the modules; None if there is none. ``shared`` gives every process
+        what the first one, whose folder it is, has given to it. A ``StudyError`` says in which
+        parameters the state differs (None in an exploration), or that it is damaged."""
+        there = self.enabled and self.state.is_file()
+        state = shared(checkpoints.load_state(self.state) if there else None)
+        if state is None:
             return None
-        state = checkpoints.load_state(self.state)
         anew = f"remove {self.path} to train anew"
         with refused(f"{self.state} is damaged, {anew}", (*DAMAGE, AttributeError, RuntimeError)):
-            ours, theirs = self.settings, json.loads(state.pop("settings", "{}"))
-            differing = [
-                f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
-                for name in sorted(ours.keys() | theirs.keys())
-                if ours.get(name) != theirs.get(name)
-            ]
+            differing = differing_settings(json.loads(state.pop("settings", "{}")), self.settings)
             if differing and explored(self.path):
                 return None  # whoever explores tries one value after the other
             if differing:
                 raise StudyError(
-                    f"{self.state} belongs to a training with other parameters: "
-                    f"{'; '.join(differing)}; {anew}"
+                    f"{self.state} belongs to a training with other parameters: {differing}; {anew}"
                 )
             checkpoints.load_into(learners, state.pop("learners"), str(self.state))
             optimizer.load_state_dict(state.pop("optimizer"))
             state |= {name: json.loads(state[name]) for name in ("history", "best")}
             return Position(**state)
+
+
+def differing_settings(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """In which settings two trainings differ, in words; empty if in none."""
+    names = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
+    return "; ".join(f"{n} was {theirs.get(n)!r} and is {ours.get(n)!r}" for n in names)

@@ -345,11 +345,11 @@ def test_a_training_does_not_resume_from_weights_that_are_not_finite(tmp_path):
     optimizer = torch.optim.SGD(learners.parameters(), lr=0.1)
     folder = RunFolder(tmp_path, {}, keep=1, enabled=True)
     folder.save_state(learners, optimizer, Position())
-    assert folder.load_state(learners, optimizer) == Position()
+    assert folder.load_state(learners, optimizer, lambda state: state) == Position()
     learners.branch.bias.data[:] = float("nan")
     folder.save_state(learners, optimizer, Position())
     with pytest.raises(StudyError, match=r"state\.pt: branch\.bias has NaN or infinite values"):
-        folder.load_state(learners, optimizer)
+        folder.load_state(learners, optimizer, lambda state: state)
 
 
 def test_header_is_readable_without_this_project(tmp_path):

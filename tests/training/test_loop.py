@@ -555,56 +555,6 @@ def test_augmentation_changes_training_pairs_only(tmp_path):
     assert losses["again"] == losses["paper"]
 
 
-DDP = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_loop import *
-torch.set_num_threads(1)
-rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-fit(baseline_task(warm(small())), parameters(epochs=3, lr=1e-3),
-    Blobs(3, 4, rank=rank, world=world),
-    {folder!r}, validation=Blobs(1, 4, seed=9, rank=rank, world=world))
-"""
-
-
-def test_two_processes_make_the_same_loss_curve_as_one(tmp_path):
-    script = tmp_path / "train.py"
-    script.write_text(DDP.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "two")))
-    environment = os.environ | {
-        "TQDM_DISABLE": "1",
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
-    }
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node=2",
-            "--standalone",
-            str(script),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    two = read_log(tmp_path / "two")
-    one = fit(
-        baseline_task(warm(small())),
-        parameters(epochs=3, lr=1e-3),
-        Blobs(3, 4),
-        tmp_path / "one",
-        validation=Blobs(1, 4, seed=9),
-    ).history
-    for kind in ("train", "validation"):
-        assert [e[kind]["loss"] for e in two] == pytest.approx(
-            [e[kind]["loss"] for e in one], abs=1e-4
-        )
-
-
 def test_log_line_of_a_killed_run_is_cut_off(tmp_path):
     fit(baseline_task(small()), parameters(), Blobs(), tmp_path)
     with (tmp_path / "log.jsonl").open("a") as file:
