@@ -58,6 +58,7 @@ PRINTED = {
     "tracker == 'A'|{verdict}": "not shown to differ from",  # by the joint interval
     "tracker == 'B'|{verdict}": "shown to be below",
     "tracker == 'B'|{difference:.2f} or {share:.0%}": r"$-$0.02 or 25\%",
+    "verdict == 'shown to be below'|{rows}": "1",
     "low_all > 0|{rows}": "0",
     "|{max[share]:.1f}": "0.5",
 }

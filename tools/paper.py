@@ -37,19 +37,25 @@ def facts(file: str, rows: str) -> dict:
     if path.suffix != ".csv":  # JSON is YAML
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     table = pd.read_csv(path)
+    if "low" in table:
+        table[["interval", "verdict"]] = [in_words(row) for _, row in table.iterrows()]
     table = table.query(rows) if rows else table
     found = {} if table.empty else table.iloc[0].to_dict()
-    for name in ("min", "max", "mean"):
-        found[name] = table.select_dtypes("number").agg(name).to_dict()
-    if "low" in found:
-        low, high = (found[end] for end in ("low", "high"))
-        found["interval"] = f"{signed(found['difference'])} [{signed(low)}, {signed(high)}]"
-        if found.get("comparisons", 1) > 1:
-            low, high = found["low_all"], found["high_all"]
-        found["verdict"] = "not shown to differ from"
-        if low > 0 or high < 0:
-            found["verdict"] = f"shown to be {'above' if low > 0 else 'below'}"
-    return found | {"rows": len(table)}
+    numeric = table.select_dtypes("number")
+    return (
+        found
+        | {name: numeric.agg(name).to_dict() for name in ("min", "max", "mean")}
+        | {"rows": len(table)}
+    )
+
+
+def in_words(row: pd.Series) -> tuple[str, str]:
+    """Of a row of differences: the difference with its interval; what the joint one shows."""
+    interval = "{} [{}, {}]".format(*(signed(row[name]) for name in ("difference", "low", "high")))
+    joint = "_all" if row.get("comparisons", 1) > 1 else ""
+    low, high = row[f"low{joint}"], row[f"high{joint}"]
+    shown = "shown to be above" if low > 0 else "shown to be below" if high < 0 else ""
+    return interval, shown or "not shown to differ from"
 
 
 def numbers() -> str:
@@ -88,16 +94,18 @@ def figures() -> str:
 
 
 def tables() -> str:
-    """Lines that show all tables of all reports, those over several pages last."""
+    """Lines that show all tables of all reports, those over several pages after the others."""
     lines = []
     for run in RUNS:
-        files = sorted((ROOT / "reports" / run / "tables").glob("*.tex"), key=_pages)
-        lines += [rf"\input{{../{run}/tables/{file.stem}}}" for file in files] + [r"\clearpage"]
+        short, long = (
+            [],
+            [r"\clearpage"],
+        )  # a table of many pages does not wait for those that float
+        for file in sorted((ROOT / "reports" / run / "tables").glob("*.tex")):
+            many = "{longtable}" in file.read_text(encoding="utf-8")
+            (long if many else short).append(rf"\input{{../{run}/tables/{file.stem}}}")
+        lines += [*short, *long]
     return "\n".join(lines) + "\n"
-
-
-def _pages(file: Path) -> tuple:
-    return "{longtable}" in file.read_text(encoding="utf-8"), file.name
 
 
 def typeset(name: str, programs: tuple[str, ...]) -> None:
