@@ -26,28 +26,23 @@ from esiamfc_lib.runtime.files import digest_of, write_atomically
 COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
 # Figures that carry it, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
-    *("07_curves_*", "09_controls_*", "scaling_controls", "09_gains_*", "scaling_gains"),
-    *("08_controls_*", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability"),
-    *("04_sizes", "02_learning_curves"),
+    *("07_curves_*", "07_differences_*", "08_closer_*", "09_gains_*", "scaling_gains"),
+    *("06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability", "04_sizes"),
 )
 PICTURES = ("03_umap", "04_gallery", "07_strip_*")
-NOTHING = pd.DataFrame(columns=["tracker", "minus"])
 
 
 def write_page(folder: Path) -> Path:
     """Write a report folder's ``report.md`` and ``index.html``, whose path is given."""
-    figures, digest = {file.stem: file for file in folder.glob("figures/*.png")}, _digest(folder)
-    first = _chosen(figures, FIGURES, 1)[:6]
-    provenance = folder / "provenance.json"
+    digest, figures = _digest(folder), sorted(folder.glob("figures/*.png"))
+    first, made = _chosen(figures, FIGURES, 1)[:6], folder / "provenance.json"
+    tables = sorted(folder.glob("tables/*.csv"))
     content = _verdict(folder) | {
         "first": [_shown(file) for file in first],
-        "more": [_shown(figures[name]) for name in sorted(figures) if figures[name] not in first],
+        "more": [_shown(file) for file in figures if file not in first],
         "pictures": [_shown(file) for file in sorted(folder.glob("pictures/*.jpg"))],
-        "tables": [
-            {"name": file.stem, "caption": _caption(file), "content": _table(file)}
-            for file in sorted(folder.glob("tables/*.csv"))
-        ],
-        "made": _read(provenance) if provenance.is_file() else {},
+        "tables": [(file.stem, _caption(file), _table(file)) for file in tables],
+        "made": _read(made) if made.is_file() else {},
         "digest": digest,
         "interpreted": (folder / "INTERPRETATION.md").is_file(),
     }
@@ -74,32 +69,32 @@ def keep_provenance(folder: Path, facts: dict[str, Any]) -> None:
 def keep_local(run: Path, folder: Path, publish: bool) -> None:
     """Keep what else a run can show: its notebooks, rendered so that they fetch nothing, and the
     pictures of its data, small ones for everybody where they may be published."""
-    rendered = [_rendered(file, folder / "local") for file in sorted(run.glob("notebooks/*.ipynb"))]
-    files = {file.stem: file for file in folder.glob("figures/photographs/*.png")}
-    pictures = _chosen(files, PICTURES, 2)
+    notebooks = [_rendered(file, folder) for file in sorted(run.glob("notebooks/*.ipynb"))]
+    pictures = _chosen([*folder.glob("figures/photographs/*.png")], PICTURES, 2)
     for file in pictures if publish else ():
         jpeg, image = io.BytesIO(), Image.open(file).convert("RGB")
         image.thumbnail((1100, 1100))
         image.save(jpeg, "jpeg", quality=82, optimize=True)
         write_atomically(folder / f"pictures/{file.stem}.jpg", jpeg.getvalue())
         write_atomically(folder / f"pictures/{file.stem}.caption", _caption(file))
-    listed = {"notebooks": rendered, "pictures": [] if publish else [f.name for f in pictures]}
+    listed = {"notebooks": notebooks, "pictures": [] if publish else [f.name for f in pictures]}
     write_atomically(folder / "local/local.js", f"showLocal({json.dumps(listed)})\n")
 
 
 def _rendered(file: Path, folder: Path) -> str:
-    """The name of an executed notebook's page, which is written if the notebook is newer."""
+    """The name of an executed notebook; its page in ``local`` is written if the notebook is newer.
+    Formulas become MathML."""
     from latex2mathml.converter import convert
     from nbconvert import HTMLExporter
 
-    page, display = folder / f"{file.stem}.html", {"$": "inline", "$$": "block"}
+    page, display = folder / f"local/{file.stem}.html", {"$": "inline", "$$": "block"}
     if not page.is_file() or page.stat().st_mtime < file.stat().st_mtime:
-        notebook = _read(file)
+        notebook, formula = _read(file), re.compile(r"(\$\$?)(.+?)\1", re.S)
         for cell in (cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"):
             text = re.sub(r"\(([\w./-]+)\.ipynb\)", r"(\1.html)", "".join(cell["source"]))
-            formulas = re.compile(r"(\$\$?)(.+?)\1", re.S)
-            cell["source"] = formulas.sub(lambda m: convert(m[2], display=display[m[1]]), text)
+            cell["source"] = formula.sub(lambda m: convert(m[2], display=display[m[1]]), text)
         body, _ = HTMLExporter(template_name="basic").from_file(io.StringIO(json.dumps(notebook)))
+        body = re.sub("(?s)<script.*?</script>", "", body)  # of widgets, which need a kernel
         _write(page, "notebook.html", {"name": file.stem, "body": body})
     return file.stem
 
@@ -107,34 +102,37 @@ def _rendered(file: Path, folder: Path) -> str:
 def _verdict(folder: Path) -> dict[str, Any]:
     """What a report says: its metrics, and the ensemble's rows of its table of differences."""
     files = [folder / f"tables/{name}.csv" for name in COMPARED]
-    table = next((_table(file) for file in files if file.is_file()), NOTHING)
+    table = _table(next((file for file in files if file.is_file()), None))
     place = [name for name in table.columns[: table.columns.get_loc("minus")] if name != "tracker"]
     metrics = {file.stem: _read(file) for file in sorted(folder.glob("metrics/*.json"))}
-    rows = _records(table[table["tracker"] == "ESiamFC"])
-    return {"name": folder.name, "metrics": metrics, "rows": rows, "place": place}
+    said = {"name": folder.name, "metrics": metrics, "place": place}
+    return said | _drawable(table[table["tracker"] == "ESiamFC"])
 
 
 def _shown(file: Path) -> dict[str, Any]:
-    """A picture, and the table beside it, of which the page may make a chart."""
-    kind, beside = "jpeg" if file.suffix == ".jpg" else "png", file.with_suffix(".csv")
-    table = _table(beside) if beside.is_file() else NOTHING
-    look = looks(table["tracker"].unique()) if "tracker" in table else {}
-    return {
-        "name": file.stem,
-        "file": f"{file.parent.name}/{file.name}",
-        "caption": _caption(file),
-        "data": f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}",
-        "rows": _records(table),
-        "colours": {name: to_hex(own["color"]) for name, own in look.items()},
-    }
+    """A picture, its caption, and the table beside it, which the page may draw itself."""
+    table, maker = file.with_suffix(".csv"), file.with_suffix(".json")
+    chart = _drawable(_table(table if table.is_file() else None))
+    chart["options"] = _read(maker).get("options", {}) if maker.is_file() else {}
+    kind = "jpeg" if file.suffix == ".jpg" else "png"
+    data = f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    place = {"name": file.stem, "file": f"{file.parent.name}/{file.name}"}
+    return place | {"caption": _caption(file), "data": data, "chart": chart}
 
 
-def _table(file: Path) -> pd.DataFrame:
+def _drawable(table: pd.DataFrame) -> dict[str, Any]:
+    """Rows of a table as JSON has them, without NaN, and the colours of what they name."""
+    sides = [table[side] for side in ("tracker", "minus") if side in table]
+    names = [name for side in sides for name in side]
+    colours = {name: to_hex(look["color"]) for name, look in looks(names).items()}
+    return {"rows": json.loads(table.to_json(orient="records")), "colours": colours}
+
+
+def _table(file: Path | None) -> pd.DataFrame:
+    """A table, or an empty one of differences."""
+    if file is None:
+        return pd.DataFrame(columns=["tracker", "minus"])
     return pd.read_csv(file, keep_default_na=False, na_values=[""])
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return json.loads(table.to_json(orient="records"))  # no NaN, which is no JSON
 
 
 def _caption(file: Path) -> str:
@@ -142,14 +140,14 @@ def _caption(file: Path) -> str:
     for ending, pattern in ((".caption", "(?s)(.*)"), (".tex", r"\\caption\{(.*?)\}(?:\s|\\)")):
         beside = file.with_suffix(ending)
         if beside.is_file() and (found := re.search(pattern, beside.read_text("utf-8"))):
-            return found[1].strip().replace("\\", "")
+            return found[1].strip().replace("{[}", "[").replace("\\", "")
     return re.sub(r"[_-]+", " ", file.stem)
 
 
-def _chosen(files: dict[str, Path], patterns: tuple[str, ...], most: int) -> list[Path]:
+def _chosen(files: list[Path], patterns: tuple[str, ...], most: int) -> list[Path]:
     """So many files a pattern, in the patterns' order; of benchmarks OTB comes first."""
-    found = [sorted(matching(files, one), key=lambda n: ("otb" not in n, n)) for one in patterns]
-    return [files[name] for names in found for name in names[:most]]
+    named = {file.stem: file for file in sorted(files, key=lambda f: ("otb" not in f.stem, f))}
+    return [named[name] for one in patterns for name in matching(named, one)[:most]]
 
 
 def _digest(folder: Path) -> str:

@@ -6,12 +6,14 @@ also tells how the numbers came about, and shows the executed notebooks.
 
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from esiamfc_lib import page
 from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import Profile, load_profile
 from esiamfc_lib.chain.record import read_record
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import project_root
 
 
@@ -27,7 +29,7 @@ def arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> int:
     """Write the page, say where it is."""
     profile = None if args.reports else load_profile(args.profile, args.set)
-    written = write_report(profile) if profile else page.write_page(args.reports)
+    written = write_report(profile) if profile else _written(args.reports)
     sys.stdout.write(f"page: {written}\n")
     return 0
 
@@ -37,14 +39,22 @@ def write_report(profile: Profile) -> Path:
     data, reports = profile.stages["dataset"], profile.stages["dataset"].reports
     records = [read_record(stage.folder) for stage in graph(profile).values()]
     done = [record for record in records if record and record.status == "done"]
-    stages = [record.model_dump(include={"stage", "started", "seconds"}) for record in done]
-    for stage, record in zip(stages, done, strict=True):
-        stage["commit"] = record.environment.get("commit", "")
+    stages = [
+        record.model_dump(include={"stage", "started", "seconds"})
+        | {"commit": record.environment.get("commit", "")}
+        for record in done
+    ]
     if done:
         page.keep_provenance(reports, {"stages": stages, "environment": done[-1].environment})
     others = (data.otb_root, data.vot_root, data.got10k_root, *data.more_roots.values())
     page.keep_local(data.run, reports, publish=data.source == "synthetic" and not any(others))
+    return _written(reports)
+
+
+def _written(reports: Path) -> Path:
+    """Write a page and, among a project's reports, the one that leads to all."""
     written = page.write_page(reports)
-    if reports.parent == project_root() / "reports":
-        page.write_index(reports.parent)
+    with suppress(StudyError):  # reports may lie outside of a project
+        if reports.resolve().parent == project_root() / "reports":
+            page.write_index(reports.parent)
     return written
