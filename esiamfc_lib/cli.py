@@ -78,7 +78,7 @@ def run(prog: str, load: Callable[[], ModuleType], argv: Sequence[str]) -> int:
 
 
 def _unexpected(name: str, error: Exception) -> str:
-    """One sentence for an error that nobody foresaw; writes the traceback to a file."""
+    """One sentence for an unexpected error; writes the traceback to a file."""
     text = "".join(traceback.format_exception(error))
     what = f"an unexpected error, {type(error).__name__}: {' '.join(str(error).split())}"
     try:

@@ -75,7 +75,7 @@ class TrackingParameters(Parameters):
 
 
 class StageParameters(Parameters):
-    """What every stage has."""
+    """Parameters that every stage has."""
 
     stage: ClassVar[str] = ""
     notebook: ClassVar[str] = ""
@@ -144,11 +144,11 @@ class DatasetParameters(StageParameters):
     more_roots: dict[str, File] = param({}, "further benchmarks by name: uav123, dtb70, lasot ...")
     train_videos: Count = param(150, "built-in data: training videos")
     val_videos: Count = param(18, "validation videos, built-in or unpacked from an archive")
-    video_frames: Several = param(40, "built-in data: frames a video")
+    video_frames: Several = param(40, "built-in data: frames per video")
     otb_sequences: Count = param(24, "built-in data: test sequences in OTB layout")
     vot_sequences: Count = param(6, "built-in data: test sequences in VOT layout")
     got10k_sequences: Count = param(8, "built-in data: sequences in GOT-10k layout")
-    test_frames: Several = param(60, "built-in data: frames a test sequence")
+    test_frames: Several = param(60, "built-in data: frames per test sequence")
     frame_width: Pixels = param(320, "built-in data, pixels")
     frame_height: Pixels = param(240, "built-in data, pixels")
     families: int = param(6, "built-in data: object families, 2 to 6", ge=2, le=6)
@@ -165,8 +165,8 @@ class TrainingParameters(StageParameters):
     """What notebooks 02, 05 and 06 share: one training loop."""
 
     epochs: Count = param(1, "passes of pairs_per_epoch")
-    pairs_per_epoch: Count = param(1, "pairs an epoch")
-    batch_size: Count = param(8, "pairs a step, over all devices", lt=4097)
+    pairs_per_epoch: Count = param(1, "pairs per epoch")
+    batch_size: Count = param(8, "pairs per step, over all devices", lt=4097)
     lr: Positive = param(1.0e-2, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-5, "learning rate of the last epoch")
     schedule: Literal["exponential", "step"] = param(
@@ -213,7 +213,7 @@ class EmbeddingParameters(StageParameters):
     frames_per_track: Count = param(40, "evenly spaced; at most")
     min_frames: Count = param(4, "tracks with fewer are left out")
     keep_fraction: Fraction = param(0.95, "share of frames that screening keeps")
-    batch_size: Count = param(64, "exemplars a forward pass", lt=4097)
+    batch_size: Count = param(64, "exemplars per forward pass", lt=4097)
     umap_neighbors: Several = param(15, "UMAP: size of the neighbourhood")
     umap_min_dist: NonNegative = param(0.1, "UMAP: smallest distance on the map")
     thumbnails: NonNegativeInt = param(120, "exemplars drawn on the map")
@@ -241,7 +241,7 @@ class ClusteringParameters(StageParameters):
 
 
 class ComparisonParameters(StageParameters):
-    """Notebook 04, its second part: that split beside others."""
+    """Notebook 04, second part: that split compared with others."""
 
     stage, notebook = "comparison", "04_comparison"
 
@@ -261,11 +261,13 @@ class TransferParameters(TrainingParameters):
     initial: File = param("", "start from this file, or a control arm's branch; empty: baseline")
     train_norms: bool = param(True, "BatchNorm learns; false where it is folded")
     negative_fraction: Fraction = param(0.0, "share of pairs from two different videos")
-    hard_negatives: bool = param(False, "those are of one class where it has another video")
-    diversity_weight: NonNegative = param(0.0, "punishes agreement with the start off the target")
-    average_epochs: Count = param(1, "mean of so many last epochs; 1: the best epoch")
+    hard_negatives: bool = param(False, "take these from one class where it has another video")
+    diversity_weight: NonNegative = param(
+        0.0, "penalty on agreement with the start away from the target"
+    )
+    average_epochs: Count = param(1, "mean of this many last epochs; 1: the best epoch")
     epochs: Count = param(3, "passes of pairs_per_epoch")
-    pairs_per_epoch: Count = param(1200, "pairs an epoch")
+    pairs_per_epoch: Count = param(1200, "pairs per epoch")
     lr: Positive = param(1.0e-3, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-4, "learning rate of the last epoch")
     validation_pairs: NonNegativeInt = param(200, "pairs of the validation loss")
@@ -278,13 +280,13 @@ class FusionParameters(TrainingParameters):
     stage, notebook = "fusion", "06_fusion"
 
     epochs: Count = param(3, "passes of pairs_per_epoch")
-    pairs_per_epoch: Count = param(1600, "pairs an epoch")
+    pairs_per_epoch: Count = param(1600, "pairs per epoch")
     lr: Positive = param(1.0e-2, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-3, "learning rate of the last epoch")
     temperature: Positive = param(1.0, "divides the logits before the softmax")
-    entropy_weight: float = param(0.0, "> 0 rewards spread weights, < 0 decided ones")
+    entropy_weight: float = param(0.0, "> 0 rewards even weights, < 0 concentrated ones")
     negative_fraction: Fraction = param(0.0, "share of pairs from two different videos")
-    hard_negatives: bool = param(False, "those are of one class where it has another video")
+    hard_negatives: bool = param(False, "take these from one class where it has another video")
 
 
 class ResultsParameters(StageParameters):
@@ -308,7 +310,7 @@ class ResultsParameters(StageParameters):
 
 
 class ControlsParameters(StageParameters):
-    """Notebook 08: control arms, many starts, specialists; what it tracks is as notebook 07 did."""
+    """Notebook 08: control arms, many starts, specialists, on the benchmarks of notebook 07."""
 
     stage, notebook = "controls", "08_controls"
 
@@ -325,7 +327,7 @@ class ControlsParameters(StageParameters):
 
 
 class SweepParameters(StageParameters):
-    """Notebook 09: what the points of a sweep say together; no stage of a study."""
+    """Notebook 09: the points of a sweep compared; not a stage of a study."""
 
     stage, notebook = "sweep", "09_scaling"
 

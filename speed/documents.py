@@ -13,6 +13,7 @@ import pandas as pd
 from esiamfc_lib.analysis.intervals import signed
 from esiamfc_lib.errors import StudyError
 from speed import full_scale, markdown
+from tools import readme
 
 
 def differences(rows: list[dict]) -> str:
@@ -73,6 +74,7 @@ def coverage(rows: list[dict]) -> str:
 
 BEGIN, END = "<!-- figures: made by python -m speed -->", "<!-- end of figures -->"
 DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
+    "README.md": ([], lambda rows: readme.results()),  # of many files, each with a shape of its own
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
     "docs/explanation/training.md": (["reports/bench/training.json"], markdown),
     "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),

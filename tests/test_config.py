@@ -214,7 +214,7 @@ def test_an_archive_is_a_vid_root(profile, vid, tmp_path):
         tar.add(vid, "ILSVRC2015")
     check_profile(load_profile(profile(""), changes))
     file.write_text("no archive")
-    with pytest.raises(StudyError, match=r"vid\.tar\.gz is no tar archive"):
+    with pytest.raises(StudyError, match=r"vid\.tar\.gz is not a tar archive"):
         check_profile(load_profile(profile(""), changes))
 
 

@@ -58,7 +58,7 @@ def select(
     **plan,
 ) -> dict:
     """Choose among trackers, for example one for each checkpoint of a training; the first one stays
-    unless another is better beyond luck. Tracked is the ``val`` split of ``vid_root`` (the first
+    unless another is better beyond chance. Tracked is the ``val`` split of ``vid_root`` (the first
     ``limit`` tracks; 0: all) by ``workers`` processes; finished runs in ``out`` are kept. ``seed``
     is of first boxes, ``plan`` are other arguments of ``segments.segments``. Gives
     what is written to ``selection.json``, see ``decided``, with ``weights`` and ``weights_digest``
@@ -78,7 +78,7 @@ def select(
 
 def decided(scores: pd.DataFrame, published: str, plan: dict) -> dict:
     """The rule of choice, for scores of ``evaluate_segments``: the tracker ``published`` stays
-    unless another is better beyond luck; ``plan`` is for the record. Returns ``chosen`` (name),
+    unless another is better beyond chance; ``plan`` is for the record. Returns ``chosen`` (name),
     ``reason`` (a sentence), ``interval`` (of the chosen one's or of the best candidate's difference
     to the published one, widened for their number), ``candidates`` (a row each: scores,
     differences, intervals), ``sequences`` and ``plan``."""
@@ -87,7 +87,7 @@ def decided(scores: pd.DataFrame, published: str, plan: dict) -> dict:
     best = (table if sure.empty else sure).sort_values("difference", kind="stable").iloc[-1]
     verdict = f"{best['tracker']} replaces {published}"
     if sure.empty:
-        verdict = f"{published} stays: no candidate is better beyond luck. The best"
+        verdict = f"{published} stays: no candidate is better beyond chance. The best"
     shown = ["tracker", "difference", "low", "high", "low_all", "high_all", "wins", "losses"]
     candidates = segments.mean_scores(scores).reset_index()
     candidates = candidates.merge(table[shown], on="tracker", how="left")
@@ -123,8 +123,8 @@ def tune(
     """Choose parameters of the tracking loop with Optuna's tree-structured Parzen estimator.
 
     The study lies in ``study.journal`` in ``out`` and goes on where it was stopped, with the same
-    trials. The published parameters, those of ``tracker``, stay unless a trial is
-    better beyond luck. ``trials`` counts those of earlier calls; ``seed`` is of the search as well;
+    trials. The published parameters, those of ``tracker``, stay unless a trial is better beyond
+    chance. ``trials`` counts those of earlier calls; ``seed`` is of the search as well;
     ``on_trial`` is called with number and score of each new one; others are as for ``select``.
 
     Gives what is written to ``selection.json``, see ``decided``; ``tracking`` holds the changes to
@@ -217,7 +217,7 @@ def arguments(parser: ArgumentParser) -> None:
     add(
         "--trials", type=int, default=0, metavar="N",
         help="search the tracking parameters of one tracker with N trials; without it, choose "
-        "among several trackers, of which the first stays unless another is better beyond luck",
+        "among several trackers, of which the first stays unless another is better beyond chance",
     )  # fmt: skip
     multistart_arguments(parser, starts=8)
 

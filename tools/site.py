@@ -35,6 +35,7 @@ def pages(root: Path = ROOT) -> dict[Path, Path]:
     found = {
         root / "CONTRIBUTING.md": Path("contributing.md"),
         root / "CHANGELOG.md": Path("changelog.md"),
+        root / "reports/README.md": Path("results/reports.md"),
     }
     for file in sorted(root.glob("reports/*/*.md")):
         found[file] = Path("results") / f"{file.parent.name}_{file.stem.lower()}.md"

@@ -130,7 +130,7 @@ def oracle_differences(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
-    """One row a tracker of ``compare_arms``: ``benchmark, tracker, success, precision`` (means
+    """One row per tracker of ``compare_arms``: ``benchmark, tracker, success, precision`` (means
     over sequences), ``seeds``, and of its arm (``facts`` of ``Artefacts.arms``) ``clusters,
     method, membership, start, pairs`` (that its branches learned from, those of their start
     included; 0 for the baseline)."""

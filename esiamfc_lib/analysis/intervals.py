@@ -62,11 +62,11 @@ def differences(scores: pd.DataFrame, reference: str, turned: bool = False) -> p
     where trackers resemble each other). A family is what was repeated alike (``seeds_of``): a row
     with a single network on one side speaks of that network, and does not widen the others.
 
-    Scores have one row a tracker and run: ``tracker, benchmark, sequence, success``, if known
+    Scores have one row per tracker and run: ``tracker, benchmark, sequence, success``, if known
     ``precision``, and those of ``start, direction, perturbation, seed`` that tell the runs apart.
     A tracker without seeds (NaN) is compared with every seed of the other.
 
-    Gives one row a tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %;
+    Gives one row per tracker and benchmark: ``difference``, ``low, high, low_all, high_all`` (95 %;
     NaN where no level has two units), ``comparisons`` (of the family); ``precision,
     precision_low, precision_high``, the same of one comparison; over sequences ``median, wins,
     ties`` (at most 0.005 apart), ``losses``; ``flips_won, flips_lost`` (runs from success below
@@ -148,8 +148,8 @@ def _others(part: pd.DataFrame, reference: str) -> list[str]:
 
 
 def standard_error(table: np.ndarray) -> tuple[float, float]:
-    """Of the mean of differences (S, K), a row a sequence and a column a seed: the standard error,
-    and the degrees of freedom; 0 where there is one of each, and nothing to judge by."""
+    """Standard error of the mean of differences (S, K), sequences × seeds, and the degrees of
+    freedom; both 0 where there is one of each, and nothing to judge by."""
     (s, k), mean = table.shape, table.mean()
     rows, columns = table.mean(axis=1), table.mean(axis=0)
     rest = table - rows[:, None] - columns + mean

@@ -13,7 +13,7 @@ START = ("start", "direction", "perturbation")  # tell starts apart, as far as t
 
 @dataclass(frozen=True)
 class MatchedRuns:
-    """Differences of a tracker to the reference: ``runs``, one row a run with ``sequence``,
+    """Differences of a tracker to the reference: ``runs``, one row per run with ``sequence``,
     ``start`` (number of the unit), ``seed``, ``difference``, ``value`` and ``reference`` (both
     scores). ``seeds_of`` is ``both`` where both were repeated with the same seeds, the one that was
     where the other has one network alone, ``""`` where neither was."""

@@ -36,9 +36,9 @@ TITLES = {name: title.rpartition(" ")[0] for (name, _), title in COLUMNS.items()
 
 
 class PaperTable(NamedTuple):
-    """``cells``, one row a number: ``tracker, implementation, benchmark, metric, value, low,
+    """``cells``, one row per number: ``tracker, implementation, benchmark, metric, value, low,
     high`` (95 % interval of our gains), ``sequences, of`` (of ours), ``source``; ``wide``, the
-    table as text, one row a tracker and implementation; ``notes``, one row a mark in it: ``mark``,
+    table as text, one row per tracker and implementation; ``notes``, one row per mark: ``mark``,
     ``missing``, ``command`` that fills it."""
 
     cells: pd.DataFrame

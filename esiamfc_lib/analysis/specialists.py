@@ -41,10 +41,10 @@ def response_maps(model: ESiamFC, exemplar: Tensor, search: Tensor) -> dict[str,
 
 
 def kind_matrix(scores: pd.DataFrame, kinds: Mapping[str, object] | None = None) -> pd.DataFrame:
-    """Mean success of every branch on every kind of object: a row a branch, a column a kind,
-    sorted. Scores have one row a tracker and sequence (or run of one); branches are called ``Branch
-    0`` ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if no sequence
-    of a branch has a kind."""
+    """Mean success of every branch on every kind of object: a row per branch, a column per kind,
+    sorted. Scores have one row per tracker and sequence (or run of one); branches are called
+    ``Branch 0`` ...; ``kinds`` is sequence -> kind, None the column ``family``. A StudyError if no
+    sequence of a branch has a kind."""
     rows = scores[scores["tracker"].str.fullmatch(r"Branch \d+")]
     kind = rows["family"] if kinds is None else rows["sequence"].map(kinds)
     rows = rows.assign(kind=kind.where(kind != "")).dropna(subset=["kind", "success"])
@@ -61,7 +61,7 @@ def own_kind(matrix: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     """Does a branch win on what it learned from, by ``kind_matrix`` and the share of each kind (a
     column) in every cluster (a row, called as its branch)? Some kinds are easier and some branches
     better in general; what is left when both means are taken away (the interaction of a two-way
-    table) is specialisation. Gives one row a branch, but for those of whose kinds no sequence is:
+    table) is specialisation. Gives one row per branch, but for those of whose kinds no sequence is:
     ``kind`` (the largest share of its tracks), ``share``, ``score`` on it, ``mean`` of all branches
     on it, ``interaction`` (score minus what the branch's and the kind's means predict), ``rank`` of
     the branch on this kind, 1 = best."""
@@ -149,7 +149,7 @@ def relation(
     scores: pd.DataFrame, apart: pd.Series, tracker: str, reference: str, seed: int = 0
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Whether ``tracker`` gains most over ``reference``, in success, where the branches disagree
-    most. Of scores with one row a tracker and sequence and of ``disagreement``: the table
+    most. Of scores with one row per tracker and sequence and of ``disagreement``: the table
     ``sequence, disagreement, gain``; and ``rank_correlation`` (Spearman) with its 95 % bootstrap
     interval ``low, high`` and ``sequences``; NaN where fewer than four sequences or no spread leave
     nothing to correlate. Both trackers have run."""

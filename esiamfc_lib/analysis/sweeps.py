@@ -22,7 +22,7 @@ BUDGET = "equal_budget SiamFC"
 
 def read_points(out: Path) -> pd.DataFrame:
     """The values of a sweep's points that have scores, with ``tracks`` (in the crop store) and
-    ``run`` (the folder), a row a point; a StudyError if no sweep or no point is done."""
+    ``run`` (the folder), a row per point; a StudyError if no sweep or no point is done."""
     try:
         listed = json.loads((out / SWEEP).read_text(encoding="utf-8"))
         points = [{**point["values"], "run": out / point["folder"]} for point in listed]

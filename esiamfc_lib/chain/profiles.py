@@ -57,7 +57,7 @@ def load_profile(name: str, changes: Iterable[str] = ()) -> Profile:
     out."""
     file = _file_of(name)
     if file.stat().st_size > 2**20:
-        raise StudyError(f"{file}: more than a megabyte is no profile")
+        raise StudyError(f"{file}: a profile has at most one megabyte")
     values = read_yaml(file.read_bytes(), str(file))
     values = {} if values is None else values
     keys = ", ".join([*COMMON, *NAMES, "arms"])
@@ -185,7 +185,7 @@ def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[
     if data.vid_root and vid.is_file():
         given.pop("vid")
         if not tarfile.is_tarfile(vid):
-            yield f"dataset.vid_root: {vid} is no tar archive"
+            yield f"dataset.vid_root: {vid} is not a tar archive"
     for kind in given:
         roots.path(kind)
     if "vid" in given:

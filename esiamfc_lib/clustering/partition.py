@@ -18,7 +18,7 @@ def cluster_tracks(
 ) -> Partition:
     """Split the tracks into ``n_clusters``; with 1, one cluster holds every track. The method is
     ``"pikmeans"`` or one of the controls ``"kmeans"`` (Lloyd's, no balance) and ``"random"`` (equal
-    sizes, tracks dealt out by chance); the settings are those of :class:`PIKMeans`. More clusters
+    sizes, tracks assigned at random); the settings are those of :class:`PIKMeans`. More clusters
     than tracks, an unknown method and rows not of unit length are a ``StudyError``."""
     x, n = features.features, len(features)
     if method not in METHODS:

@@ -5,7 +5,7 @@ With ``e = (size - mean) / mean`` it is ``kp·e + ki·Σe`` (PI control). Its in
 price, or Lagrange multiplier, of equal sizes; its proportional part damps the search. A gain is in
 units of distance. The published 0.005 is small beside the gaps between distances of deep features
 (0.05 and more): the control creeps, and the published rule stops at the first iteration without a
-changed label, long before sizes are equal. Large gains overshoot: whole groups jump to and fro.
+changed label, long before sizes are equal. Large gains overshoot: whole groups jump back and forth.
 """
 
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class Lloyd(PublishedControl):
 
 
 class Dealt(PublishedControl):
-    """In place of a control: clusters of equal size, dealt out by chance."""
+    """In place of a control: clusters of equal size, assigned at random."""
 
     def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`PublishedControl.assign`, whatever the distances."""

@@ -75,7 +75,7 @@ def _sweep(args: Namespace, options: dict) -> int:
     done = sweep.run(points, sys.stdout, **options)
     if not (args.only or args.until):
         folder = sweep.report(args.profile, args.set)
-        sys.stdout.write(f"what the points say together: {folder}\n")
+        sys.stdout.write(f"the points compared: {folder}\n")
         _page(load_profile(args.profile, args.set))
     return 0 if done else 1
 

@@ -49,7 +49,7 @@ class Crop(NamedTuple):
 
 @dataclass
 class Cut:
-    """What became of a chunk."""
+    """The crops of a chunk of frames, and its problems."""
 
     split: str
     video: str

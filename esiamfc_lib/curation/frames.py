@@ -59,7 +59,7 @@ class FolderSource:
         return digest_of(digest_of(read_files(frame)[:2]).encode() for frame in files)
 
     def chunks(self, skip: set[Name], most: int = 0) -> Iterator[Chunk]:
-        """The videos not in ``skip``, in order; ``most`` > 0: about so many frames a video."""
+        """The videos not in ``skip``, in order; ``most`` > 0: about so many frames per video."""
         before = 0
         for name in self.names:
             if name not in skip:

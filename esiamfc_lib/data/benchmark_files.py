@@ -1,4 +1,4 @@
-"""Where each tracking benchmark keeps its files, and what they say: one class a layout.
+"""Where each tracking benchmark keeps its files, and what they say: one class per layout.
 
 The readers of the got10k toolkit want every data set complete, download what is missing and fail
 on some layouts. Those here take any subset of the sequences, list what is missing, and name file
@@ -36,7 +36,7 @@ def of_toolkit(name: str) -> dict:
 
 
 class Layout:
-    """What most layouts have in common: a folder a sequence, with its frames and ground truth.
+    """What most layouts have in common: a folder per sequence, with its frames and ground truth.
     ``files`` has the ground truth of each sequence that is there, ``missing`` the names of others
     that the toolkit or a ``list.txt`` names; ``own``: only the layout is the benchmark's."""
 
@@ -213,8 +213,8 @@ class TColor128(Layout):
 
 
 class NfS(Layout):
-    """NfS at 30 or 240 frames a second; annotated at 240. VATIC wrote the number of the frame, from
-    0, into each line. One frame or line less at the end is the benchmark's own doing."""
+    """NfS at 30 or 240 frames per second; annotated at 240. each line holds the number of its
+    frame, from 0. One frame or line less at the end is a property of the benchmark."""
 
     columns, part = (5,), slice(1, 6)  # corners and number
 
@@ -291,7 +291,7 @@ def numbered(folder: Path, first: float, last: float) -> list[Path]:
 
 def lines(file: Path) -> list[str]:
     """The lines of a text as any editor writes it, without blanks around them."""
-    with refused(f"{file} is no text in UTF-8", UnicodeDecodeError):
+    with refused(f"{file} is not UTF-8 text", UnicodeDecodeError):
         text = images.read_bytes(file, LONGEST_TEXT).decode("utf-8-sig")
     return [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
 

@@ -29,7 +29,7 @@ PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCON
 
 
 def image_files(folder: Path, endings: set[str] = IMAGES) -> list[Path]:
-    """A folder's images, ``in_order``: none where it is no folder. A StudyError where the names
+    """A folder's images, ``in_order``: none where it is not a folder. A StudyError where the names
     differ in more than numbers: a picture beside the frames is none of them."""
     found = folder.iterdir() if folder.is_dir() else ()
     frames = in_order(file for file in found if file.suffix.lower() in endings)

@@ -5,7 +5,7 @@ A store is a folder::
     shard-0000.mdb ...  LMDB: video/track/frame → JPEG bytes; #split/video → the video's record
     index.npz           all records joined (see ``store_index``)
     manifest.json       parameters, counts, bytes, digests
-    source.json         what was read: one signature a video
+    source.json         what was read: one signature per video
     problems.csv        frames and boxes that were left out, with the reason
 
 Nothing in it depends on where it lies. It is read with any number of processes at once, forked or
@@ -116,7 +116,7 @@ class CropStore:
         self.path = Path(path)
         manifest = self.path / "manifest.json"
         if not manifest.is_file():
-            raise StudyError(f"{self.path} is no crop store: manifest.json is missing")
+            raise StudyError(f"{self.path} is not a crop store: manifest.json is missing")
         self.manifest: dict = read_json(manifest)
         if self.manifest.get("format") != FORMAT:
             found = self.manifest.get("format")
@@ -160,7 +160,7 @@ class CropStore:
 
     @cached_property
     def tracks(self) -> pd.DataFrame:
-        """One row a track, in the order of track indices: ``track`` ("video/track_id", unique),
+        """One row per track, in the order of track indices: ``track`` ("video/track_id", unique),
         ``video``, ``track_id``, ``name`` (class), ``split``, ``frames`` (number of crops),
         ``family`` ("" where unknown), ``width`` and ``height`` of the video's frames."""
         index, of = self.index, self.index.track_video

@@ -80,7 +80,7 @@ class Index:
             return index
 
     def digests(self) -> list[str]:
-        """One digest a video, of everything in it but the shard it happens to lie in."""
+        """One digest per video, of everything in it but the shard it happens to lie in."""
         firsts = np.searchsorted(self.track_video, np.arange(len(self.video) + 1))
         digests = []
         for v, name in enumerate(self.video):

@@ -146,7 +146,7 @@ class VID:
             raise StudyError(f"the VID root {self.root} does not exist")
         for folder in self._bases.values():
             if not folder.is_dir():
-                raise StudyError(f"{self.root} is no VID root: {folder} is missing")
+                raise StudyError(f"{self.root} is not a VID root: {folder} is missing")
         found = [place for base in self._bases.items() for place in _videos(*base)]
         groups = {group for place in found for group in place.parents}  # empty in the other part
         self._places: dict[str, PurePath] = {}

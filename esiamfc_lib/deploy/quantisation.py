@@ -73,7 +73,7 @@ class Quantised:
             found = cls(*about, stem, tuple(branches))
         if found.weights != checkpoints.digest(model.state_dict()):
             raise StudyError(
-                f"{path} is of other weights: 'python -m tools.quantise' writes it anew"
+                f"{path} belongs to other weights: run 'python -m tools.quantise' again"
             )
         return found
 

@@ -45,7 +45,7 @@ def boxes_file(out: Path, tracker: str, sequence: str) -> Path:
 
 
 def to_text(record) -> str:
-    """A result file: one line a frame, ``x,y,w,h`` or the VOT mark."""
+    """A result file: one line per frame, ``x,y,w,h`` or the VOT mark."""
     lines = [
         str(entry) if np.ndim(entry) == 0 else ",".join(f"{value:.3f}" for value in entry)
         for entry in record
@@ -182,7 +182,7 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
 
 
 def _fps(out: Path, run) -> float:
-    """Frames a second without decoding, of a row of scores; NaN if not timed."""
+    """Frames per second without decoding, of a row of scores; NaN if not timed."""
     times = result_file(out, "times", run.tracker, run.sequence)
     seconds = per_frame(times, run.frames) if times.is_file() else np.zeros(0)
     seconds = seconds[seconds > 0]

@@ -151,10 +151,10 @@ def evaluate_segments(
     """Run every tracker on every segment that has no valid result yet, then score all. Sequences
     are those of ``read_segments``; one folder ``out`` serves one benchmark (or ``vid-val``) and one
     ``plan``, the arguments of ``segments``. Names of trackers, ``workers``, ``scheduler`` and
-    errors are as for ``runs.evaluate``. Gives one row a tracker and segment: ``tracker, benchmark,
-    sequence`` (the whole one), ``start, direction, perturbation, frames`` (that count), ``success``
-    (AUC), ``precision`` (at 20 px), ``family``; also written to ``multistart.csv`` in ``out``, the
-    same bytes in every run. A StudyError if no sequence has enough ground truth."""
+    errors are as for ``runs.evaluate``. Gives one row per tracker and segment: ``tracker,
+    benchmark, sequence`` (the whole one), ``start, direction, perturbation, frames`` (that count),
+    ``success`` (AUC), ``precision`` (at 20 px), ``family``; also written to ``multistart.csv`` in
+    ``out``, the same bytes in every run. A StudyError if no sequence has enough ground truth."""
     trackers, out = list(trackers), Path(out)
     cut = []
     for sequence in sequences:

@@ -23,8 +23,8 @@ def track_supervised(
     """Run a tracker; where its box no longer touches the target, start it again 5 frames later. The
     target is its region cut to the frame; where nothing is left of it there is no failure and no
     start. A tracker that is the same in every run needs one run; the challenge's fifteen are for
-    those that are not. Gives one entry a frame, a box (4,) in the file's coordinates or a mark of
-    ``metrics``; and (n,) seconds a frame without decoding, 0 where the tracker did not run."""
+    those that are not. Gives one entry per frame, a box (4,) in the file's coordinates or a mark of
+    ``metrics``; and (n,) seconds per frame without decoding, 0 where the tracker did not run."""
     record, seconds, start_at, bound = [], np.zeros(len(sequence)), 0, None
     for i, frame in enumerate(sequence.frames):
         if i >= start_at:

@@ -152,7 +152,7 @@ def check_values(state: Mapping[str, Tensor], where: str) -> None:
     for name, tensor in state.items():
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise StudyError(f"{where}: {name} is no plain array, or larger than what is stored")
+            raise StudyError(f"{where}: {name} is not a plain array, or larger than what is stored")
         if name.endswith(COUNTER):
             continue
         if not tensor.dtype.is_floating_point or tensor.itemsize == 1:

@@ -121,7 +121,7 @@ def _siamfc(layers: Layers, where: str, eps: float = NORM_EPS) -> SiamFC:
     for name, value in layers.items():
         layer, _, field = name.partition(".")
         if layer not in PLACES:
-            raise StudyError(f"{where}: {name} is no part of a SiamFC that is known")
+            raise StudyError(f"{where}: {name} is not a known part of a SiamFC")
         state[f"{PLACES[layer]}.{field}"] = value
     model = built(where, layers, len(layers["conv1.weight"]) / 96, k=0)
     load_into(model, state, where)

@@ -65,7 +65,7 @@ def check_writable(folder: Path) -> None:
     """A StudyError where a folder, which need not be there yet, cannot be written to."""
     there = next(path for path in (folder, *folder.parents) if path.is_symlink() or path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise StudyError(f"cannot write to {folder}: {there} is no folder, or read-only here")
+        raise StudyError(f"cannot write to {folder}: {there} is not a folder, or read-only here")
 
 
 def apart(output: str | Path, *sources: str | Path) -> None:
@@ -121,7 +121,7 @@ def plain_name(name: str, where: str | Path) -> str:
     that begins with ``where`` it stands if not."""
     leads = not name.isprintable() or any(mark in name for mark in "/\\")
     if leads or not name.strip() or not visible(name) or len(name.encode()) > LONGEST_NAME:
-        raise StudyError(f"{where}: {name[:80]!r} is no plain name of a file or folder")
+        raise StudyError(f"{where}: {name[:80]!r} is not a plain name of a file or folder")
     return name
 
 

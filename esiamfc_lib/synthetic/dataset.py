@@ -61,7 +61,7 @@ def _is_begun(root: Path, manifest: dict) -> bool:
     file = root / "manifest.json"
     if not file.is_file():
         return False
-    with refused(f"{file} is no valid JSON file", ValueError):
+    with refused(f"{file} is not a valid JSON file", ValueError):
         found = json.loads(file.read_text(encoding="utf-8"))
     changed = [name for name in manifest if found.get(name) != manifest[name]]
     if changed:

@@ -122,7 +122,7 @@ VID_OBJECT = (
 
 
 def _write_vid(folder: Path, job: Job, scene: Scene, truths: list[list[Truth]]) -> None:
-    """One XML file a frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
+    """One XML file per frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
     data = job.folders(Path())[0]
     name = data.name if job.split == "val" else f"{data.parent.name}/{data.name}"
     size = {"width": scene.width, "height": scene.height}

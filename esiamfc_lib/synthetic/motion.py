@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Path:
-    """Where an object is and how it is posed, one entry a frame: its centre in pixels, ``angle``
+    """Where an object is and how it is posed, one entry per frame: its centre in pixels, ``angle``
     (of its turn, clockwise on the screen) and ``phase`` (of its pose) in radians, ``scale`` of its
     own size, and ``mirror``: +1, or -1 where it faces left."""
 

@@ -66,7 +66,7 @@ FAMILIES = (
 
 
 def _turning_colours(rng: np.random.Generator, share: float):
-    """Hues of a sprite (RGB times alpha) that swing to and fro with the frame, by at most half of
+    """Hues of a sprite (RGB times alpha) that oscillate from frame to frame, by at most half of
     ``share`` of the colour circle each way; in whole numbers."""
     rate = rng.choice([-1, 1]) * 2 * np.pi / rng.uniform(20, 36)
     phase = rng.uniform(0, 2 * np.pi)

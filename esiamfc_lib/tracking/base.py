@@ -67,9 +67,9 @@ class SequenceTracker(Tracker):
         self, sequence: Sequence, on_frame: Callable[[int, np.ndarray], None] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Start from the box of the first frame and follow it to the end. Returns (n, 4) 0-based
-        boxes, the first one as given, and (n,) seconds a frame, without decoding. ``on_frame`` gets
-        the index and the image of each frame after it, for pictures. Raises ``StudyError`` for an
-        unreadable frame, one of another size, or a first box that is none."""
+        boxes, the first one as given, and (n,) seconds per frame, without decoding. ``on_frame``
+        gets the index and the image of each frame after it, for pictures. Raises ``StudyError``
+        for an unreadable frame, one of another size, or a first box that is none."""
         boxes, seconds = np.empty((len(sequence), 4)), np.empty(len(sequence))
         decoded = map(images.read_image, sequence.frames)
         for i, image in enumerate(images.of_one_size(sequence.frames, decoded)):

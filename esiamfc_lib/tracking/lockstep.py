@@ -3,7 +3,7 @@
 One tracker is cloned for every sequence; the clones share its network. On a GPU the search regions
 of all sequences go through the network as one batch, while the processor's cores decode ahead, cut
 and find peaks. On a CPU a larger batch is no faster: there each sequence's search regions stay a
-call of their own, one thread a core, and the boxes are bit for bit those of tracking one by one.
+call of their own, one thread per core, and the boxes are bit for bit those of tracking one by one.
 """
 
 import copy

@@ -121,7 +121,7 @@ class SiamFCTracker(SequenceTracker):
         self.box = geometry.box_around(self.center, self.size)
         return self.box
 
-    # What the network makes of the crops; the ensemble has its own.
+    # The response of the network to the crops; the ensemble has its own.
 
     def _remember(self, exemplar: Tensor, rate: float = 1.0) -> None:
         """Take in the exemplar (1, 3, 127, 127), wholly or, for a running update, by ``rate``."""

@@ -36,7 +36,7 @@ class PairLoader:
     of each batch, so that together they see exactly the batches of a single process.
 
     Args:
-        batch_size: pairs a step over all training processes; an incomplete last batch is dropped,
+        batch_size: pairs per step over all training processes; an incomplete last batch is dropped,
             unless it is the only one.
         workers: loading processes; 0 = in this process.
         pin_memory: page-lock the batches (for a GPU)."""

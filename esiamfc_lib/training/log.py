@@ -71,7 +71,7 @@ class TrainingLog:
 
 
 def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row an epoch of ``Trained.history``: ``epoch, lr, loss, validation_loss, auc``; NaN
+    """One row per epoch of ``Trained.history``: ``epoch, lr, loss, validation_loss, auc``; NaN
     where not measured."""
     names = {"train.loss": "loss", "validation.loss": "validation_loss", "tracking.auc": "auc"}
     flat = pd.json_normalize(history, max_level=1).rename(columns=names)

@@ -45,7 +45,7 @@ class Trained:
     Attributes:
         model: the best network, in eval mode on the CPU; ``path``: of its file.
         best: the best epoch's entry of the history.
-        history: one entry an epoch: ``epoch`` (from 1; 0: the starting weights), ``lr``,
+        history: one entry per epoch: ``epoch`` (from 1; 0: the starting weights), ``lr``,
             ``train`` and ``validation`` (figures of the task, at least ``loss``), ``tracking``
             (what ``validate`` returned, where it ran), ``score`` (what chooses the best).
         resumed: whether this call continued an earlier one.
@@ -126,7 +126,7 @@ class Training:
             "precision": self.precision[0],
             "task": task.name,
             "frozen part": checkpoints.digest(_frozen_tensors(task)),
-            "steps an epoch": len(train),
+            "steps per epoch": len(train),
             **(info or {}),
         }
         self.files = RunFolder(Path(folder), settings, keep, self.fabric.is_global_zero)

@@ -33,7 +33,7 @@ def _placed(task: Task, parameters: TrainingParameters) -> Fabric:
 @torch.no_grad()
 def pair_losses(model: ESiamFC, pairs: PairLoader, parameters: FusionParameters) -> pd.DataFrame:
     """What an ensemble, its plain average and its branches lose on pairs, as ``evaluate_loss``. A
-    row a pair: ``track`` (index of the exemplar's), ``average`` (of the branches' mean response),
+    row per pair: ``track`` (index of the exemplar's), ``average`` (of the branches' mean response),
     ``fusion`` (of their sum by the model's weights), ``branch 0`` ... (of each alone)."""
     options = {"radius": parameters.radius, "temperature": parameters.temperature}
     task = FusionTask(copy.deepcopy(model), [0], entropy_weight=0.0, **options).eval()

@@ -62,7 +62,7 @@ class PairDataset(Dataset):
 
     Args:
         tracks: indices of the tracks to draw from; None = all. Only these are ever drawn.
-        length: pairs an epoch.
+        length: pairs per epoch.
         frame_range: largest distance of the two frames, in frame numbers.
         negative_fraction: share of pairs whose search image comes from another video.
         hard_negatives: take it from a video of the same class where there is one.

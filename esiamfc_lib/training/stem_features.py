@@ -29,7 +29,7 @@ from esiamfc_lib.training.pairs import PairDataset
 
 FEATURES, FACTS = "stem.npy", "stem.json"
 CELLS = 28  # a side of the stem's features of a crop
-BATCH = 16  # crops a forward pass
+BATCH = 16  # crops per forward pass
 FIRST = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2 // STRIDE  # cell at which the exemplar's begin
 EXEMPLAR = slice(FIRST, FIRST + 12)
 

@@ -21,8 +21,8 @@ COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as co
 class Task(nn.Module):
     """A network, the part of it that learns, and its loss.
 
-    The two halves of a step are ``frozen(exemplar, search)``, what the frozen part makes of the
-    images, without graph, and ``learned(*frozen)``, what the learning part makes of that: (N, 17,
+    The two halves of a step are ``frozen(exemplar, search)``, the output of the frozen part
+    for the images, without graph, and ``learned(*frozen)``, that of the learning part: (N, 17,
     17) logits.
 
     Args:

@@ -84,7 +84,7 @@ def test_where_the_intervals_overlap_the_published_value_stays():
     result = choose.decided(table(lucky=lucky), "published", PLAN)
     assert lucky.mean() > 0
     assert result["chosen"] == "published"
-    assert "published stays: no candidate is better beyond luck" in result["reason"]
+    assert "published stays: no candidate is better beyond chance" in result["reason"]
     assert result["interval"][0] < 0 < result["interval"][1]
     published, candidate = result["candidates"]
     assert published["difference"] is None

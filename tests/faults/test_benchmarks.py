@@ -269,8 +269,8 @@ TRUTH = [
     Row("a line less", spoilt(shorter), evaluate(), "11 lines for 12 frames"),
     Row("a line more", spoilt(lambda b: b + b"1,2,3,4\n"), evaluate(), "13 lines for 12 frames"),
     Row("empty ground truth", spoilt(lambda b: b""), evaluate(), "0 lines for 12 frames"),
-    Row("bytes", spoilt(lambda b: bytes(range(256))), evaluate(), "rect.txt is no text in UTF-8"),
-    Row("UTF-16", spoilt(lambda b: b.decode().encode("utf-16")), evaluate(), "no text in UTF-8"),
+    Row("bytes", spoilt(lambda b: bytes(range(256))), evaluate(), "rect.txt is not UTF-8 text"),
+    Row("UTF-16", spoilt(lambda b: b.decode().encode("utf-16")), evaluate(), "not UTF-8 text"),
     Row("pipe as ground truth", pipe("Ball/groundtruth_rect.txt"), evaluate(), "cannot read|no "),
     Row("ground truth without end", huge, evaluate(), "rect.txt.*(more than|at most)"),
     Row("no truth in the first frame", spoilt(line(1, "nan,nan,nan,nan")), evaluate(), "no box in"),
@@ -369,7 +369,7 @@ LISTS = [
     Row("list with blanks", listed(b"\n  ball \t\n\n"), VOT, check=one_sequence),
     Row("list with repetitions", listed(b"ball\nball\nball\n"), VOT, check=one_sequence),
     *(
-        Row(f"list with {name}", listed(text), VOT, "list.txt: .* is no plain name")
+        Row(f"list with {name}", listed(text), VOT, "list.txt: .* is not a plain name")
         for name, text in {
             "a way up": b"ball\n../ball\n",
             "an absolute path": b"/etc/passwd\n",
@@ -381,7 +381,7 @@ LISTS = [
             "a long name": b"b" * 300,
         }.items()
     ),
-    Row("list of bytes", listed(b"\xff\xfe\0b"), VOT, "list.txt is no text in UTF-8"),
+    Row("list of bytes", listed(b"\xff\xfe\0b"), VOT, "list.txt is not UTF-8 text"),
     Row(
         "a list that leads nowhere",
         lambda folder: (
@@ -398,7 +398,9 @@ LISTS = [
     Row(
         "list of GOT-10k", listed(b"../x\n", lambda root: scene.got10k(root) / "val"), GOT, "plain"
     ),
-    Row("a name of two lines", otb(names=("Ball\nx",)), evaluate(), "'Ball.nx' is no plain name"),
+    Row(
+        "a name of two lines", otb(names=("Ball\nx",)), evaluate(), "'Ball.nx' is not a plain name"
+    ),
     Row(
         "no sequence", lambda folder: (folder / "data").mkdir(), evaluate(), "no sequence in its la"
     ),

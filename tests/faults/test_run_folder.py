@@ -304,9 +304,9 @@ def test_bytes_that_are_no_text_in_place_of_a_notebook(project, esiamfc):
 
 
 PLACES = {
-    "a file above": ("afile/run", "{root}/afile is no folder"),
-    "a file itself": ("afile", "{root}/afile is no folder"),
-    "a dangling link": ("link/run", "{root}/link is no folder"),
+    "a file above": ("afile/run", "{root}/afile is not a folder"),
+    "a file itself": ("afile", "{root}/afile is not a folder"),
+    "a dangling link": ("link/run", "{root}/link is not a folder"),
 }
 
 
@@ -330,7 +330,7 @@ def test_a_file_in_place_of_a_folder_of_the_run_is_named(project, esiamfc, name)
     place.write_text("x")
     status, said = esiamfc()
     assert (status, said.count("\n")) == (2, 1), said
-    assert f"{place} is no folder" in said
+    assert f"{place} is not a folder" in said
 
 
 @pytest.mark.parametrize(

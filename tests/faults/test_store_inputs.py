@@ -215,7 +215,7 @@ NAMES = [
     *in_both("two files of one number", the_same_number, "the same number|is there twice"),
     *in_both("a number beyond 31 bits", a_huge_number, r"2147483648\.JPEG: the number of a frame"),
     *in_both("a video with a #", lambda f: vid(f) and anew(f, "#0"), "#0 begins with #"),
-    *in_both("a video with a line", lambda f: vid(f) and anew(f, "a\nb"), "is no plain name"),
+    *in_both("a video with a line", lambda f: vid(f) and anew(f, "a\nb"), "is not a plain name"),
     *in_both("a video in two groups", two_groups, "a0 is there twice"),
     *in_both("a video in two splits", two_splits, "a0 is there twice", more=" --splits train val"),
     Row(
@@ -659,7 +659,7 @@ SPOILT = [
     ("a column less", index(lambda path, frame, **rest: np.savez(path, **rest)), INDEX),
     ("an index that grows", index(np.savez_compressed), f"{INDEX}: compressed"),
     ("another shard's number", index(shard=np.array([0, 1, 7])), "disagree about shards"),
-    ("no manifest", unlinked("manifest.json"), "is no crop store: manifest.json is missing"),
+    ("no manifest", unlinked("manifest.json"), "is not a crop store: manifest.json is missing"),
     ("no JSON", replaced("manifest.json", b"{"), "cannot read .*manifest.json"),
     ("a list", replaced("manifest.json", b"[1, 2]"), "cannot read .*manifest.json"),
     ("lists in lists", replaced("manifest.json", b"[" * 99_999), "cannot read .*manifest.json"),
@@ -775,7 +775,7 @@ OUTPUTS = [
         "store merge out st",
         "out",
     ),
-    ("merge of nothing", stores(), "store merge out nowhere", "nowhere is no crop store"),
+    ("merge of nothing", stores(), "store merge out nowhere", "nowhere is not a crop store"),
     ("merge of a part", stores(manifest(complete=False)), "store merge out st", "is unfinished"),
     ("merge of strangers", stores(manifest(parameters={})), "store merge out more st", "different"),
     ("merge of others' shards", stores(other_shards), "store merge out st", "disagree|there twice"),
@@ -861,8 +861,8 @@ OUTPUTS = [
     ("build on a list", stores(manifest(parameters=[1])), "store build v st", "json is damaged"),
     ("build on null", stores(manifest(parameters=None)), "store build v st", "json is damaged"),
     ("build on pairs", stores(replaced("source.json", b"[[1,2]]")), "store build v st", "damaged"),
-    ("info of a folder", vid, "store info v", "v is no crop store"),
-    ("verify of a file", lambda f: (f / "st").touch(), "store verify st", "st is no crop store"),
+    ("info of a folder", vid, "store info v", "v is not a crop store"),
+    ("verify of a file", lambda f: (f / "st").touch(), "store verify st", "st is not a crop store"),
 ]
 
 

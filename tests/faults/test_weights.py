@@ -67,7 +67,7 @@ OUTPUTS = [
         "convert N.SAFETENSORS --out m.safetensors",
         check=lambda f: load_any(f / "m.safetensors"),
     ),
-    Row("quantise without a store", network, QUANTISE, "nowhere is no crop store"),
+    Row("quantise without a store", network, QUANTISE, "nowhere is not a crop store"),
     Row("quantise no crops", network, f"{QUANTISE} --crops 0", "--crops.*'0'"),
     Row("quantise crops without end", network, f"{QUANTISE} --crops 1000000000", "--crops"),
     Row("quantise crops as text", network, f"{QUANTISE} --crops many", "--crops.*'many'"),

@@ -124,7 +124,7 @@ def test_an_output_is_no_source_by_another_name(tmp_path, link):
     ],
 )
 def test_a_name_that_leads_elsewhere_is_none(name):
-    with pytest.raises(StudyError, match=r"^list.txt, line 3: .* is no plain name"):
+    with pytest.raises(StudyError, match=r"^list.txt, line 3: .* is not a plain name"):
         plain_name(name, "list.txt, line 3")
 
 
