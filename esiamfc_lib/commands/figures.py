@@ -79,7 +79,7 @@ def read_figure(stem: Path) -> tuple:
         made = json.loads(files[0].read_text(encoding="utf-8"))
         maker, options = style.MAKERS[made["maker"]], dict(made["options"])
     with refused(f"{files[1]} holds no table"):
-        look = {"keep_default_na": False, "na_values": [""], "float_precision": "round_trip"}
+        look = {"keep_default_na": False, "na_values": [""]}
         table = pd.read_csv(files[1], dtype=dict.fromkeys(WORDS, str), **look)
     return maker, table, options
 

@@ -37,7 +37,8 @@ def dataset_statistics(table: pd.DataFrame) -> style.Made:
     names = {CLASSES: ("", "tracks"), LENGTHS: ("tracks", "frames")}
     names |= {SIZES: ("crops", "square root of area, pixels")}
     parts = list(table.groupby("panel", sort=False))
-    figure, axes = style.side_by_side(len(parts), 1.9, 2.4)
+    most = int((table["panel"] == CLASSES).sum())
+    figure, axes = style.side_by_side(len(parts), 1.9, max(2.0, 0.5 + 0.13 * most))
     for axis, (panel, own) in zip(axes, parts, strict=True):
         if panel == CLASSES:
             own = own.iloc[::-1]
