@@ -11,7 +11,7 @@ from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.vid import VID
 from esiamfc_lib.figures import style
 
-OUTLINES = ("#ffffff", "#dd4400", "#77bbff")  # box, exemplar, search region: on any frame
+OUTLINES = ("#00bb77", "#cc0022", "#55bbdd")  # box, exemplar, search region: on any frame
 
 
 CLASSES, LENGTHS, SIZES = "tracks by class", "track length", "box size"

@@ -38,9 +38,7 @@ def success_precision(table: pd.DataFrame, title: str, total: int) -> style.Made
             line = look[name] | {"linewidth": 0.9 if name.startswith("Branch") else 1.5}
             place = {"markevery": (i % 5, 5 if measure == "success" else 10), "markersize": 3.5}
             axis.plot(curve["threshold"], curve["share"], zorder=_above(name), **line, **place)
-        axis.set(
-            ylim=(0, 1.02), xlim=(0, table.loc[table["measure"] == measure, "threshold"].max())
-        )
+        axis.set(ylim=(0, 1.02), xlim=(0, curve["threshold"].max()))
     names = {name: f"{auc[name]:.3f}  {near[name]:.3f}  {name}" for name in auc.index}
     style.key(figure, {label: look[name] for name, label in names.items()}, "AUC   at 20 px")
     count = table["sequences"].max()
@@ -51,10 +49,8 @@ def success_precision(table: pd.DataFrame, title: str, total: int) -> style.Made
 @style.drawn()
 def attribute_dots(table: pd.DataFrame, title: str, column: str = "success") -> style.Made:
     """``evaluation.by_attribute``: a row an attribute, a dot a tracker."""
-    look, means = (
-        style.looks(table["tracker"]),
-        table.groupby("attribute")[column].mean().sort_values(),
-    )
+    look = style.looks(table["tracker"])
+    means = table.groupby("attribute")[column].mean().sort_values()
     number = table.groupby("attribute")["sequences"].max()
     rows = {name: place for place, name in enumerate(["all", *means.index.drop("all")])}
     figure, (axis,) = style.side_by_side(1, 1, 0.75 + 0.22 * len(rows))
@@ -89,9 +85,8 @@ def sequence_heatmap(table: pd.DataFrame, title: str, column: str = "success") -
     numbers = {"annot": digits(wide), "fmt": "", "annot_kws": {"fontsize": style.small()}}
     fits = cell > 2.2 * style.SMALL and 72 * height / rows > 1.2 * style.SMALL
     bar = {"label": column, "shrink": 0.6, "pad": 0.02}
-    sns.heatmap(
-        wide, ax=axis, vmin=0, vmax=1, cmap="viridis", cbar_kws=bar, **numbers if fits else {}
-    )
+    look = {"vmin": 0, "vmax": 1, "cmap": "viridis", "cbar_kws": bar}
+    sns.heatmap(wide, ax=axis, **look, **numbers if fits else {})
     step = -(-rows * 9 // int(72 * height))  # names of 7 points, on lines of 9
     axis.set_yticks(np.arange(0, rows, step) + 0.5, wide.index[::step], rotation=0)
     axis.set_xticks(np.arange(names) + 0.5, wide.columns, rotation=90)
