@@ -14,8 +14,7 @@ The packages, in the order of the method; the docstring of each lists its module
 ``Tracker`` is for those who want boxes: ``Tracker.load(file)``, ``init`` and ``update``.
 ``runtime`` is how all of it works on this machine. Of the modules beside the packages ``config``
 states every parameter, ``artefacts`` where the notebooks' files lie, ``reports`` writes what is
-for people, ``page`` makes one page of it, and ``errors`` holds the one exception.
-"""
+for people, ``page`` makes one page of it, and ``errors`` holds the one exception."""
 
 __version__ = "0.1.0"
 

@@ -1,7 +1,6 @@
 """Where the artefacts of a study lie: one table for notebooks, library and chain.
 
-Names count from a run folder, or from the folder of a control arm inside it, which looks alike.
-"""
+Names count from a run folder, or from the folder of a control arm inside it, which looks alike."""
 
 import json
 from pathlib import Path
@@ -26,8 +25,7 @@ ARMS = "arms"
 MANIFEST = "arms/arms.json"
 SWEEP = "sweep.json"
 
-MAIN = "main"
-"""Name of the study itself among its arms, in the manifest."""
+MAIN = "main"  # name of the study itself among its arms, in the manifest
 
 OUTPUTS = {
     "dataset": (DATASET, STORE),

@@ -1,8 +1,7 @@
 """The command line: ``esiamfc COMMAND ...``.
 
 A command's module is imported only when it is called, so that a light command stays fast and a
-broken one does not take the others down.
-"""
+broken one does not take the others down."""
 
 import importlib
 import signal

@@ -2,8 +2,7 @@
 
 A stage's model, the ``parameters`` cell of its notebook and ``notebooks/profiles/mini.yaml`` hold
 the same names and the same defaults (a test compares the three). Values are JSON types only,
-because papermill turns everything else into strings; unknown names and wrong types are errors.
-"""
+because papermill turns everything else into strings; unknown names and wrong types are errors."""
 
 import sys
 from enum import StrEnum

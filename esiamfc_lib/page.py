@@ -2,8 +2,7 @@
 
 Both show what the stages left in ``reports/<profile>`` and what a run keeps there for them:
 ``provenance.json`` and, of built-in data, ``pictures``. Equal folders give equal bytes. ``local``,
-which git ignores, has what is not published: notebooks, and a list of others' pictures.
-"""
+which git ignores, has what is not published: notebooks, and a list of others' pictures."""
 
 import base64
 import io

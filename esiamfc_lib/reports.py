@@ -1,8 +1,7 @@
 """What a stage leaves for people: figures, tables (CSV and LaTeX), metrics (JSON). ``page``
 makes a page of them.
 
-The same content gives the same bytes, so that a report can be compared with that of another run.
-"""
+The same content gives the same bytes, so that a report can be compared with that of another run."""
 
 import functools
 import json

@@ -3,8 +3,7 @@
 In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (of differences),
 ``arm_comparison`` (control arms), ``selection`` (a choice on held-out videos), ``specialists``
 (what the branches have learned), ``published_numbers`` (the table beside others' results),
-``sweeps`` (gains against the data).
-"""
+``sweeps`` (gains against the data)."""
 # isort: skip_file
 
 from esiamfc_lib.analysis.arm_comparison import (

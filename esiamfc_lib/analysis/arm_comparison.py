@@ -2,8 +2,7 @@
 
 Every arm of a profile (see ``arms``) leaves a tracker: an ensemble, or with one cluster a single
 SiamFC. All run on the same segments of the same sequences (``segments``), in one number format
-and with one thread each, so that a difference comes from the networks alone.
-"""
+and with one thread each, so that a difference comes from the networks alone."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,12 +29,11 @@ def trackers(
 ) -> list[TrackerSpec]:
     """The trackers of the study in folder ``run`` and of its arms.
 
-    An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its
-    SiamFC: ``equal_budget SiamFC``. On test sets all fusions of the study run, and all arms but
-    those with ``test: false``. These are candidates: they run on held-out videos (``held_out``),
-    beside the ensemble alone. ``arms`` asks for a closer look at some, with their repetitions,
-    and the ensemble; None: all. ``options`` are ``tracking``, ``precision`` and ``device`` of all
-    trackers.
+    An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its SiamFC:
+    ``equal_budget SiamFC``. On test sets all fusions of the study run, and all arms but those with
+    ``test: false``. These are candidates: they run on held-out videos (``held_out``), beside the
+    ensemble alone. ``arms`` asks for a closer look at some, with their repetitions, and the
+    ensemble; None: all. ``options`` are ``tracking``, ``precision`` and ``device`` of all trackers.
 
     The oracle, the best branch by ground truth, also runs in arms whose branches all learned from
     all tracks: there the best of k branches is the best of k seeds. As the study's own oracle

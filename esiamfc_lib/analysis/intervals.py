@@ -3,8 +3,7 @@
 Scores on a dozen sequences differ by luck; what can be said is an interval. Trackers run on the
 same sequences, so their differences are taken pair by pair: ``differences``, by the mean squares of
 sequences and seeds, for one pass as for many starts. ``bootstrap_interval`` is for ratios and
-correlations, which are no means.
-"""
+correlations, which are no means."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

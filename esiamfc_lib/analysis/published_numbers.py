@@ -3,8 +3,7 @@
 The published ones are in ``published.csv`` with their source, ours come from the scores of
 notebook 07. An empty cell of ours has a note: which data set is missing, and the command that
 fills it. Scores on data that only borrows a benchmark's layout (built-in, one's own) do not stand
-beside published ones.
-"""
+beside published ones."""
 
 import math
 import string

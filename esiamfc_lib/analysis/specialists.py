@@ -3,8 +3,7 @@
 An ensemble can be better than its members only where these differ. Does branch i win on its own
 kind of object (``kind_matrix``, ``own_kind``)? Does the fusion give different objects to
 different branches (``routing``)? How far apart are their responses (``diversity``)? Does the
-ensemble gain most where they disagree most (``disagreement``, ``relation``)?
-"""
+ensemble gain most where they disagree most (``disagreement``, ``relation``)?"""
 
 import warnings
 from collections.abc import Iterable, Mapping

@@ -2,8 +2,7 @@
 
 Every point of a sweep (``esiamfc run --sweep``) is a study whose control arms were tracked from
 many starts; from the scores that notebook 08 keeps come tables that begin with the point's
-values.
-"""
+values."""
 
 import functools
 import json

@@ -9,8 +9,7 @@ named set of changes to the parameters of notebooks 04 to 06::
 
 It works in ``<run_dir>/arms/<name>``. What it does not change it shares with the study, or with
 another arm: links in its folder point to the folders of those stages, so that every notebook finds
-its files where it always does. Notebook 08 of the study itself compares the arms.
-"""
+its files where it always does. Notebook 08 of the study itself compares the arms."""
 
 import json
 import os

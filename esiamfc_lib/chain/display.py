@@ -1,8 +1,7 @@
 """What the person who started the chain sees: one live line per running stage.
 
 On a terminal the lines are redrawn in place; elsewhere (a log file, CI) plain lines are written,
-a few a minute.
-"""
+a few a minute."""
 
 import threading
 import time
@@ -13,10 +12,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-REDRAW = 0.25
-"""Seconds between two looks at the progress files on a terminal."""
-PLAIN = 30.0
-"""Seconds between two lines about a running stage elsewhere."""
+REDRAW = 0.25  # seconds between two looks at the progress files on a terminal
+PLAIN = 30.0  # seconds between two lines about a running stage elsewhere
 
 
 @dataclass

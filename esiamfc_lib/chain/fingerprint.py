@@ -2,8 +2,7 @@
 
 The fingerprint of a stage is the code of its notebook, its parameters, the library modules that
 the notebook reaches through imports, and the content of the files it reads. Prose, stored outputs
-and file times do not count.
-"""
+and file times do not count."""
 
 import ast
 import json

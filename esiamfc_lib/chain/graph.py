@@ -2,8 +2,7 @@
 
 A stage reads artefacts (files) of other stages and writes its own; ``artefacts`` names them.
 Whether a stage is up to date is decided by comparing its fingerprint with the record of its last
-success, so a stage that ran again and wrote the same bytes does not make later ones run.
-"""
+success, so a stage that ran again and wrote the same bytes does not make later ones run."""
 
 import json
 from collections.abc import Iterable, Mapping

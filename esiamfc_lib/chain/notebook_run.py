@@ -1,8 +1,7 @@
 """One papermill run of one notebook, with every way of failing told apart from success.
 
 papermill alone is too kind: an unknown parameter only warns, a failed notebook is left looking
-like a finished one, and a killed kernel leaves cells that say ``completed``.
-"""
+like a finished one, and a killed kernel leaves cells that say ``completed``."""
 
 import builtins
 import logging
@@ -23,8 +22,7 @@ from esiamfc_lib.chain.kernels import Kernels, caches, end_kernel
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import CHAIN
 
-START_TIMEOUT = 180
-"""Seconds that a kernel may take to start; a busy machine can be slow."""
+START_TIMEOUT = 180  # seconds that a kernel may take to start; a busy machine can be slow
 
 
 # what papermill logs, the callers of this module say themselves and more clearly

@@ -1,7 +1,6 @@
 """Profiles: one YAML file that sets the parameters of all stages.
 
-Everything a profile can get wrong is found here, before any stage starts.
-"""
+Everything a profile can get wrong is found here, before any stage starts."""
 
 import json
 import tarfile

@@ -2,8 +2,7 @@
 
 ``provenance.json`` in the stage's folder says ``running`` while the stage runs and ``done`` only
 after everything else has been written and checked. A stage without a ``done`` record has not
-succeeded, whatever files it left.
-"""
+succeeded, whatever files it left."""
 
 import json
 import os

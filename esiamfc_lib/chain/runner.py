@@ -1,8 +1,7 @@
 """The chain: the graph of stages is walked in order, papermill runs their notebooks.
 
 A stage counts as done only when this module says so, last of all: papermill's call has returned,
-no cell failed, the kernel lived, and the declared files are there.
-"""
+no cell failed, the kernel lived, and the declared files are there."""
 
 import json
 import os

@@ -4,8 +4,7 @@ The points of ``--sweep dataset.train_videos=50,200 --sweep dataset.separation=0
 combinations of the values. Each is an ordinary run of the chain in ``<run_dir>/<values>``: it can
 be interrupted, resumed and looked at like one. A stage that an earlier point has made with the same
 parameters and inputs is not made again: a link in the later point's folder leads to it.
-``sweep.json`` in ``<run_dir>`` lists the points for notebook 09.
-"""
+``sweep.json`` in ``<run_dir>`` lists the points for notebook 09."""
 
 import itertools
 import json

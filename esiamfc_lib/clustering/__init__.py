@@ -3,8 +3,7 @@
 In reading order: ``embedding`` (screening, video features), ``maps`` (PCA, UMAP), ``pikmeans``
 (the estimator), ``centroids`` (centres and distances), ``size_control`` (PI control of the
 sizes), ``assignment`` (exact balance), ``partition`` (which track goes where), ``membership``
-(its files), ``comparison`` (many runs of several methods).
-"""
+(its files), ``comparison`` (many runs of several methods)."""
 # isort: skip_file
 
 from esiamfc_lib.clustering.comparison import (

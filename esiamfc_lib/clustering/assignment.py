@@ -5,8 +5,7 @@ all assignments *with the same sizes*: whoever swaps places gains on the prices 
 costs, never more. That is why PIk-means works: the integral part of its control is such a price.
 Prices alone cannot always reach given sizes (equal samples always go together), so the last few
 samples are moved one by one along cheapest paths between clusters (successive shortest paths, the
-classical solution of the transportation problem), which stays the cheapest for its sizes.
-"""
+classical solution of the transportation problem), which stays the cheapest for its sizes."""
 
 import itertools
 import math

@@ -3,8 +3,7 @@
 PIk-means needs the samples ``x`` only through their products with the centres. As centres are means
 of rows, these are ``x @ centres.T`` or means of rows of the Gram matrix ``x @ x.T``: one large
 multiplication, after which no iteration touches the data, and which all runs can share. Both ways
-keep the sums of rows and only add and take away the rows whose label changed.
-"""
+keep the sums of rows and only add and take away the rows whose label changed."""
 
 import numpy as np
 from sklearn.utils.extmath import row_norms

@@ -3,8 +3,7 @@
 Methods start from the same first centres and share one Gram matrix: ``k-means`` (Lloyd's), k-means
 as the published code has it, both stopping rules of PIk-means, and ``constrained``,
 size-constrained k-means, where every assignment is the cheapest one with equal sizes, found without
-any control by moving samples along cheapest paths. All tables are tidy: one observation a row.
-"""
+any control by moving samples along cheapest paths. All tables are tidy: one observation a row."""
 
 import time
 import warnings

@@ -3,8 +3,7 @@
 A track's exemplars go through the baseline; each gives a vector of 6 × 6 × channels numbers, scaled
 to unit length. **Screening** keeps the frames that agree most with the others; the mean of those,
 scaled to unit length, is the track's video feature. Source: the ESiamFC paper (doi
-10.1007/s00521-022-06911-4), ``bin/video_feature_rate.py`` of github.com/conquerhuang/ESiamFC.
-"""
+10.1007/s00521-022-06911-4), ``bin/video_feature_rate.py`` of github.com/conquerhuang/ESiamFC."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -5,8 +5,7 @@ and centre c is ``-log((x·c + 1) / 2)`` and centres are plain means. ``size_con
 control term and the loop, ``assignment`` the exact re-assignment, ``centroids`` the arithmetic.
 Source: the balanced k-means of the ESiamFC paper (doi 10.1007/s00521-022-06911-4), by its code,
 ``feature_clust/data_cluster_balanced.m`` of github.com/conquerhuang/ESiamFC; ``stop="balanced"``
-is this project's own.
-"""
+is this project's own."""
 
 import warnings
 

@@ -1,8 +1,7 @@
 """Read network weights of any known kind, write ours, and on request ONNX.
 
 Known kinds: .safetensors (ours), .npz with BatchNorm folded, MatConvNet's .mat, PyTorch state dicts
-(.pth) of public SiamFCs in three namings and of the reference ESiamFC.
-"""
+(.pth) of public SiamFCs in three namings and of the reference ESiamFC."""
 
 import sys
 from argparse import ArgumentParser, Namespace

@@ -1,8 +1,7 @@
 """Draw a report's figures anew from their tables, at the width at which they will be printed.
 
 Nothing is run: beside every figure of a table lies this table. Figures that show pixels are
-listed, not drawn: they are as wide as a page already.
-"""
+listed, not drawn: they are as wide as a page already."""
 
 import json
 import sys

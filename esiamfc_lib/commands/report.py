@@ -1,8 +1,7 @@
 """Write the page of a run's reports: index.html for a browser, report.md to read in a repository.
 
 It is made from the figures, tables and metrics there. Of a profile whose run is on this machine it
-also tells how the numbers came about, and shows the executed notebooks.
-"""
+also tells how the numbers came about, and shows the executed notebooks."""
 
 import sys
 from argparse import ArgumentParser, Namespace

@@ -1,8 +1,7 @@
 """A tar archive of ILSVRC2015-VID as a source of curation, streamed without unpacking.
 
 The published download is one gzip-compressed archive of 86 GB, which can only be read from its
-beginning to its end. Its annotations come before its images.
-"""
+beginning to its end. Its annotations come before its images."""
 
 import math
 import pickle

@@ -1,8 +1,7 @@
 """From frames to crops: the part of curation that runs in the worker processes.
 
 A frame is decoded once; every object in it is cut out in one step and encoded once. The result
-goes back as JPEG bytes, so that one process can write it.
-"""
+goes back as JPEG bytes, so that one process can write it."""
 
 import zlib
 from dataclasses import dataclass, field

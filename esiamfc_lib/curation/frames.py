@@ -2,8 +2,7 @@
 
 Both have ``signatures``, to see that a store is continued from the same source, ``total`` and
 ``unit`` for the progress bar, ``frames`` (how many, where that is known) and ``chunks(skip)``: the
-frames, a few at a time, video by video.
-"""
+frames, a few at a time, video by video."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,8 +1,7 @@
 """Where the data of a profile lies: the built-in data set, or the user's own roots and store.
 
 Notebook 01 writes the answer to ``dataset.json``; the later stages read it there, so that a root
-is named once.
-"""
+is named once."""
 
 import json
 from pathlib import Path

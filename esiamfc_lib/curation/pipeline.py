@@ -1,8 +1,7 @@
 """Curation: every track of ILSVRC2015-VID as 255×255 crops in the crop store, in one pass.
 
 Frames are decoded, cut and encoded in many processes (``crops``) and written by one
-(``store_writer``). It can be interrupted at any moment and started again.
-"""
+(``store_writer``). It can be interrupted at any moment and started again."""
 
 import csv
 import time

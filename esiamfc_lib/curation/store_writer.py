@@ -1,8 +1,7 @@
 """Writing the crop store: one writer, and a video's record in one transaction with its crops.
 
 A kill at any moment loses the video in work and nothing else. Videos are added in a fixed order,
-so that a store that was interrupted and continued equals one that was not.
-"""
+so that a store that was interrupted and continued equals one that was not."""
 
 import errno
 import os

@@ -2,12 +2,10 @@
 
 In reading order: ``geometry`` (boxes and crops: the one place where conventions meet), ``images``
 (decoding, encoding), ``sequence`` (frames with boxes), ``vid`` (ILSVRC2015-VID), ``benchmarks``
-with ``benchmark_files`` (OTB, VOT, GOT-10k and others), ``roots`` (where they lie), ``store``
-with ``store_index`` (the LMDB store that notebook 01 makes), ``exemplars`` (the middle of its
-crops).
+with ``benchmark_files`` (OTB, VOT, GOT-10k and others), ``roots`` (where they lie), ``store`` with
+``store_index`` (the LMDB store that notebook 01 makes), ``exemplars`` (the middle of its crops).
 
-Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` in pixels.
-"""
+Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h`` in pixels."""
 
 from esiamfc_lib.data.benchmarks import read_benchmark, title, total
 from esiamfc_lib.data.exemplars import exemplar, middle_exemplars, thumbnails

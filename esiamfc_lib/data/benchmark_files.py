@@ -2,8 +2,7 @@
 
 The readers of the got10k toolkit want every data set complete, download what is missing and fail
 on some layouts. Those here take any subset of the sequences, list what is missing, and name file
-and line of a fault (StudyError).
-"""
+and line of a fault (StudyError)."""
 
 import json
 import re

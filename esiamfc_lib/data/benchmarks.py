@@ -1,8 +1,7 @@
 """The tracking benchmarks by name: their sequences, with 0-based boxes.
 
 The files of most benchmarks count pixels from 1; NfS, annotated as corners in VATIC, from 0.
-``read_benchmark`` returns 0-based boxes, ``to_file`` goes back.
-"""
+``read_benchmark`` returns 0-based boxes, ``to_file`` goes back."""
 
 import hashlib
 import stat

@@ -6,8 +6,7 @@ to it and ``w, h`` count pixels, so its centre is ``x + (w - 1) / 2, y + (h - 1)
 
 A crop is defined by its centre and its side (Bertinetto et al. 2016, section 2.1): a square of
 ``side`` frame pixels is resampled to ``size`` pixels in one bilinear step, without rounding the
-square to whole pixels first, and pixels outside the frame take the frame's mean colour.
-"""
+square to whole pixels first, and pixels outside the frame take the frame's mean colour."""
 
 import cv2
 import numpy as np

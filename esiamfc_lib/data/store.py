@@ -9,8 +9,7 @@ A store is a folder::
     problems.csv        frames and boxes that were left out, with the reason
 
 Nothing in it depends on where it lies. It is read with any number of processes at once, forked or
-not; a store must not be read while it is written.
-"""
+not; a store must not be read while it is written."""
 
 import json
 import weakref

@@ -2,8 +2,7 @@
 
 Plain arrays (``.npz`` without pickle): a million crops load in a fraction of a second. A video's
 own part of the index is its **record**, which lies in the shard beside its crops and is written
-in the same transaction: a video is finished exactly when its record is there.
-"""
+in the same transaction: a video is finished exactly when its record is there."""
 
 import io
 from collections import Counter

@@ -4,8 +4,7 @@ Frames are ``<root>/Data/VID/train/ILSVRC2015_VID_train_0000/<video>/000000.JPEG
 ``<root>/Data/VID/val/<video>/000000.JPEG``, each with its
 ``<root>/Annotations/VID/.../000000.xml``. The groups between split and video may have any name,
 or be left out. A frame's file lists any number of objects; the objects of one ``trackid`` in a
-video are a **track**, which may have gaps.
-"""
+video are a **track**, which may have gaps."""
 
 import math
 import os

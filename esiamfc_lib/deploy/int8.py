@@ -2,8 +2,7 @@
 
 Measured on one core with AMX (Sapphire Rapids), three search regions: stem 7 ms and each branch
 3 ms, half of what bf16 takes. Activations are uint8 and channels last between the layers; ReLU and
-rounding to the next layer's steps happen inside the convolution. The crops are uint8 already.
-"""
+rounding to the next layer's steps happen inside the convolution. The crops are uint8 already."""
 
 import numpy as np
 import torch

@@ -3,8 +3,7 @@
 Weights are int8, each output channel with a step of its own. Outputs after a ReLU are uint8, 255
 steps of one size a layer from 0 to a cut-off; crops are uint8. The last layer's output, which the
 correlation sums, is not rounded to steps. The file lies beside the model file and says of which
-weights and crops it is.
-"""
+weights and crops it is."""
 
 import json
 from dataclasses import dataclass

@@ -2,8 +2,7 @@
 
 In reading order: ``metrics`` (overlaps and errors), ``supervised`` (VOT's restarts), ``runs``
 (boxes of every tracker on every sequence, kept), ``scores`` (tables of them), ``segments`` (many
-starts).
-"""
+starts)."""
 
 from esiamfc_lib.evaluation.metrics import mean_auc
 from esiamfc_lib.evaluation.runs import evaluate

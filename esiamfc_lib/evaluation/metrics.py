@@ -16,8 +16,7 @@ normalised   centre error divided by the true width and height, 51 thresholds 0,
 precision    the score is the value at 0.20 (LaSOT)
 frame 1      counts in OTB, UAV123, DTB70, TColor128, NfS, LaSOT; is left out in GOT-10k
 no truth     frames whose ground truth is NaN are left out everywhere
-===========  =========================================================================
-"""
+===========  ========================================================================="""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

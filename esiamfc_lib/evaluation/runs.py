@@ -3,8 +3,7 @@
 Results lie on disk as soon as a sequence ends: ``boxes/<tracker>/<sequence>.txt`` in the
 benchmark's own format, and the key that says of what they are the result: weights, parameters,
 code, data. A result is taken from disk only when its key is right, whatever the tracker's name.
-Times lie apart (``times/``), because nothing else differs between two runs.
-"""
+Times lie apart (``times/``), because nothing else differs between two runs."""
 
 import functools
 import json

@@ -1,8 +1,7 @@
 """From the boxes on disk to tables and curves.
 
 One table for all benchmarks, a row for each tracker and sequence; a column that a benchmark's
-protocol does not have is empty (NaN). Only frames per second look at times.
-"""
+protocol does not have is empty (NaN). Only frames per second look at times."""
 
 import io
 import json

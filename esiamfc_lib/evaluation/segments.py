@@ -1,5 +1,4 @@
-"""Multi-start evaluation: many short runs from many frames instead of one long run from the
-first.
+"""Multi-start evaluation: many short runs from many frames instead of one long run from the first.
 
 One pass over a sequence is decided by one moment: a tracker that slips away in frame 60 has lost
 the other 400 as well, and which of two slips is often luck. Here every sequence is cut into
@@ -7,8 +6,7 @@ overlapping segments, forward and backward in time (temporal robustness evaluati
 al. 2015, OTB), and the first box of each is moved and scaled a little (their spatial one, SRE).
 All trackers get the same segments and boxes, so that their differences stay paired;
 ``analysis.differences`` says how sure those are. The first frame, where the box is
-given, does not count; otherwise the scores are OTB's (``metrics``), for every benchmark.
-"""
+given, does not count; otherwise the scores are OTB's (``metrics``), for every benchmark."""
 
 import zlib
 from collections.abc import Iterable

@@ -1,8 +1,7 @@
 """Figures: data in, a matplotlib figure (or the text of a page) out; nothing is written here.
 
 ``style`` (look of all figures), then by stage: ``data``, ``training``, ``maps``, ``clusters``,
-``scores``, ``specialists`` (and controls, sweeps); ``interactive`` where somebody looks.
-"""
+``scores``, ``specialists`` (and controls, sweeps); ``interactive`` where somebody looks."""
 # isort: skip_file
 
 from esiamfc_lib.figures.clusters import (

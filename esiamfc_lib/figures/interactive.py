@@ -1,8 +1,7 @@
 """Pictures that follow controls, in notebooks that are open in Jupyter.
 
 Such a picture stands in the page like any other, so that a page made without a front end
-(papermill, nbconvert) shows its first state; whoever moves a control redraws it in its place.
-"""
+(papermill, nbconvert) shows its first state; whoever moves a control redraws it in its place."""
 
 import html
 import io

@@ -1,8 +1,7 @@
 """The look of all figures, and what several of them draw; nothing here changes global settings.
 
 Inches and points are those at which a figure is printed: no text is below 6 points. A figure of a
-table (``drawn``) keeps that table and can be drawn anew at another width.
-"""
+table (``drawn``) keeps that table and can be drawn anew at another width."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence

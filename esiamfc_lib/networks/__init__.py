@@ -5,8 +5,7 @@ In reading order: ``siamfc`` (stem, branch, SiamFC), ``correlation`` (the respon
 (files of ours), ``published`` (reading any weights file), ``norms`` (BatchNorm folded and back),
 ``first_conv`` (a faster conv1 for learning in bf16).
 
-Images are float32 RGB, 0 to 255, (N, 3, H, W).
-"""
+Images are float32 RGB, 0 to 255, (N, 3, H, W)."""
 
 from esiamfc_lib.networks.checkpoints import digest, save
 from esiamfc_lib.networks.correlation import cross_correlation

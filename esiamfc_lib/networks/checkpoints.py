@@ -2,8 +2,7 @@
 
 A **model file** is a safetensors file: tensors, and one JSON header that says which network they
 are, how they were trained and on what. A **state file** holds everything that a killed training
-needs to go on (see ``training``). Nothing here can run code on loading.
-"""
+needs to go on (see ``training``). Nothing here can run code on loading."""
 
 import contextlib
 import hashlib

@@ -16,8 +16,7 @@ Four kinds of published file hold the same network under other names:
 
 Conversion is exact, to float32, or refused: a folded BatchNorm becomes an identity one; another ε
 goes into the variance; another scale of the response, which may be a BatchNorm's, goes into conv5,
-which both sides of the correlation pass.
-"""
+which both sides of the correlation pass."""
 
 import itertools
 import re

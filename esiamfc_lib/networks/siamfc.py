@@ -4,8 +4,7 @@ Fully convolutional AlexNet (Bertinetto et al. 2016, table 1), cut in two: the *
 which all trackers of the ensemble share, and the **branch** (conv3–5), which every base tracker has
 of its own. No layer is padded: the total stride of 8 holds everywhere, and an object that moves by
 8 pixels moves by one cell of the response. Images are float32 RGB, 0 to 255, no mean subtracted,
-(N, 3, H, W).
-"""
+(N, 3, H, W)."""
 
 import numpy as np
 import pandas as pd

@@ -2,8 +2,7 @@
 
 A notebook that papermill executes has no terminal of its own. When the environment variable
 ``ESIAMFC_PROGRESS`` names a file, every bar also writes itself there, as a line of plain text; the
-chain reads that file and shows the bar.
-"""
+chain reads that file and shows the bar."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,7 @@
 One rule serves the stages of the chain and the boxes that an evaluation keeps: a result depends on
 the modules that its code reaches through imports. A package's ``__init__`` only passes names on, so
 ``from esiamfc_lib.tracking import SiamFCTracker`` reaches the module that defines the tracker, not
-the whole package. What counts is the code: comments, docstrings and layout do not.
-"""
+the whole package. What counts is the code: comments, docstrings and layout do not."""
 
 import ast
 import functools

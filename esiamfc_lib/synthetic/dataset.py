@@ -2,8 +2,7 @@
 
 The readers of the real data read it. Every video is a pure function of (seed, split, index): the
 first N of 2N videos are the N videos, whatever the number of processes, and no split shares
-anything with another one.
-"""
+anything with another one."""
 
 import json
 import os

@@ -3,8 +3,7 @@
 A motion is written without walls; ``fold`` reflects it back into the frame, as a ball bounces.
 Positions are pixels of the frame, angles radians, one entry per frame. A motion takes the
 generator, the number of frames, the speed in pixels a frame and the side of the object, and gives
-what moves: fields of ``Path``, which rest where they are not given.
-"""
+what moves: fields of ``Path``, which rest where they are not given."""
 
 from dataclasses import dataclass
 

@@ -4,8 +4,7 @@ A **family** names a shape, a texture, a motion and a tone; a **kind** is what o
 made of; an **instance** is one individual of a kind, with its own colours, texture and proportions.
 With ``conflict`` every family has one thing that stays, its colours or its pattern, and another
 that changes from frame to frame; distractors have what changes in common with the target, so what
-tells a target from others of one family is what a tracker of another family must not look at.
-"""
+tells a target from others of one family is what a tracker of another family must not look at."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -1,8 +1,7 @@
 """Scenes of the built-in data: background, camera, objects, occluders and light, frame by frame.
 
 A scene is planned from a random generator alone; its frames are rendered one by one together with
-the truth, from back to front: the last layer to own a pixel decides what is visible.
-"""
+the truth, from back to front: the last layer to own a pixel decides what is visible."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -2,8 +2,7 @@
 
 A shape is a list of parts in a unit square, x to the right and y down, as a function of the
 **phase** (0 to 2π: one step of a gait, one beat of a wing). Each function below draws the
-proportions of one individual and returns its pose.
-"""
+proportions of one individual and returns its pose."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -2,8 +2,7 @@
 
 Only whole-number picture operations whose result does not depend on the processor are used
 (drawing, integer interpolation, integer blur), so that a seed gives the same pixels everywhere.
-All pictures are uint8 RGB.
-"""
+All pictures are uint8 RGB."""
 
 from collections.abc import Callable
 

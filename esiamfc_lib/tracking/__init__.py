@@ -3,8 +3,7 @@
 In reading order: ``base`` (a got10k tracker that runs whole sequences), ``engine`` (what computes
 the features), ``siamfc`` (the loop), ``esiamfc`` (one branch, and the fusions), ``spec`` (a
 tracker as JSON), ``tracker`` (from a file of weights, for users), ``lockstep`` (many sequences at
-once), ``video`` (a user's video).
-"""
+once), ``video`` (a user's video)."""
 
 from esiamfc_lib.config import Fusion
 from esiamfc_lib.tracking.base import IdentityTracker, record

@@ -33,8 +33,7 @@ def rgb(image: np.ndarray | Image.Image) -> np.ndarray:
 def checked_box(box: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The box as float64 (4,); ``StudyError`` unless it is four finite numbers, has a pixel each
     way, and lies in the frame at least partly: boxes of another frame or in other coordinates often
-    do not.
-    """
+    do not."""
     with refused(f"a box is four numbers x, y, w, h, not {box!r:.80}", (TypeError, ValueError)):
         box, frame = np.asarray(box, dtype=np.float64).ravel(), np.array(image.shape[1::-1])
     if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 1).any():

@@ -2,8 +2,7 @@
 
 The weights of the branches are known after the first frame and stay. So a branch whose weight is
 negligible need never run: **sparse fusion** keeps the ``top`` heaviest ones, or those of at least
-``threshold``.
-"""
+``threshold``."""
 
 import numpy as np
 import torch

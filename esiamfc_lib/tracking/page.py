@@ -1,7 +1,6 @@
 """A page in the user's browser: boxes are drawn with the mouse, and tracking is watched.
 
-OpenCV's own windows need a build that excludes the headless one; a browser is there.
-"""
+OpenCV's own windows need a build that excludes the headless one; a browser is there."""
 
 import json
 import os

@@ -3,8 +3,7 @@
 The exemplar is cut once; in every frame a search region about the last position is cut at three
 scales, the response is up-sampled, weighed with a cosine window, and its peak is the new position.
 Images are uint8 RGB (H, W, 3), boxes 0-based ``x, y, w, h``; positions and sizes are never rounded
-to whole pixels; boxes may leave the frame and are reported as they are.
-"""
+to whole pixels; boxes may leave the frame and are reported as they are."""
 
 import functools
 

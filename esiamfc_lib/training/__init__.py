@@ -3,8 +3,7 @@
 In reading order: ``pairs`` (sampling), ``held_out`` (which videos validate), ``augmentation``,
 ``loading`` (batches), ``tasks`` (what is frozen and what learns), ``loop`` (steps, epochs,
 resume), ``measure`` (loss without learning), ``run_folder`` (its files), ``log`` (history),
-``stem_features`` (a frozen stem computed once).
-"""
+``stem_features`` (a frozen stem computed once)."""
 
 from esiamfc_lib.training.augmentation import augment, margin
 from esiamfc_lib.training.held_out import split_tracks

@@ -1,7 +1,6 @@
 """Augmentation of training pairs, on the device and for the whole batch in one step.
 
-Every pair's draw is a pure function of (seed, pair number), like the pair itself.
-"""
+Every pair's draw is a pure function of (seed, pair number), like the pair itself."""
 
 import math
 

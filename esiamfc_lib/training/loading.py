@@ -1,7 +1,6 @@
 """Batches of training pairs, decoded in worker processes ahead of the training.
 
-The order of the pairs is the dataset's, whatever the number of workers.
-"""
+The order of the pairs is the dataset's, whatever the number of workers."""
 
 import os
 from collections.abc import Iterator

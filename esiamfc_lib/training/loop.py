@@ -4,8 +4,7 @@ SGD with a learning rate that falls from epoch to epoch. After each epoch: valid
 then tracking quality on held-out sequences, and the better model so far becomes
 ``best.safetensors``. The folder also gets ``log.jsonl``, TensorBoard curves, the models of the
 last epochs, and ``state.pt``: everything needed to go on after a kill, at any moment, to the same
-bytes as if there had been none (on a CPU with the same number of threads).
-"""
+bytes as if there had been none (on a CPU with the same number of threads)."""
 
 import math
 import platform

@@ -1,8 +1,7 @@
 """Training pairs: two crops of one track, not far apart in time (Bertinetto et al. 2016, 4.1).
 
 Which pair stands at place ``index`` of epoch ``epoch`` is a pure function of (seed, epoch, index),
-whatever the number of workers and wherever a run was interrupted. Pixels travel as uint8.
-"""
+whatever the number of workers and wherever a run was interrupted. Pixels travel as uint8."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

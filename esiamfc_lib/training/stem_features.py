@@ -3,8 +3,7 @@
 Stem and crops are the same for every branch of every arm. As no layer is padded and the exemplar
 lies in the middle of its crop, the exemplar's features are a part of the crop's. Only for training
 without augmentation, which would need the pixels. A crop takes 28 · 28 · channels numbers of two
-bytes: 400 kB at width 1, 25 kB at width 1/16.
-"""
+bytes: 400 kB at width 1, 25 kB at width 1/16."""
 
 import hashlib
 import json

@@ -1,8 +1,7 @@
 """The three trainings of the method: what learns, what is frozen, and the loss of a batch.
 
 Each task owns a whole network and says which of its modules learn. The rest is frozen: always in
-eval mode, without gradient, its parameters and buffers untouched.
-"""
+eval mode, without gradient, its parameters and buffers untouched."""
 
 import copy
 from collections.abc import Sequence
@@ -21,9 +20,8 @@ COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as co
 class Task(nn.Module):
     """A network, the part of it that learns, and its loss.
 
-    The two halves of a step are ``frozen(exemplar, search)``, the output of the frozen part
-    for the images, without graph, and ``learned(*frozen)``, that of the learning part: (N, 17,
-    17) logits.
+    The two halves of a step are ``frozen(exemplar, search)``, the output of the frozen part for the
+    images, without graph, and ``learned(*frozen)``, that of the learning part: (N, 17, 17) logits.
 
     Args:
         learners: those modules of ``model``, the whole network, that learn.
