@@ -84,10 +84,11 @@ def read_figure(stem: Path) -> tuple:
 
 
 def of_trackers(table: pd.DataFrame, wanted: list[str]) -> tuple[pd.DataFrame, set[str]]:
-    """The rows of some trackers, compared with whatever, and the names of all; a table without
-    trackers stays whole."""
+    """The rows of some trackers, with what all rows are compared with, and the names of all; a
+    table without trackers stays whole."""
     columns = [name for name in ("tracker", "minus") if name in table]
     names = set(table[columns].stack()) if columns else set()
     if not wanted or not columns:
         return table, names
-    return table[table[columns].isin(wanted).any(axis=1)].reset_index(drop=True), names
+    columns = [name for name in columns if table[name].nunique() > 1] or columns
+    return table[table[columns].isin(wanted).all(axis=1)].reset_index(drop=True), names

@@ -55,7 +55,7 @@ def kinds(table: pd.DataFrame, title: str) -> style.Made:
     right.set_title("beyond branch and kind")
     for axis in (left, right):
         axis.tick_params(axis="y", rotation=0)
-        axis.tick_params(axis="x", rotation=0 if matrix.columns.str.len().max() < 7 else 40)
+        axis.tick_params(axis="x", rotation=90 if style.inches() < 5 else 0)
         axis.set(xlabel="", ylabel="")
         for row, column in np.argwhere(own.to_numpy() > 0):
             axis.add_patch(Rectangle((column, row), 1, 1, fill=False, color="k", lw=1.6))

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from esiamfc_lib import cli, figures, reports
-from esiamfc_lib.commands.figures import read_figure
+from esiamfc_lib.commands.figures import of_trackers, read_figure
 from esiamfc_lib.figures import style
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +164,8 @@ def test_the_command_draws_what_it_is_asked_for(report, tmp_path, capsys):
     assert "01_crops: not drawn, it shows pixels" in said
     drawn = (tmp_path / "out/07_differences.csv").read_text().splitlines()
     assert len(drawn) == 2 and "Uniform" in drawn[1]
+    every = pd.DataFrame({"tracker": ["A", "B", "SiamFC"], "minus": "SiamFC"})
+    assert list(of_trackers(every, ["A", "SiamFC"])[0]["tracker"]) == ["A", "SiamFC"]
     page = (tmp_path / "out/07_differences.pdf").read_bytes()
     assert b"/MediaBox [ 0 0 237.6 " in page
     assert "<svg" in (tmp_path / "out/06_learning_curves.svg").read_text()
