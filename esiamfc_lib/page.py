@@ -23,7 +23,7 @@ from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 # The first of these tables that is there has the verdict.
 COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
-# Figures that carry it, the most telling first (a page opens with six); pictures of the data.
+# The main figures, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
     *("07_curves_*", "07_differences_*", "08_closer_*", "09_gains_*", "scaling_gains"),
     *("06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability", "04_sizes"),

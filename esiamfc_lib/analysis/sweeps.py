@@ -76,8 +76,8 @@ def against_controls(artefacts: Artefacts) -> pd.DataFrame:
 
 
 def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
-    """From which ``value`` (the one column that grows) on a tracker of ``gains`` gains for sure.
-    "For sure": the interval that holds for all comparisons of its point lies above zero, there and
+    """From which ``value`` (the one column that grows) on a tracker of ``gains`` is shown to gain.
+    Shown: the interval that holds for all comparisons of its point lies above zero, there and
     at every larger value. A sentence a tracker."""
     sentences = []
     for tracker, rows in table.groupby("tracker", sort=True):
