@@ -4,15 +4,15 @@ This is how the public SiamFC trainings prepare their data: cut each crop by pad
 resizing, write it as a JPEG file, then read all the files back and encode them a second time.
 """
 
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
-import joblib
 import lmdb
 import numpy as np
 
-from esiamfc_lib.runtime.parallel import backend
+from esiamfc_lib.runtime.parallel import spread
 
 
 def curate(root: Path, folder: Path, workers: int, numpy_mean: bool = True) -> int:
@@ -26,22 +26,21 @@ def curate(root: Path, folder: Path, workers: int, numpy_mean: bool = True) -> i
     places = [path.relative_to(annotations) for path in sorted(annotations.glob("*/*"))]
     crops = folder / "crops"
     # In the processes that ours uses, too: neither side pays for starting them.
-    with backend(workers, ""), joblib.Parallel(n_jobs=workers) as parallel:
-        parallel(
-            joblib.delayed(write_files)(root, place, crops / place.name, numpy_mean)
-            for place in places
-        )
-        with lmdb.open(str(folder / "lmdb"), map_size=1 << 40) as environment:
-            results = joblib.Parallel(n_jobs=workers, return_as="generator")(
-                joblib.delayed(encode_again)(crops / place.name) for place in places
-            )
-            count = 0
-            for video in results:
-                with environment.begin(write=True) as transaction:
-                    for key, data in video:
-                        transaction.put(key.encode(), data)
-                        count += 1
+    write = partial(_write, root=root, crops=crops, numpy_mean=numpy_mean)
+    for _ in spread(write, places, workers):
+        pass
+    with lmdb.open(str(folder / "lmdb"), map_size=1 << 40) as environment:
+        count = 0
+        for video in spread(encode_again, [crops / place.name for place in places], workers):
+            with environment.begin(write=True) as transaction:
+                for key, data in video:
+                    transaction.put(key.encode(), data)
+                    count += 1
     return count
+
+
+def _write(place: Path, root: Path, crops: Path, numpy_mean: bool) -> None:
+    write_files(root, place, crops / place.name, numpy_mean)
 
 
 def write_files(root: Path, place: Path, out: Path, numpy_mean: bool) -> None:
