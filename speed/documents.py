@@ -13,6 +13,7 @@ import pandas as pd
 from esiamfc_lib.analysis.intervals import signed
 from esiamfc_lib.errors import StudyError
 from speed import full_scale, markdown
+from speed.gpu import document as gpu
 from tools import readme
 
 
@@ -73,6 +74,8 @@ def coverage(rows: list[dict]) -> str:
 
 
 BEGIN, END = "<!-- figures: made by python -m speed -->", "<!-- end of figures -->"
+GPU = "<!-- figures: made by python -m speed gpu -->"
+ROOT = Path(__file__).parents[1]
 DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "README.md": ([], lambda rows: readme.results()),  # of many files, each with a shape of its own
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
@@ -86,6 +89,9 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     ),
 }
 """Document -> (files of the rows it shows, how)."""
+CARDS = sorted(f"reports/bench/{file.name}" for file in ROOT.glob("reports/bench/gpu-*.json"))
+GPU_DOCUMENTS = {"docs/explanation/training.md": (CARDS, gpu.tables)}
+"""The same of what was measured on GPUs, in that document's place for it."""
 
 
 def read(results: list[Path]) -> list[dict]:
@@ -99,8 +105,10 @@ def read(results: list[Path]) -> list[dict]:
     return rows
 
 
-def rewrite(document: Path, results: list[Path], figures: Callable[[list[dict]], str]) -> None:
-    """Put the figures of some files between the document's two marks.
+def rewrite(
+    document: Path, results: list[Path], figures: Callable[[list[dict]], str], mark: str = BEGIN
+) -> None:
+    """Put the figures of some files between ``mark`` and ``END``.
 
     Raises:
         StudyError: a file is missing, or the document lacks the marks.
@@ -109,13 +117,14 @@ def rewrite(document: Path, results: list[Path], figures: Callable[[list[dict]],
         text, rows = document.read_text(encoding="utf-8"), read(results)
     except (OSError, ValueError) as error:
         raise StudyError(f"cannot read {document} or what it shows: {error}") from error
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, rest = text.partition(mark)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise StudyError(f"{document} lacks the lines {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{figures(rows)}\n\n{END}{after}", encoding="utf-8")
+        raise StudyError(f"{document} lacks the lines {mark} and {END}")
+    document.write_text(f"{before}{mark}\n\n{figures(rows)}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    for name, (files, figures) in DOCUMENTS.items():
-        rewrite(Path(name), [Path(file) for file in files], figures)
+    for mark, documents in ((BEGIN, DOCUMENTS), (GPU, GPU_DOCUMENTS)):
+        for name, (files, figures) in documents.items():
+            rewrite(Path(name), [Path(file) for file in files], figures, mark)

@@ -22,6 +22,14 @@ def test_figures_are_those_of_the_benchmark(root, name):
     assert f"\n{figures(rows)}\n" in (root / name).read_text()
 
 
+@pytest.mark.parametrize("name", documents.GPU_DOCUMENTS)
+def test_figures_of_gpus_are_those_of_the_check(root, name):
+    results, figures = documents.GPU_DOCUMENTS[name]
+    rows = documents.read([root / file for file in results])
+    text = (root / name).read_text()
+    assert f"{documents.GPU}\n\n{figures(rows)}\n\n{documents.END}" in text
+
+
 def test_rewrite(tmp_path):
     rows = [
         {"name": name, "ours": ours, "reference": 2.0, "unit": "u", "ratio": 1.0, "target": ""}
