@@ -147,8 +147,16 @@ class Table:
 def sentence(log: Path) -> str:
     """The last line that a command said of itself."""
     lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
-    own = ("esiamfc ", "tools.train", "esiamfc_lib.errors", "said: ")
+    own = ("esiamfc ", "tools.train, process", "esiamfc_lib.errors")
     return next((line for line in reversed(lines) if line.startswith(own)), "")
+
+
+def until_said(log: Path, process: subprocess.Popen) -> float:
+    """Seconds until a process has said why it ends; what torchrun does then is its own affair."""
+    begun = time.monotonic()
+    while process.poll() is None and not sentence(log) and time.monotonic() < begun + PATIENCE:
+        time.sleep(0.2)
+    return time.monotonic() - begun
 
 
 def over_dask(work: Work, hosts: Hosts, folder: Path, table: Table) -> None:
@@ -238,16 +246,15 @@ def over_ranks(hosts: Hosts, folder: Path, table: Table) -> None:
             state = first / "data/baseline/state.pt"
             while not state.is_file() and processes[0].poll() is None:
                 time.sleep(0.1)
-            lost = time.monotonic()
             if case == "killed":
                 ranks = subprocess.run(["pgrep", "-P", str(processes[1].pid)], check=True,
                                        capture_output=True, text=True).stdout.split()  # fmt: skip
                 os.kill(int(ranks[0]), 9)
-                status = processes[0].wait(PATIENCE)
+                seconds = until_said(folder / f"{case}-0.txt", processes[0])
             else:
                 with hosts.unplugged(1):
-                    status = processes[0].wait(PATIENCE)
-            seconds, said = time.monotonic() - lost, sentence(folder / f"{case}-0.txt")
+                    seconds = until_said(folder / f"{case}-0.txt", processes[0])
+            status, said = processes[0].wait(PATIENCE), sentence(folder / f"{case}-0.txt")
             table.row("training", case, bool(status and said) and seconds < 60, seconds, said)
             end(*processes)
             case, begun = f"{case}, again", time.monotonic()
