@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import shapely
 from got10k.utils.metrics import center_error, rect_iou
 
 from esiamfc_lib.data.sequence import Sequence
@@ -112,26 +111,14 @@ def normalised_errors(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return np.hypot(*(offset / truth[:, 2:]).T)
 
 
-def region_overlap(
-    region: np.ndarray, other: np.ndarray, bound: tuple[int, int], areas: bool = False
-) -> float:
+def region_overlap(region: np.ndarray, other: np.ndarray, bound: tuple[int, int]) -> float:
     """IoU of two regions, each (4,) ``x, y, w, h`` or (8,) corners ``x1, y1 … x4, y4``, both cut to
     ``bound``, the (width, height) of the image; NaN if nothing is left of the first one, the ground
-    truth: the frame does not count.
-
-    As in the official VOT toolkit, whole pixels are counted: corners are rounded, and a region
-    holds the pixels on its edges, a box those from ``x`` to ``x + w − 1``. ``areas``: as got10k's
-    ``poly_iou`` does, which takes a box to ``x + w`` and a polygon from corner to corner, so that
-    the box that encloses a true region is too large by a pixel each way. That function stops on
-    polygons that cross themselves, which VOT annotations contain; here such a polygon counts as
-    the area it encloses."""
-    if not areas:
-        first, second = (_pixels(one, bound) for one in (region, other))
-        return (first & second).sum() / (first | second).sum() if first.any() else np.nan
-    first, second = _polygon(region), _polygon(other)
-    image = shapely.box(0, 0, *bound)
-    first, second = first.intersection(image), second.intersection(image)
-    return first.intersection(second).area / first.union(second).area if first.area else np.nan
+    truth: the frame does not count. As in the official VOT toolkit, whole pixels are counted:
+    corners are rounded, and a region holds the pixels on its edges, a box those from ``x`` to
+    ``x + w − 1``."""
+    first, second = (_pixels(one, bound) for one in (region, other))
+    return (first & second).sum() / (first | second).sum() if first.any() else np.nan
 
 
 def _pixels(region: np.ndarray, bound: tuple[int, int]) -> np.ndarray:
@@ -145,16 +132,6 @@ def _pixels(region: np.ndarray, bound: tuple[int, int]) -> np.ndarray:
         corners = np.clip(np.round(region), -LARGE, LARGE).astype(np.int32)
         cv2.fillPoly(mask, [corners.reshape(4, 2)], 1)
     return mask.astype(bool)
-
-
-def _polygon(region: np.ndarray) -> shapely.Geometry:
-    region = np.asarray(region, float)
-    if not np.isfinite(region).all():
-        return shapely.Polygon()  # of no area
-    if len(region) == 4:
-        x, y, w, h = region
-        return shapely.box(x, y, x + w, y + h)
-    return shapely.make_valid(shapely.Polygon(region.reshape(4, 2)))
 
 
 @dataclass(frozen=True)

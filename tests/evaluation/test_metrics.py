@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from got10k.experiments import ExperimentOTB
-from got10k.utils.metrics import poly_iou
 
 from esiamfc_lib.data.geometry import polygon_to_box
 from esiamfc_lib.errors import StudyError
@@ -98,24 +97,19 @@ def test_curves_are_those_of_got10k():
 
 def test_region_overlap_by_hand():
     square = np.array([0.0, 0, 10, 10])
-    diamond = np.array([5.0, 0, 10, 5, 5, 10, 0, 5])  # half of the square
     image = (50, 50)
-
-    def areas(region, other, bound=image):
-        return metrics.region_overlap(region, other, bound, areas=True)
-
-    assert areas(square, diamond) == pytest.approx(0.5)
-    # Cut to the left half of both: 25 of 50.
-    assert areas(square, diamond, bound=(5, 10)) == pytest.approx(0.5)
-    # A bow tie: two triangles of 25 each, both inside the square.
-    bow_tie = np.array([0.0, 0, 10, 10, 10, 0, 0, 10])
-    assert areas(square, bow_tie) == pytest.approx(0.5)
-    for overlap in (areas, metrics.region_overlap):
-        assert overlap(square, [20.0, 0, 10, 10], image) == 0.0
-        assert overlap(square, [np.nan] * 4, image) == 0.0
-        # Nothing is left of the truth: no answer is right or wrong.
-        for truth, bound in ((square, (0, 0)), ([np.nan] * 8, image), ([1.0, 1, 0, 0], image)):
-            assert np.isnan(overlap(truth, square, bound))
+    overlap = metrics.region_overlap
+    # Half of the square, and of both only the left half of the image.
+    assert overlap(square, [0.0, 0, 5, 10], image) == 0.5
+    assert overlap(square, [0.0, 0, 5, 10], (5, 10)) == 1.0
+    assert overlap(square, [20.0, 0, 10, 10], image) == 0.0
+    assert overlap(square, [np.nan] * 4, image) == 0.0
+    # A bow tie, as VOT's annotations contain it: two triangles inside the square.
+    bow_tie = np.array([0.0, 0, 9, 9, 9, 0, 0, 9])
+    assert 0.5 <= overlap(square, bow_tie, image) <= 0.62
+    # Nothing is left of the truth: no answer is right or wrong.
+    for truth, bound in ((square, (0, 0)), ([np.nan] * 8, image), ([1.0, 1, 0, 0], image)):
+        assert np.isnan(overlap(truth, square, bound))
 
 
 def test_region_overlap_counts_pixels_as_the_official_toolkit_does():
@@ -129,7 +123,6 @@ def test_region_overlap_counts_pixels_as_the_official_toolkit_does():
     enclosing = polygon_to_box(np.array(region, float))
     assert enclosing.tolist() == [3, 4, 10, 6]
     assert overlap(region, enclosing) == 1.0
-    assert metrics.region_overlap(region, enclosing, (50, 40), areas=True) == pytest.approx(0.75)
     # A rhombus of radius 5 has 61 pixels, 5 · 5 + 6 · 6.
     assert overlap([0, 0, 11, 11], [5, 0, 10, 5, 5, 10, 0, 5]) == pytest.approx(61 / 121)
     assert overlap([0, 0, 11, 11], [4.6, 0.4, 10.4, 5.4, 5.4, 9.6, -0.4, 4.6]) == pytest.approx(
@@ -137,16 +130,6 @@ def test_region_overlap_counts_pixels_as_the_official_toolkit_does():
     )  # corners are rounded
     # Cut to the image: 5 × 10 pixels of both are left.
     assert metrics.region_overlap([-5, 0, 10, 10], [0, 0, 5, 10], (50, 40)) == 1.0
-
-
-def test_region_overlap_is_that_of_got10k():
-    rng = np.random.default_rng(2)
-    for _ in range(20):
-        box = np.r_[rng.uniform(0, 50, 2), rng.uniform(5, 40, 2)]
-        other = np.r_[rng.uniform(0, 50, 2), rng.uniform(5, 40, 2)]
-        assert metrics.region_overlap(box, other, (70, 60), areas=True) == pytest.approx(
-            poly_iou(box, other, bound=(70, 60))[0]
-        )
 
 
 def test_supervised_scores_of_a_hand_made_case():
