@@ -31,12 +31,9 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Returns:
-        0 success, 1 the work failed or an error of ours (its traceback goes to a file), 2 bad
-        input or a file that cannot be read or written, 130 interrupted (143 by SIGTERM); each
-        with one sentence on stderr."""
+    """Run one command. Gives 0 for success, 1 where the work failed or an error is ours (its
+    traceback goes to a file), 2 for bad input or a file that cannot be read or written, 130 when
+    interrupted (143 by SIGTERM); each with one sentence on stderr."""
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.filterwarnings("ignore", ".*tasks.*", UserWarning, "joblib")  # of work that was ended
     known = "\n".join(f"  {name:<15}{does}" for name, does in COMMANDS.items())

@@ -335,13 +335,7 @@ class SweepParameters(StageParameters):
 
 
 STAGES: tuple[type[StageParameters], ...] = (
-    DatasetParameters,
-    BaselineParameters,
-    EmbeddingParameters,
-    ClusteringParameters,
-    ComparisonParameters,
-    TransferParameters,
-    FusionParameters,
-    ResultsParameters,
+    DatasetParameters, BaselineParameters, EmbeddingParameters, ClusteringParameters,
+    ComparisonParameters, TransferParameters, FusionParameters, ResultsParameters,
     ControlsParameters,
-)
+)  # fmt: skip

@@ -20,6 +20,9 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import write_atomically
 from esiamfc_lib.runtime.latex import latex_table
 
+# What else a file of that format would say of its time, or of the version that wrote it.
+UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+
 
 def save_figure(
     figure: plt.Figure,
@@ -46,10 +49,7 @@ def write_figure(
     figures give equal bytes; a page of the PDF is as large as the figure."""
     files: dict[str, str | Callable] = {}
     for ending in formats:
-        about = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(
-            ending, {"Software": None}
-        )
-        look = {"format": ending, "metadata": about, "dpi": 150}
+        look = {"format": ending, "metadata": UNDATED[ending], "dpi": 150}
         files[ending] = functools.partial(figure.savefig, **look)
     if shown := getattr(figure, "shown", None):
         caption = caption or shown.caption

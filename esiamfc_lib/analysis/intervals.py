@@ -159,9 +159,8 @@ def standard_error(table: np.ndarray) -> tuple[float, float]:
     squares = np.array([of_sequences, max(of_seeds - of_runs, 0.0)])
     variance = squares.sum()
     if variance > 0:
-        return float(np.sqrt(variance / (s * k))), float(
-            variance**2 / (squares**2 / free[:2]).sum()
-        )
+        degrees = variance**2 / (squares**2 / free[:2]).sum()
+        return float(np.sqrt(variance / (s * k))), float(degrees)
     return 0.0, float(max(s - 1, k - 1))
 
 

@@ -159,9 +159,8 @@ def relation(
     found = {"rank_correlation": np.nan, "low": np.nan, "high": np.nan, "sequences": len(both)}
     if len(both) >= 4 and (np.ptp(values, axis=1) > 0).all():
         found["rank_correlation"] = _rank_correlation(*values)
-        found["low"], found["high"] = bootstrap_interval(
-            _rank_correlation, *values, draws=2000, seed=seed
-        )
+        interval = bootstrap_interval(_rank_correlation, *values, draws=2000, seed=seed)
+        found["low"], found["high"] = interval
     return both.rename_axis("sequence").reset_index(), found
 
 

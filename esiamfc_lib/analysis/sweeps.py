@@ -87,9 +87,8 @@ def gain_sentences(table: pd.DataFrame, value: str) -> list[str]:
         if tracker.endswith("Oracle"):
             verdict = "an upper bound"
         elif lasting.any():
-            verdict = (
-                f"the gain is shown from {rows.loc[lasting[lasting].index, value].min()} {value} on"
-            )
+            first = rows.loc[lasting[lasting].index, value].min()
+            verdict = f"the gain is shown from {first} {value} on"
         last = rows.iloc[-1]
         gain, low, high = map(intervals.signed, last[["difference", "low_all", "high_all"]])
         among = f"{gain} [{low}, {high}] among {last['comparisons']} comparisons"

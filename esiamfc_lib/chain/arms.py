@@ -33,7 +33,6 @@ UNESSENTIAL = {
 }  # fmt: skip
 """Parameters in which repetitions of one treatment may differ."""
 
-
 Stages = Mapping[str, StageParameters]
 
 
@@ -99,9 +98,8 @@ def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) 
 
 def _checked(name: Any, values: Any, where: str) -> Changes:
     if not isinstance(name, str) or name == MAIN or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise StudyError(
-            f"{where}: arm {name!r}: a name has small letters, digits and _, and is not {MAIN!r}"
-        )
+        rule = f"a name has small letters, digits and _, and is not {MAIN!r}"
+        raise StudyError(f"{where}: arm {name!r}: {rule}")
     if not isinstance(values, dict) or not set(values) - {"test"}:
         raise StudyError(f"{where}: arm {name!r} must change some of {', '.join(CHANGEABLE)}")
     changes = Changes.validated(values, where=f"{where}: arms.{name}")

@@ -24,7 +24,6 @@ from esiamfc_lib.runtime.paths import CHAIN
 
 START_TIMEOUT = 180  # seconds that a kernel may take to start; a busy machine can be slow
 
-
 # what papermill logs, the callers of this module say themselves and more clearly
 logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
@@ -55,9 +54,7 @@ def run_notebook(
         kernels: register of running kernels.
         on_cell: called with the number of the code cell that starts, from 1.
 
-    Raises:
-        NotebookFailed: a cell failed, the kernel died, or a file is missing or cannot be written.
-    """
+    NotebookFailed: a cell failed, the kernel died, or a file is missing or cannot be written."""
     check_notebook(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")

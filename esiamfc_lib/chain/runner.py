@@ -240,7 +240,6 @@ class Chain:
                 raise StudyError(fault)
 
     def _environment(self, progress_file: Path) -> dict[str, str]:
-        """Variables of the kernel."""
         own = {PROGRESS: str(progress_file), "ESIAMFC_ROOT": str(project_root())}
         if self.jobs > 1:
             own["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))

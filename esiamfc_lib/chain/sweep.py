@@ -77,16 +77,13 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
     chains = [Chain(point.profile, stream, **options) for point in swept]
     for chain in chains:
         chain.check()
-    makers = _makers(chains)
-    done = True
+    makers, done = _makers(chains), True
     for point, chain in zip(swept, chains, strict=True):
         stream.write(f"{point.name}\n")
         folders = [chain.stages[kind].folder for kind in SHARED]
         shared = {stage: maker for stage, maker in makers.items() if stage in folders}
         link(shared.items(), own=[])
-        chain.selected = [
-            name for name in chain.selected if chain.stages[name].folder not in shared
-        ]
+        chain.selected = [n for n in chain.selected if chain.stages[n].folder not in shared]
         done &= chain.run() == 0
     return done
 

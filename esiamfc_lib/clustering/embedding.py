@@ -107,8 +107,7 @@ def embed(
         scheduler: address of a Dask scheduler, whose workers take the place of ``workers``
             processes; they must see the store's folder.
 
-    Raises:
-        StudyError: no track has enough frames, the network gives zeros or NaN, no such device."""
+    A StudyError: no track has enough frames, the network gives zeros or NaN, no such device."""
     tracks = store.tracks
     table = pd.DataFrame({"track": tracks["track"].astype(str), "frames": tracks["frames"]})
     table[OUTCOME] = [0, 0, np.nan, "", ""]

@@ -52,9 +52,8 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             the centres moved, ``sizes`` and ``control`` (t, k), ``changes`` (t,) of labels.
         converged_: whether the stopping rule was met; ``stop_reason_``: how it ended, in words.
 
-    Raises:
-        ClusteringError: (a ``StudyError`` and a ``ValueError``) more clusters than samples, a
-            parameter out of range. ValueError: NaN or infinite features."""
+    A ClusteringError (a ``StudyError`` and a ``ValueError``): more clusters than samples, a
+    parameter out of range. A ValueError: NaN or infinite features."""
 
     def __init__(
         self,

@@ -33,7 +33,6 @@ FORMS = ("png", "pdf", "csv", "json", "caption")
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the options of ``esiamfc evaluate``."""
     add = parser.add_argument
     names = [*benchmarks.READERS, segments.VALIDATION]
     known = f"one of {', '.join(names)}; the last, held-out tracks of a VID root, with --starts"

@@ -45,9 +45,8 @@ def main(args: Namespace) -> int:
     chosen = [name for name in stems if name.startswith(tuple(args.only or [""]))]
     for wanted in args.only or []:
         if not any(name.startswith(wanted) for name in stems):
-            raise StudyError(
-                f"--only {wanted}: no figure of {report} begins so: {', '.join(stems)}"
-            )
+            known = ", ".join(stems)
+            raise StudyError(f"--only {wanted}: no figure of {report} begins so: {known}")
     out = writable_folder(args.out or Path(f"figures-{report.resolve().name}"))
     apart(out, report / "figures")
     trackers = args.trackers.split(",") if args.trackers else []

@@ -17,7 +17,6 @@ from esiamfc_lib.runtime.paths import project_root
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the options of ``esiamfc report``."""
     add, of = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
     of("--profile", default="mini", metavar="NAME", help="name or YAML file (default: mini)")
     of("--reports", type=Path, metavar="DIR", help="this folder of reports, without its run")

@@ -18,7 +18,6 @@ from esiamfc_lib.runtime.validation import within
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Add the options of ``esiamfc run``."""
     add, again = parser.add_argument, {"action": "append", "default": []}
     add("--profile", default="mini", metavar="NAME", help="name or YAML file (default: mini)")
     part = parser.add_mutually_exclusive_group()

@@ -10,7 +10,6 @@ from esiamfc_lib.errors import StudyError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
     own = DatasetParameters()
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 

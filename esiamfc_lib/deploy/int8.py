@@ -33,15 +33,11 @@ class Int8Conv:
         """uint8 (n, I, H, W), channels last → uint8, or ``output``, (n, O, H', W')."""
         ops, layer = torch.ops.onednn, self.layer
         shape = self.stride, [0, 0], [1, 1], self.groups
-        weight = self.packed.get(x.shape)
-        if weight is None:  # oneDNN's order of the weights depends on the size of the input
-            weight = ops.qconv_prepack(
-                layer.weight, layer.scale, self.step, 0, *shape, list(x.shape)
-            )
-            self.packed[x.shape] = weight
-        return ops.qconv2d_pointwise(
-            x, self.step, 0, weight, layer.scale, self.zeros, layer.bias, *shape, *self.ending
-        )
+        if x.shape not in self.packed:  # oneDNN's order of the weights depends on the input's size
+            weight = layer.weight, layer.scale, self.step, 0, *shape, list(x.shape)
+            self.packed[x.shape] = ops.qconv_prepack(*weight)
+        given = x, self.step, 0, self.packed[x.shape], layer.scale, self.zeros, layer.bias
+        return ops.qconv2d_pointwise(*given, *shape, *self.ending)
 
 
 class Int8Engine(Engine):
@@ -51,10 +47,8 @@ class Int8Engine(Engine):
         if not torch.backends.mkldnn.is_available():
             raise StudyError("int8 needs oneDNN, which this build of PyTorch lacks")
         super().__init__(model)
-        if len(int8.branches) != self.k:
-            raise StudyError(
-                f"the int8 form has {len(int8.branches)} branches, the network {self.k}"
-            )
+        if (count := len(int8.branches)) != self.k:
+            raise StudyError(f"the int8 form has {count} branches, the network {self.k}")
         # Half the memory traffic where the processor multiplies bf16.
         bf16 = {"avx512_bf16", "amx_bf16"} & cpu_flags()
         output = torch.bfloat16 if bf16 else torch.float32

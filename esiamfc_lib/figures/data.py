@@ -11,10 +11,8 @@ from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.vid import VID
 from esiamfc_lib.figures import style
 
-OUTLINES = ("#00bb77", "#cc0022", "#55bbdd")  # box, exemplar, search region: on any frame
-
-
 CLASSES, LENGTHS, SIZES = "tracks by class", "track length", "box size"
+OUTLINES = ("#00bb77", "#cc0022", "#55bbdd")  # box, exemplar, search region: on any frame
 
 
 def counted(tracks: pd.DataFrame, boxes: np.ndarray) -> pd.DataFrame:
@@ -45,9 +43,8 @@ def dataset_statistics(table: pd.DataFrame) -> style.Made:
             axis.barh(own["name"], own["count"], color=style.FIRST)
             axis.tick_params(axis="y", labelsize=style.small())
         else:
-            axis.bar(
-                own["low"], own["count"], own["high"] - own["low"], align="edge", color=style.FIRST
-            )
+            width = own["high"] - own["low"]
+            axis.bar(own["low"], own["count"], width, align="edge", color=style.FIRST)
         axis.set(title=panel, ylabel=names[panel][0], xlabel=names[panel][1])
     sns.despine(figure)
     return figure, {"panels": ", ".join(panel for panel, _ in parts)}

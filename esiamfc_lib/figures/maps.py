@@ -5,6 +5,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,15 +22,7 @@ from esiamfc_lib.figures.style import SMALL, WIDTH, colours, pictures, style
 
 JPEG_QUALITY = 80
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Map of the tracks</title>
-<style>html, body, #map {{ margin: 0; height: 100% }}</style>
-{library}</head>
-<body><div id="map"></div><script>Bokeh.embed.embed_item({map})</script></body>
-</html>
-"""
-
+PAGE = Path(__file__).parents[1] / "templates/map.html"
 TOOLTIP = """<div style="max-width: 240px; overflow-wrap: anywhere">
 <img src="@image" width="128" height="128"><br><b>@track</b><br>@group @name</div>"""
 
@@ -116,9 +109,8 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     """Every cluster's ``count`` most central and most doubtful tracks, by a ``Partition.table``. A
     track is the more doubtful, the less its own centre is nearer than the next one."""
     k = int(table["cluster"].max()) + 1
-    figure = plt.figure(
-        figsize=(WIDTH, (WIDTH / (2 * count + 1) + 0.06) * k + 0.3), layout="constrained"
-    )
+    height = (WIDTH / (2 * count + 1) + 0.06) * k + 0.3
+    figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
     doubt = table["second_distance"] - table["distance"]
     orders = {"most central": table["distance"], "most doubtful": doubt}
     halves = figure.subfigures(1, 2, wspace=0.04)
@@ -182,7 +174,8 @@ def map_page(
     # "<" cannot close the script early, whatever a track is called.
     text = json.dumps(json_item(plot, "map")).replace("<", "\\u003c")
     library = Resources("inline", components=["bokeh"]).render()
-    return PAGE.format(library=library, map=_numbered_from_one(text))
+    page = PAGE.read_text(encoding="utf-8")
+    return page.format(library=library, map=_numbered_from_one(text))
 
 
 def _numbered_from_one(text: str) -> str:

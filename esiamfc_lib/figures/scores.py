@@ -98,10 +98,8 @@ def sequence_heatmap(table: pd.DataFrame, title: str, column: str = "success") -
 def frame_strip(sequence: Sequence, boxes: dict[str, np.ndarray], title: str = "") -> Figure:
     """Six frames with the boxes of the ground truth (white) and of trackers, (n, 4) 0-based."""
     chosen = evenly_spaced(len(sequence), STRIP)
-    look = {
-        name: {part: line[part] for part in ("color", "linestyle")}
-        for name, line in style.looks(boxes).items()
-    }
+    lines = style.looks(boxes).items()
+    look = {n: {part: line[part] for part in ("color", "linestyle")} for n, line in lines}
     shown = [images.read_image(sequence.frames[i]) for i in chosen]
     figure, axes = style.frame_row(shown, below=0.62)
     for axis, i in zip(axes, chosen, strict=True):

@@ -42,9 +42,8 @@ def branch_responses(
 def kinds(table: pd.DataFrame, title: str) -> style.Made:
     """``branch, kind, score`` and ``own``, whether it is the kind that most of the branch's tracks
     are of: the scores, and what is left beside the means of branch and kind."""
-    matrix, own = (
-        table.pivot_table(index="branch", columns="kind", values=v) for v in ("score", "own")
-    )
+    wide = table.pivot_table(index="branch", columns="kind", values=["score", "own"])
+    matrix, own = wide["score"], wide["own"]
     rest = matrix.sub(matrix.mean(axis=1), axis=0) - matrix.mean() + matrix.to_numpy().mean()
     reach = max(rest.abs().to_numpy().max(), 1e-9)
     numbers = {"annot": True, "annot_kws": {"fontsize": style.small()}}

@@ -27,11 +27,8 @@ STYLE = {
     **{"lines.linewidth": 1.4, "lines.markersize": 4, "axes.linewidth": 0.8, "axes.labelpad": 2},
     **{"xtick.major.pad": 2, "ytick.major.pad": 2, "axes.titlepad": 4, "grid.linewidth": 0.6},
 }  # points
-FIXED = {
-    "legend.frameon": False,
-    "figure.dpi": 100,
-    "text.parse_math": False,  # names of sequences and files may hold $
-}
+FIXED = {"legend.frameon": False, "figure.dpi": 100}
+FIXED |= {"text.parse_math": False}  # names of sequences and files may hold $
 WIDTH = 6.9  # inches: both columns of a page, of which one has 3.3
 SMALL = 6.3  # points: numbers in cells, words above pictures
 PALETTE = "colorblind"
@@ -223,9 +220,8 @@ def key(figure: Figure, look: dict[str, dict], title: str = "") -> None:
     lines = [plt.Line2D([], [], **line) for line in look.values()]
     place = "outside right center" if wide else "outside lower center"
     sizes = {"handlelength": 2.2, "columnspacing": 1.0, "title_fontsize": small()}
-    figure.legend(
-        lines, list(look), loc=place, ncols=columns, title=title or None, fontsize=small(), **sizes
-    )
+    sizes |= {"ncols": columns, "title": title or None, "fontsize": small()}
+    figure.legend(lines, list(look), loc=place, **sizes)
 
 
 def name_boxes(figure: Figure, look: dict[str, dict]) -> None:

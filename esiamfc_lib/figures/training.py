@@ -49,15 +49,14 @@ def learning_curves(
             if len(known := table.dropna(subset=lines[name])):
                 axis.plot(known["epoch"], known[lines[name]], **look[name])
                 ends[name] = tuple(known[["epoch", lines[name]]].iloc[-1])
-        level, name = (
-            (baseline_loss, "before training") if axis is axes[0] else (still, "never moves")
-        )
+        losses = axis is axes[0]
+        level, name = (baseline_loss, "before training") if losses else (still, "never moves")
         if level is not None:
             axis.axhline(level, **style.DASHED)
             ends[name] = table["epoch"].iloc[-1], level
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.set_ylim(bottom=None if axis is axes[0] else 0)
+        axis.set_ylim(bottom=None if losses else 0)
         style.name_lines(axis, ends, look)
     axes[0].set_ylabel("balanced loss")
     before = "; dashed: held-out pairs before the training" * (baseline_loss is not None)
@@ -96,10 +95,8 @@ def fusion_weights(table: pd.DataFrame, group: str) -> style.Made:
     means = table.set_index(group)
     branches = [column for column in means if column.startswith("branch ")]
     names = [f"{name} ({count})" for name, count in means["tracks"].items()]
-    width = {"width_ratios": (len(branches), 1.3)}
-    figure, ((left, right),) = style.panels(
-        1, 2, style.page(0.8 + 0.22 * len(means)), sharey=True, **width
-    )
+    size, width = style.page(0.8 + 0.22 * len(means)), (len(branches), 1.3)
+    figure, ((left, right),) = style.panels(1, 2, size, sharey=True, width_ratios=width)
     numbers = {"annot": True, "annot_kws": {"fontsize": style.small()}, "fmt": ".2f", "cbar": False}
     sns.heatmap(means[branches], ax=left, cmap="rocket_r", vmin=0, **numbers)
     sns.heatmap(means[["entropy"]], ax=right, cmap="Greys", vmin=0, vmax=2, **numbers)

@@ -11,7 +11,6 @@ CHAIN = "ESIAMFC_CHAIN"
 EXPLORED = ".explore"
 """Ending of the folder in which notebooks work that are run by hand, beside the run's."""
 
-
 INSTALLED = Path(__file__).parents[1] / "notebooks"
 """The notebooks of a wheel; in the repository they stand beside the library, not in it."""
 

@@ -66,9 +66,7 @@ def fit(
     **options: Any,
 ) -> Trained:
     """Train a task, in place; arguments as for ``Training``. A killed run goes on where it was.
-
-    Raises:
-        StudyError: the loss is not finite; or the folder holds a run with other parameters."""
+    A StudyError: the loss is not finite; or the folder holds a run with other parameters."""
     return Training(task, parameters, train, folder, **options).run()
 
 

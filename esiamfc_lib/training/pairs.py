@@ -67,8 +67,7 @@ class PairDataset(Dataset):
         hard_negatives: take it from a video of the same class where there is one.
         margin: extra pixels around the exemplar, for stretching it on the device.
 
-    Raises:
-        StudyError: no track, or a parameter out of range."""
+    A StudyError: no track, or a parameter out of range."""
 
     def __init__(
         self,

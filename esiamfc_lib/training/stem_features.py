@@ -48,8 +48,7 @@ def keep_stem_features(
 
     ``folder`` gets ``stem.npy`` and, when that is complete, ``stem.json``.
 
-    Raises:
-        StudyError: the disk is full, or a feature does not fit into float16."""
+    A StudyError: the disk is full, or a feature does not fit into float16."""
     folder, sha = Path(folder), hashlib.sha256()
     shape = (len(store), CELLS, CELLS, model.stem.channels)
     header = {"descr": "<f2", "fortran_order": False, "shape": shape}
