@@ -74,12 +74,18 @@ def differences(scores: pd.DataFrame, reference: str, turned: bool = False) -> p
     sequence, at most), ``seeds``, ``seeds_of`` (``both``, or the one tracker that was repeated:
     the interval does not know the luck of the other's single network), ``runs``. A StudyError if
     the reference was not run, or a run is missing or has two rows."""
+    if reference not in set(scores["tracker"]):
+        raise StudyError(f"no scores of {reference!r} to compare with")
     rows = []
-    for benchmark, part in _by_benchmark(scores, reference):
-        if not (others := _others(part, reference)):
+    for benchmark, part in scores.dropna(subset=["success"]).groupby("benchmark", sort=False):
+        run, known = dict.fromkeys(part["tracker"]), part.columns[part.notna().all()]
+        others = [name for name in run if name != reference]
+        if reference not in run or not others:
             continue
         sides, tables = [(reference, o) if turned else (o, reference) for o in others], []
-        for metric, names in _metrics(part):
+        for metric, names in METRICS.items():
+            if metric not in known:
+                continue
             pairs = [paired(part, *pair, metric) for pair in sides]
             check_complete(pairs, benchmark)
             found = pd.DataFrame(_intervals(pairs))
@@ -130,22 +136,6 @@ def answer(table: pd.DataFrame) -> str:
     return f"{verdict}: {among}; the least sure is {sentence(table.loc[low.idxmin()])}."
 
 
-def _metrics(part: pd.DataFrame) -> Iterator[tuple[str, tuple[str, ...]]]:
-    known = part.columns[part.notna().all()]
-    return ((metric, names) for metric, names in METRICS.items() if metric in known)
-
-
-def _by_benchmark(scores: pd.DataFrame, reference: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    if reference not in set(scores["tracker"]):
-        raise StudyError(f"no scores of {reference!r} to compare with")
-    return iter(scores.dropna(subset=["success"]).groupby("benchmark", sort=False))
-
-
-def _others(part: pd.DataFrame, reference: str) -> list[str]:
-    names = dict.fromkeys(part["tracker"])
-    return [name for name in names if name != reference and reference in names]
-
-
 def standard_error(table: np.ndarray) -> tuple[float, float]:
     """Standard error of the mean of differences (S, K), sequences × seeds, and the degrees of
     freedom; both 0 where there is one of each, and nothing to judge by."""
@@ -186,7 +176,11 @@ def _counts(pair: MatchedRuns) -> dict:
     of_starts = np.mean([s.var(ddof=1) / len(s) if len(s) > 1 else 0.0 for s in starts])
     between = of_sequence.var(ddof=1) - of_starts if len(of_sequence) > 1 else np.nan
     lost, held = (runs[["value", "reference"]] < LOST), (runs[["value", "reference"]] > HELD)
-    return _tally(of_sequence) | {
+    return {
+        "median": float(np.median(of_sequence)),
+        "wins": int((of_sequence > TIE).sum()),
+        "ties": int((np.abs(of_sequence) <= TIE).sum()),
+        "losses": int((of_sequence < -TIE).sum()),
         "flips_won": int((lost["reference"] & held["value"]).sum()),
         "flips_lost": int((held["reference"] & lost["value"]).sum()),
         "sd_sequences": float(np.sqrt(np.maximum(between, 0))),
@@ -196,15 +190,6 @@ def _counts(pair: MatchedRuns) -> dict:
         "seeds": len(pair.seeds),
         "seeds_of": pair.seeds_of,
         "runs": len(runs),
-    }
-
-
-def _tally(change: np.ndarray) -> dict:
-    return {
-        "median": float(np.median(change)),
-        "wins": int((change > TIE).sum()),
-        "ties": int((np.abs(change) <= TIE).sum()),
-        "losses": int((change < -TIE).sum()),
     }
 
 

@@ -22,21 +22,7 @@ from esiamfc_lib.tracking.tracker import Tracker
 DEMO = Path(__file__).parents[1] / "demo"
 WEIGHTS, CLIP, ABOUT = "esiamfc.safetensors", "clip.mp4", "demo.json"  # by tools/demo.py
 NOTEBOOKS = f"cp -r '{INSTALLED}' . && jupyter lab notebooks"
-SAID = """\
-{tracker}
-{frames} frames, mean overlap with the true boxes {overlap:.2f} ({each}): {film}
-The ensemble has learned from drawn videos of this kind, though not from this one; what that is
-worth on real videos, the README says.
-
-What to try next:
-  your own video    esiamfc track VIDEO --weights {weights}
-  your own program  from esiamfc_lib import Tracker
-                    tracker = Tracker.load("{weights}")
-                    tracker.init(frame, (x, y, w, h))
-                    box = tracker.update(frame)
-  the study         esiamfc run --profile smoke   (without --profile: the real one)
-  the notebooks     {notebooks}
-"""
+SAID = DEMO.with_name("templates") / "demo.txt"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -64,8 +50,8 @@ def main(args: Namespace) -> int:
         "film": args.out / video.FILM,
         "weights": args.out / WEIGHTS,
     }
-    said = SAID.format(tracker=tracker, frames=len(boxes), overlap=overlaps.mean(), **told)
-    sys.stdout.write(said)
+    told |= {"tracker": tracker, "frames": len(boxes), "overlap": overlaps.mean()}
+    sys.stdout.write(SAID.read_text(encoding="utf-8").format(**told))
     return 0
 
 

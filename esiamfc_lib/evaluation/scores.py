@@ -119,7 +119,8 @@ def summary(scores: pd.DataFrame, total: int = 0) -> pd.DataFrame:
         for name in ("success", "precision", "normalised_precision"):
             row[name] = part[name].mean()
         for name in ("ao", "sr50", "sr75", "accuracy"):
-            row[name] = _weighted(part[name], part["counted"])
+            known = part[part[name].notna() & (part["counted"] > 0)]
+            row[name] = np.average(known[name], weights=known["counted"]) if len(known) else np.nan
         row["failures"] = 100 * part["failures"].sum(skipna=False) / part["frames"].sum()
         rows.append(row)
     result = pd.DataFrame(rows)
@@ -201,11 +202,6 @@ def submission(out: Path, tracker: str, sequences: list[Sequence], path: Path) -
                 entries.writestr(zipfile.ZipInfo(name), data)
     files.write_atomically(path, archive.getvalue())
     return path
-
-
-def _weighted(values: pd.Series, weights: pd.Series) -> float:
-    known = values.notna() & (weights > 0)
-    return float(np.average(values[known], weights=weights[known])) if known.any() else math.nan
 
 
 def beside_published(scores: pd.DataFrame, tracker: str, path: Path) -> pd.DataFrame:

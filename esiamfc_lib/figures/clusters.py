@@ -23,11 +23,6 @@ def _logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _runs(table: pd.DataFrame, by: str) -> str:
-    counts = sorted(set(table.groupby(by)["run"].nunique()))
-    return " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
-
-
 @style.drawn()
 def cluster_sizes(table: pd.DataFrame) -> style.Made:
     """Tracks in every cluster, largest first, a panel a method: ``method, tracks``."""
@@ -113,7 +108,8 @@ def elbow(table: pd.DataFrame) -> style.Made:
     style.key(figure, names)
     sns.despine(figure)
     dashed = " Dashed: the same of tracks whose principal components were shuffled."
-    said = {"columns": ", ".join(NAMES[name] for name in columns), "runs": _runs(table, "k")}
+    runs = style.span(table.groupby("k")["run"].nunique())
+    said = {"columns": ", ".join(NAMES[name] for name in columns), "runs": runs}
     return figure, said | {"dashed": dashed * len(kinds[1:])}
 
 
@@ -142,7 +138,8 @@ def sensitivity(table: pd.DataFrame) -> style.Made:
         f"{row['loss', 'min']:.4g} to {row['loss', 'max']:.4g} under all of them."
         for name, row in reach.iterrows() if name not in methods
     ]  # fmt: skip
-    return figure, {"runs": _runs(table, "method"), "others": "".join(others)}
+    runs = style.span(table.groupby("method")["run"].nunique())
+    return figure, {"runs": runs, "others": "".join(others)}
 
 
 @style.drawn()
@@ -165,4 +162,4 @@ def stability(table: pd.DataFrame) -> style.Made:
     _logarithmic(axes[1].xaxis)
     sns.despine(figure)
     said = ", ".join(NAMES[name] for name in columns)
-    return figure, {"runs": _runs(table, "method"), "columns": said}
+    return figure, {"runs": style.span(table.groupby("method")["run"].nunique()), "columns": said}

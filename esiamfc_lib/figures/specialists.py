@@ -117,14 +117,8 @@ def forest(
     axis.set_xlabel(f"difference in success AUC\n{what}")
     axis.grid(visible=False, axis="y")
     units = [name for name in ("sequences", "starts", "seeds") if name in table]
-    counts = " × ".join(f"{_range(table[name])} {name}" for name in units)
+    counts = " × ".join(f"{style.span(table[name])} {name}" for name in units)
     said = {"what": what, "benchmarks": benchmarks, "counts": counts, "by": by}
     thin = " Thin bars: 95 % intervals that hold for all comparisons of a family together, of {}."
-    among = thin.format(_range(table["comparisons"])) if "low_all" in table else ""
+    among = thin.format(style.span(table["comparisons"])) if "low_all" in table else ""
     return figure, said | {"together": among}
-
-
-def _range(values: pd.Series) -> str:
-    """``12``, or ``2 to 6``."""
-    ends = dict.fromkeys([int(values.min()), int(values.max())])
-    return " to ".join(str(end) for end in ends)

@@ -189,9 +189,9 @@ def inches() -> float:
     return _PRINTED.get().width / _PRINTED.get().scale
 
 
-def page(height: float) -> tuple[float, float]:
-    """The size of a figure as wide as it will be printed, with ``height`` inches on paper."""
-    return _PRINTED.get().width, height * _PRINTED.get().scale
+def span(values: pd.Series) -> str:
+    """From the least to the largest of some counts: ``12``, or ``2 to 6``."""
+    return " to ".join(str(int(end)) for end in dict.fromkeys([values.min(), values.max()]))
 
 
 def name_lines(axis: Axes, ends: dict[str, tuple[float, float]], look: dict[str, dict]) -> None:

@@ -95,8 +95,8 @@ def fusion_weights(table: pd.DataFrame, group: str) -> style.Made:
     means = table.set_index(group)
     branches = [column for column in means if column.startswith("branch ")]
     names = [f"{name} ({count})" for name, count in means["tracks"].items()]
-    size, width = style.page(0.8 + 0.22 * len(means)), (len(branches), 1.3)
-    figure, ((left, right),) = style.panels(1, 2, size, sharey=True, width_ratios=width)
+    look = {"sharey": True, "width_ratios": (len(branches), 1.3)}
+    figure, (left, right) = style.side_by_side(2, 0.5, 0.8 + 0.22 * len(means), **look)
     numbers = {"annot": True, "annot_kws": {"fontsize": style.small()}, "fmt": ".2f", "cbar": False}
     sns.heatmap(means[branches], ax=left, cmap="rocket_r", vmin=0, **numbers)
     sns.heatmap(means[["entropy"]], ax=right, cmap="Greys", vmin=0, vmax=2, **numbers)
