@@ -60,12 +60,9 @@ def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) 
     An arm with ``test: false`` is a variant to be judged on validation sequences and is never run
     on a test set. An arm with ``seeds: [0, 1, 2]`` is repeated: the arm itself for the study's own
     seed, for each other seed k an arm ``<name>_s<k>``. Where it starts from an arm that has the
-    same seed, it starts from that repetition.
-
-    Args:
-        section: the profile's ``arms``.
-        sections: stage -> values of the study itself, ``run_dir`` and the like among them.
-        where: the profile's file, for messages."""
+    same seed, it starts from that repetition. ``section`` is the profile's ``arms``, ``sections``
+    are the values of the study itself by stage, ``run_dir`` and the like among them, ``where`` is
+    the profile's file, for messages."""
     if not isinstance(section, dict):
         raise StudyError(f"{where}: arms must hold names with changes, not {section!r}")
     own = sections["clustering"].get("seed", 0)

@@ -41,20 +41,14 @@ def run_notebook(
     kernels: Kernels | None = None,
     on_cell: Callable[[int], None] = lambda number: None,
 ) -> None:
-    """Execute ``notebook`` with ``parameters`` and write it, with its outputs, to ``executed``.
+    """Execute ``notebook`` with ``parameters``, of JSON types, and write it, with its outputs, to
+    ``executed``. The kernel is this very Python, its folder the notebook's (as in Jupyter); what it
+    writes outside of cells goes to ``executed`` with the ending ``.log``. ``outputs`` must be there
+    at the end; ``environment`` is set in the kernel on top of this process's; ``kernels`` registers
+    those that run; ``on_cell`` is called with the number of the code cell that starts, from 1.
 
-    The kernel is this very Python, its folder the notebook's (as in Jupyter); what it writes
-    outside of cells goes to ``executed`` with the ending ``.log``.
-
-    Args:
-        parameters: JSON types; every name must be in the notebook's ``parameters`` cell, else a
-            StudyError is raised.
-        outputs: files that must be there at the end.
-        environment: variables set in the kernel on top of this process's.
-        kernels: register of running kernels.
-        on_cell: called with the number of the code cell that starts, from 1.
-
-    NotebookFailed: a cell failed, the kernel died, or a file is missing or cannot be written."""
+    StudyError: the notebook's ``parameters`` cell lacks a name. NotebookFailed: a cell failed, the
+    kernel died, or a file is missing or cannot be written."""
     check_notebook(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")

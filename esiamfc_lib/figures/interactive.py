@@ -24,10 +24,8 @@ SIDE = 420  # pixels of the map to click on
 
 def follow(draw: Callable[..., Figure], above: Sequence = (), **controls: Any) -> None:
     """Show the figure ``draw(**values)``, and draw it anew whenever a control is moved.
-
-    Args:
-        above: widgets that only change controls, such as ``map_to_click``.
-        controls: name of an argument → its widget, or several of them, whose values are a tuple."""
+    ``controls`` are the widgets of its arguments, or several of one, whose values are a tuple;
+    ``above`` are widgets that only change controls, such as ``map_to_click``."""
     several = {n: c if isinstance(c, list | tuple) else [c] for n, c in controls.items()}
 
     def drawn() -> Figure:

@@ -30,14 +30,11 @@ parameters, artefacts as files, and the others only show what was computed."""
 def library_modules(
     sources: Iterable[str], where: str = "notebook", shown: bool = True
 ) -> dict[str, str]:
-    """Modules of this library that ``sources`` reach through imports, with their digests.
-
-    Imports are found by reading the code, not by running it, so those inside functions count too.
-    A StudyError, with the code called ``where``, says that it is not valid Python.
-
-    Args:
-        sources: parts of one program; IPython's ``%magic`` and ``!shell`` lines are skipped.
-        shown: whether what only shows results (``ONLY_SHOWN``) counts, with what it imports."""
+    """Modules of this library that ``sources``, parts of one program, reach through imports, with
+    their digests. Imports are found by reading the code, not by running it, so those inside
+    functions count too; IPython's ``%magic`` and ``!shell`` lines are skipped. ``shown``: whether
+    what only shows results (``ONLY_SHOWN``) counts, with what it imports. A StudyError, with the
+    code called ``where``, says that it is not valid Python."""
     plain = [
         "" if line.lstrip().startswith(("%", "!")) else line
         for source in sources

@@ -33,14 +33,11 @@ def latex_table(
     decimals: int = 3,
 ) -> str:
     """A table with numbers aligned at the point, as wide as a column of text where it fits, else as
-    a page (``table*``); of more than 40 rows a ``longtable``, for a page of one column.
-
-    Args:
-        caption: plain text, like all cells.
-        columns: those to show, where the table has them, in this order; empty ones never are.
-        beside: the column whose values stand side by side, above the others of ``columns``; the
-            first one names the rows.
-        best: column → ``max`` or ``min``; all that prints like it is bold."""
+    a page (``table*``); of more than 40 rows a ``longtable``, for a page of one column. The caption
+    is plain text, like all cells. ``columns`` are shown, where the table has them, in this order,
+    empty ones never; the values of the column ``beside`` stand side by side, above the others, of
+    which the first names the rows. ``best``: column → ``max`` or ``min``; all that prints like it
+    is bold."""
     shown = table[[name for name in columns or table if name in table]]
     if beside:
         parts = shown.set_index(shown.columns[0]).groupby(beside, sort=False)

@@ -27,13 +27,10 @@ class Position:
 
 
 class RunFolder:
-    """Reads and writes the files of a training.
-
-    Args:
-        settings: parameters and facts that decide the result; a state that was saved under
-            others is refused.
-        keep: models of so many last epochs are kept; the best one is a file of its own.
-        enabled: False on all processes but the first: nothing is written or read."""
+    """Reads and writes the files of a training. ``settings`` are the parameters and facts that
+    decide the result: a state that was saved under others is refused. Models of the last ``keep``
+    epochs are kept; the best one is a file of its own. ``enabled`` is False on all processes but
+    the first: nothing is written or read."""
 
     def __init__(self, path: Path, settings: dict[str, Any], keep: int, enabled: bool):
         self.path, self.keep, self.enabled = path, keep, enabled
