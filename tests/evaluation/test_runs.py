@@ -376,7 +376,7 @@ def test_faults_are_named(data, weights, tmp_path):
     with pytest.raises(StudyError, match="line 2"):
         scoring.read_boxes(tmp_path, "SiamFC", sequence, "otb2015")
     file.write_bytes(b"\0\xff" * 20)
-    with pytest.raises(StudyError, match="no text"):
+    with pytest.raises(StudyError, match="not UTF-8 text"):
         scoring.read_boxes(tmp_path, "SiamFC", sequence, "otb2015")
     file.write_text("1,2,3,4\n")
     with pytest.raises(StudyError, match="1 lines for 6 frames"):
