@@ -155,14 +155,14 @@ def test_no_module_is_long():
 
 
 def test_the_library_is_thin():
-    """The budget: 16,000 lines, of which 11,000 may be code."""
+    """The budget: 16,200 lines, of which 11,300 may be code."""
     lines = code = 0
     for file in MODULES.values():
         text = file.read_text(encoding="utf-8")
         lines += len(text.splitlines())
         code += len(code_lines(text))
-    assert lines <= 16_000
-    assert code <= 11_000
+    assert lines <= 16_200
+    assert code <= 11_300
 
 
 def code_lines(text):
