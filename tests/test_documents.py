@@ -105,3 +105,14 @@ def test_what_is_said_of_local_scales_is_in_their_table(root):
     said = " ".join((root / "docs/explanation/speed.md").read_text(encoding="utf-8").split())
     assert f"the difference is {difference} [{low}, {high}]" in said
     assert row["sequences"] == 12 and row["starts"] == 8
+
+
+def test_what_the_readme_says_of_the_demo_on_real_sequences():
+    table = pd.read_csv(ROOT / "reports/bench/demo_on_otb.csv")
+    overlap = table.pivot(index="sequence", columns="tracker", values="ao").round(2)
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for tracker in ("ESiamFC", "Identity"):
+        first, second, third, last = (
+            f"{overlap.loc[name, tracker]:.2f}" for name in ("Girl", "Surfer", "Freeman1", "Bolt2")
+        )
+        assert f"{first}, {second}, {third} and {last}" in text
