@@ -140,7 +140,7 @@ def _caption(file: Path) -> str:
         beside = file.with_suffix(ending)
         if beside.is_file() and (found := re.search(pattern, beside.read_text("utf-8"))):
             return found[1].strip().replace("{[}", "[").replace("\\", "")
-    return re.sub(r"[_-]+", " ", file.stem)
+    return re.sub(r"_+", " ", file.stem)
 
 
 def _chosen(files: list[Path], patterns: tuple[str, ...], most: int) -> list[Path]:

@@ -92,6 +92,9 @@ class Lab:
                 control.press("ArrowRight")
             else:
                 control.click(position={"x": 60, "y": 60})
+                time.sleep(5)
+                if picture.get_attribute("src") == before:  # this track was shown already
+                    control.click(position={"x": 340, "y": 340})
             for _ in range(120):
                 time.sleep(0.25)
                 if picture.get_attribute("src") != before:

@@ -135,7 +135,7 @@ def shards_exchanged(store):
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        (without("manifest.json"), "no crop store: manifest.json is missing"),
+        (without("manifest.json"), "not a crop store: manifest.json is missing"),
         (without("index.npz"), "index.npz is damaged"),
         (without("shard-0001.mdb"), r"cannot open the shard .*shard-0001\.mdb"),
         (shorter, r"shard-0001\.mdb is cut short: \d+ bytes instead of \d+"),

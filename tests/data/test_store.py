@@ -211,7 +211,7 @@ def test_merge_refuses(made, copy, tmp_path):
 
 
 def test_damaged_stores(copy, tmp_path):
-    with pytest.raises(StudyError, match=r"no crop store: manifest.json"):
+    with pytest.raises(StudyError, match=r"not a crop store: manifest.json"):
         CropStore(tmp_path / "nowhere")
     index = (copy / "index.npz").read_bytes()
     (copy / "index.npz").write_bytes(index[: len(index) // 2])

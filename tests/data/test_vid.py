@@ -60,7 +60,7 @@ def test_missing_parts_of_the_layout(tmp_path):
     with pytest.raises(StudyError, match="does not exist"):
         VID(tmp_path / "nowhere")
     (tmp_path / "Data" / "VID" / "train").mkdir(parents=True)
-    with pytest.raises(StudyError, match=r"no VID root.*Annotations"):
+    with pytest.raises(StudyError, match=r"not a VID root.*Annotations"):
         VID(tmp_path)
     with pytest.raises(StudyError, match="'test'"):
         VID(tmp_path, "test")

@@ -281,7 +281,7 @@ COUNTS = [
         "stands there twice",
     ),
     Row("no root", lambda folder: None, BUILD.format("v"), "the VID root v does not exist"),
-    Row("a root without Data", lambda f: (f / "v").mkdir(), BUILD.format("v"), "no VID root"),
+    Row("a root without Data", lambda f: (f / "v").mkdir(), BUILD.format("v"), "not a VID root"),
     Row("no workers", vid, "store build v st --workers 0", "'workers' = 0"),
     Row("fewer workers", vid, "store build v st --workers -2", "'workers' = -2"),
     Row("a share that is no number", vid, "store build v st --max-bad-fraction nan", "max_bad_fr"),
