@@ -131,7 +131,8 @@ def _table(file: Path | None) -> pd.DataFrame:
     """A table, or an empty one of differences."""
     if file is None:
         return pd.DataFrame(columns=["tracker", "minus"])
-    return pd.read_csv(file, keep_default_na=False, na_values=[""])
+    with refused(f"{file} is damaged"):
+        return pd.read_csv(file, keep_default_na=False, na_values=[""])
 
 
 def _caption(file: Path) -> str:

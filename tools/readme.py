@@ -52,7 +52,7 @@ def _mini(root: Path):
     yield (
         "Is the trained fusion better than the plain average of the branches?",
         built_in,
-        "{}: saves {:+.4f} of the loss [{:+.4f}, {:+.4f}]".format(
+        "{}: saves {:+.5f} of the loss [{:+.5f}, {:+.5f}]".format(
             _shown(saved["low"], saved["high"]), *(saved[name] for name in ("mean", "low", "high"))
         ).replace("-", "−"),
     )

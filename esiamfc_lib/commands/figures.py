@@ -58,7 +58,8 @@ def main(args: Namespace) -> int:
         if table.empty:
             sys.stdout.write(f"{name}: not drawn, it shows none of these trackers\n")
             continue
-        with style.printed(args.width, STYLES[args.style]):
+        fault = refused(f"{stems[name]}.csv does not hold what this figure shows")
+        with style.printed(args.width, STYLES[args.style]), fault:
             figure = maker(table, **options)
         reports.write_figure(figure, out / name, args.format)
         plt.close(figure)

@@ -57,7 +57,7 @@ class Tracker(SequenceTracker):
         ``StudyError`` for what is no frame, or a box that is none in it."""
         if colour not in ("RGB", "BGR"):
             raise StudyError(f"colour is RGB or BGR, not {colour!r}")
-        self.colour = colour
+        self.colour, self.box = colour, None  # of an init that is refused, too
         self._loop.init(self._rgb(image), box)
         self.weights = getattr(self._loop, "fusion_weights", None)
         self._keep()
