@@ -67,9 +67,9 @@ def map_to_click(coordinates: np.ndarray, groups: Sequence, control: ipywidgets.
     axis.axis("off")
     _, kinds = np.unique(np.asarray(groups), return_inverse=True)
     axis.scatter(*coordinates.T, s=16, c=np.array(colours(kinds.max() + 1))[kinds])
-    places = axis.transData.transform(coordinates) * (1, -1) + (0, SIDE)  # from the left top corner
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png")  # only now the limits of the axes are those of the points
+    places = axis.transData.transform(coordinates) * (1, -1) + (0, SIDE)  # from the left top corner
     plt.close(figure)
     image = ipywidgets.Image(value=file.getvalue(), width=SIDE, height=SIDE)
 

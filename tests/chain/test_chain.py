@@ -107,7 +107,7 @@ def test_the_reports_name_no_benchmark_without_saying_that_the_data_is_built_in(
     told["page"] = re.sub(beside, "", page)
     assert len(told["page"]) < len(page)
     for place, text in told.items():
-        plain = re.sub(r"built-in[,_] ?(\S+?)[ _]layout", "", text.replace("\\_", "_"))
+        plain = re.sub(r"built-in[,_ ] ?(\S+?)[ _]layout", "", text.replace("\\_", "_"))
         assert not [benchmark for benchmark in READERS if benchmark in plain], place
     numbers = (reports / "tables" / "07_paper_numbers.csv").read_text(encoding="utf-8")
     assert "Published numbers" in page and "this study" not in numbers
