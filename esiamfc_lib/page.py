@@ -19,6 +19,7 @@ from PIL import Image
 
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.figures.style import looks
+from esiamfc_lib.reports import read_table
 from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 # The first of these tables that is there has the verdict.
@@ -132,7 +133,7 @@ def _table(file: Path | None) -> pd.DataFrame:
     if file is None:
         return pd.DataFrame(columns=["tracker", "minus"])
     with refused(f"{file} is damaged"):
-        return pd.read_csv(file, keep_default_na=False, na_values=[""])
+        return read_table(file)
 
 
 def _caption(file: Path) -> str:

@@ -99,6 +99,13 @@ def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[s
     return json.loads(text)
 
 
+def read_table(file: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
+    """A table as ``save_table`` wrote it. ``texts`` are columns that stay text: 0050 and NA are
+    names, too."""
+    look = {"keep_default_na": False, "na_values": [""]}
+    return pd.read_csv(file, dtype=dict.fromkeys(texts, str), **look)
+
+
 def load_metrics(folder: Path) -> dict[str, Any]:
     """What ``save_metrics`` left in a stage's folder; a StudyError where it has not run."""
     file = folder / "metrics.json"

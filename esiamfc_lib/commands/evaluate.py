@@ -133,9 +133,7 @@ def main(args: Namespace) -> int:
         writable_file(path)
     given = args.workers, args.scheduler, args.limit, args.lockstep
     scores = runs.evaluate(trackers, args.benchmark, args.root, args.out, *given)
-    names = {"tracker": str, "benchmark": str}  # 0050 and NA are names, too
-    table = {"dtype": names, "keep_default_na": False, "na_values": [""]}
-    summary = pd.read_csv(args.out / "summary.csv", **table)
+    summary = reports.read_table(args.out / "summary.csv", ("tracker", "benchmark"))
     sys.stdout.write(summary.to_string(index=False, float_format="%.4f", na_rep="-") + "\n")
     sequences, missing = benchmarks.read_benchmark(args.benchmark, args.root, args.limit)
     if missing:

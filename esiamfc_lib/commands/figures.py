@@ -78,8 +78,7 @@ def read_figure(stem: Path) -> tuple:
         made = json.loads(files[0].read_text(encoding="utf-8"))
         maker, options = style.MAKERS[made["maker"]], dict(made["options"])
     with refused(f"{files[1]} holds no table"):
-        look = {"keep_default_na": False, "na_values": [""]}
-        table = pd.read_csv(files[1], dtype=dict.fromkeys(WORDS, str), **look)
+        table = reports.read_table(files[1], WORDS)
     return maker, table, options
 
 
