@@ -35,10 +35,14 @@ class Roots(Parameters):
         more = self.more.get(name, "")
         return self.path(layout) if layout else _folder(more, f"dataset.more_roots: {name}", none)
 
+    def every_video(self) -> list[VID]:
+        """Training videos and those for validation, of which frames are there."""
+        there = [s for s in SPLITS if self.vid and (self.path("vid") / "Data/VID" / s).is_dir()]
+        return [VID(self.path("vid"), split) for split in there]
+
     def videos(self) -> VID | None:
         """The training videos, else those for validation; None where no frames are there."""
-        found = [s for s in SPLITS if self.vid and (self.path("vid") / "Data/VID" / s).is_dir()]
-        return VID(self.path("vid"), found[0]) if found else None
+        return next(iter(self.every_video()), None)
 
     @property
     def families(self) -> Path | None:
