@@ -169,14 +169,14 @@ class TrainingParameters(StageParameters):
     lr: Positive = param(1.0e-2, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-5, "learning rate of the last epoch")
     schedule: Literal["exponential", "step"] = param(
-        "exponential", "by one factor an epoch, or in three steps"
+        "exponential", "by one factor an epoch, or in one step after half of them"
     )
     momentum: Fraction = param(0.9, "SGD", lt=1.0)
     weight_decay: NonNegative = param(5.0e-4, "SGD")
     clip_norm: NonNegative = param(0.0, "largest gradient norm; 0: no clipping")
     frame_range: Count = param(100, "largest distance of the two frames of a pair")
-    augmentation: Literal["none", "paper"] = param(
-        "none", "paper: shifts of 8 px, stretches of 5 %, a quarter of the pairs grey"
+    augmentation: Literal["none", "paper", "reference"] = param(
+        "none", "paper: 8 px, 5 %, some grey; reference: 3 px, width and height apart"
     )
     radius: Positive = param(16.0, "positives lie within this many pixels of the centre")
     validation_fraction: Fraction = param(0.1, "share of videos kept for validation", lt=1.0)
@@ -212,6 +212,7 @@ class EmbeddingParameters(StageParameters):
     frames_per_track: Count = param(40, "evenly spaced; at most")
     min_frames: Count = param(4, "tracks with fewer are left out")
     keep_fraction: Fraction = param(0.95, "share of frames that screening keeps")
+    keep_rounds: Literal["up", "down"] = param("up", "their number; down: one at least drops out")
     batch_size: Count = param(64, "exemplars per forward pass", lt=4097)
     umap_neighbors: Several = param(15, "UMAP: size of the neighbourhood")
     umap_min_dist: NonNegative = param(0.1, "UMAP: smallest distance on the map")

@@ -91,6 +91,7 @@ def embed(
     min_frames: int,
     keep_fraction: float,
     batch_size: int,
+    keep_rounds: str = "up",
     device: str = "auto",
     precision: str = "fp32",
     weights_digest: str = "",
@@ -101,7 +102,7 @@ def embed(
 
     Args:
         frames_per_track: evenly spaced, at most; min_frames: tracks with fewer are left out.
-        keep_fraction: share of a track's frames that screening keeps.
+        keep_fraction: share of a track's frames that screening keeps, rounded ``keep_rounds``.
         precision: as in training; ``bf16`` moves a feature by about 1e-3.
         weights_digest: of the network's file, kept with the result.
         scheduler: address of a Dask scheduler, whose workers take the place of ``workers``
@@ -119,7 +120,7 @@ def embed(
     bf16 = choose_precision(precision, target)[0] == "bf16"
     network = folded(model).to(target, memory_format=torch.channels_last)
     sizes = {"frames_per_track": frames_per_track, "batch_size": batch_size}
-    settings = sizes | {"keep_fraction": keep_fraction, "bf16": bf16}
+    settings = sizes | {"keep": (keep_fraction, keep_rounds), "bf16": bf16}
     work = partial(_embed_tracks, store=store, model=network, **settings)
     jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
 
@@ -141,9 +142,7 @@ def embed(
     return VideoFeatures(np.stack(features), names, table, weights_digest)
 
 
-def _embed_tracks(
-    tracks, store, model, frames_per_track, keep_fraction, batch_size, bf16
-) -> list[tuple]:
+def _embed_tracks(tracks, store, model, frames_per_track, keep, batch_size, bf16) -> list[tuple]:
     """Per track: its index, video feature, frames kept, agreement of the frames, their numbers."""
     chosen = {track: evenly_spaced(len(store.frames(track)), frames_per_track) for track in tracks}
     exemplars = (exemplar(store, track, i) for track, frames in chosen.items() for i in frames)
@@ -151,7 +150,7 @@ def _embed_tracks(
     results = []
     for track, frames in chosen.items():
         own = np.stack(list(islice(vectors, len(frames))))
-        kept, agreement = screen(own, keep_fraction)
+        kept, agreement = screen(own, *keep)
         feature = own[kept].mean(axis=0, dtype=np.float64)
         length = np.linalg.norm(feature)
         if not length > 0:
@@ -177,12 +176,18 @@ def frame_features(
         yield from torch.nn.functional.normalize(features, dim=1).cpu().numpy()
 
 
-def screen(features: np.ndarray, keep_fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def screen(
+    features: np.ndarray, keep_fraction: float, keep_rounds: str = "up"
+) -> tuple[np.ndarray, np.ndarray]:
     """Which frames of a track, (m, d) rows of unit length, agree most with the others: ``kept``
-    (m,) bool, ``keep_fraction`` of them rounded up; and (m,) mean cosines with the others."""
+    (m,) bool, ``keep_fraction`` of them, rounded ``up`` or ``down``, but one at least; and (m,)
+    mean cosines with the others."""
     m = len(features)
+    count = int(np.ceil(keep_fraction * m - 1e-9))
+    if keep_rounds == "down":
+        count = max(int(keep_fraction * m + 1e-9), 1)
     agreement = (features @ features.sum(axis=0) - 1.0) / max(m - 1, 1)
-    best = np.argsort(-agreement, kind="stable")[: int(np.ceil(keep_fraction * m - 1e-9))]
+    best = np.argsort(-agreement, kind="stable")[:count]
     return np.isin(np.arange(m), best), agreement
 
 

@@ -11,10 +11,12 @@ from esiamfc_lib.config import TrainingParameters
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.training.pairs import PairBatch, uniform
 
-# "paper": what SiamFC's public training code does to its pairs.
 SMALLER = 239  # side of the search image, so that it can be shifted within the 255 of the crop
-SHIFT = 8.0  # pixels at most; the label stays where it is, so keep it within the label's radius
-STRETCH = 0.05  # largest relative change of the side of each image
+# Pixels at most, and whether width and height of an image are stretched independently: "reference"
+# as in ESiamFC's published code, "paper" is this project's own. The label stays where it is.
+SHIFT = {"paper": 8.0, "reference": 3.0}
+APART = {"paper": False, "reference": True}
+STRETCH = 0.05  # largest relative change of a side of each image
 GREY = 0.25  # share of pairs turned grey, both images alike
 LUMINANCE = (0.299, 0.587, 0.114)
 # Draws of augmentation are independent of the draws of sampling with the same seed.
@@ -23,23 +25,25 @@ STREAM = 0x5EED
 
 def margin(parameters: TrainingParameters) -> int:
     """Pixels around the exemplar that stretching needs: ``PairDataset(margin=...)``."""
-    return math.ceil(STRETCH * EXEMPLAR_SIZE / 2) if parameters.augmentation == "paper" else 0
+    return math.ceil(STRETCH * EXEMPLAR_SIZE / 2) if parameters.augmentation != "none" else 0
 
 
 def augment(
     batch: PairBatch, *, augmentation: str, seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a batch of uint8 pixels into the network's input, on the device where the batch is.
-    ``augmentation`` is ``none``, which changes nothing but the type, or ``paper``. Returns exemplar
-    float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255, s = 255 or, with
-    ``paper``, 239; channels_last as the batch."""
+    ``augmentation`` is ``none``, which changes nothing but the type, ``paper`` or ``reference``.
+    Returns exemplar float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255, s =
+    239 or, with ``none``, 255; channels_last as the batch."""
     exemplar, search = batch.exemplar.float(), batch.search.float()
     if augmentation == "none":
         return middle(exemplar, EXEMPLAR_SIZE), middle(search, SEARCH_SIZE)
-    draws = uniform(seed ^ STREAM, batch.number.cpu().numpy(), 5)
+    draws = uniform(seed ^ STREAM, batch.number.cpu().numpy(), 7)
     u = torch.from_numpy(2 * draws - 1).to(exemplar.device, torch.float32)  # -1..1
-    exemplar = resample(exemplar, EXEMPLAR_SIZE, STRETCH * u[:, 0], torch.zeros_like(u[:, :2]))
-    search = resample(search, SMALLER, STRETCH * u[:, 1], SHIFT * u[:, 2:4])
+    apart = APART[augmentation]
+    z, x = (STRETCH * u[:, sides] for sides in ([0, 5 if apart else 0], [1, 6 if apart else 1]))
+    exemplar = resample(exemplar, EXEMPLAR_SIZE, z, torch.zeros_like(z))
+    search = resample(search, SMALLER, x, SHIFT[augmentation] * u[:, 2:4])
     chosen = u[:, 4] < 2 * GREY - 1
     return grey(exemplar, chosen), grey(search, chosen)
 
@@ -54,12 +58,12 @@ def resample(
     images: torch.Tensor, size: int, stretch: torch.Tensor, shift: torch.Tensor
 ) -> torch.Tensor:
     """The central ``size`` pixels of images (B, 3, S, S), stretched and shifted one by one. At a
-    ``stretch`` (B,) of 0.05 a pixel of the result is 1.05 pixels of the image; ``shift`` (B, 2) are
-    the x, y pixels by which the window moves."""
+    ``stretch`` (B, 2), in x and y, of 0.05 a pixel of the result is 1.05 pixels of the image;
+    ``shift`` (B, 2) are the x, y pixels by which the window moves."""
     side = images.shape[-1]
     scale = size / side * (1 + stretch)
     theta = torch.zeros(len(images), 2, 3, device=images.device)
-    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, :2] = torch.diag_embed(scale)
     theta[:, :, 2] = 2 * shift / side
     grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -34,7 +34,6 @@ from esiamfc_lib.training.tasks import Task
 
 # What may differ between a run and its continuation without changing its result.
 FREE = {"run_dir", "report_dir", "device", "threads", "workers", "checkpoint_seconds"}
-PLATEAUS = 3  # of the stepwise learning rate
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,10 @@ def fit(
 
 
 def learning_rate(epoch: int, parameters: TrainingParameters) -> float:
-    """From ``lr`` in the first epoch to ``lr_last`` in the last: by one factor an epoch, or in
-    plateaus of equal length."""
+    """From ``lr`` in the first epoch to ``lr_last`` in the last: by one factor an epoch, or in one
+    step after half of the epochs."""
     if parameters.schedule == "step":
-        plateau = min(PLATEAUS - 1, epoch * PLATEAUS // parameters.epochs)
-        share = plateau / (PLATEAUS - 1)
+        share = float(2 * epoch >= parameters.epochs)
     else:
         share = epoch / max(1, parameters.epochs - 1)
     return parameters.lr * (parameters.lr_last / parameters.lr) ** share

@@ -65,6 +65,16 @@ def test_screening_keeps_what_the_loop_over_pairs_keeps(m):
     assert kept.sum() == {4: 4, 40: 38}[m]
 
 
+@pytest.mark.parametrize("m", [1, 4, 19, 20, 40])
+def test_rounded_down_screening_drops_one_at_least(m):
+    """As the published code's ``int(0.95 n)``; rounded up, nothing drops out below 20 frames."""
+    x = np.eye(41, dtype=np.float32)[:m] * 0.6
+    x[:, -1] = 0.8
+    down, up = (embedding.screen(x, 0.95, rounds)[0].sum() for rounds in ("down", "up"))
+    assert down == {1: 1, 4: 3, 19: 18, 20: 19, 40: 38}[m]
+    assert up == {1: 1, 4: 4, 19: 19, 20: 19, 40: 38}[m]
+
+
 def test_screening_drops_the_odd_one_out():
     x = np.array([[1.0, 0], [0.8, 0.6], [0, 1], [0.96, 0.28]])
     kept, agreement = embedding.screen(x, 0.75)

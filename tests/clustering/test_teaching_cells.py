@@ -39,13 +39,14 @@ def test_published_iteration_in_ten_lines(root, k, seed):
     assert k == 1 or library.n_iter_ > 3
 
 
+@pytest.mark.parametrize("keep_rounds", ["up", "down"])
 @pytest.mark.parametrize("frames", [1, 4, 20, 40])
-def test_screening_from_the_cosine_table(root, frames):
+def test_screening_from_the_cosine_table(root, frames, keep_rounds):
     vectors = np.random.default_rng(frames).standard_normal((frames, 16)) + 1
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    p = SimpleNamespace(keep_fraction=0.95)
+    p = SimpleNamespace(keep_fraction=0.95, keep_rounds=keep_rounds)
     names = {"np": np, "pd": pd, "p": p, "vectors": vectors}
     run_cell(root, "03_embedding", "vectors @ vectors.T", names)
-    kept, agreement = screen(vectors, p.keep_fraction)
+    kept, agreement = screen(vectors, p.keep_fraction, p.keep_rounds)
     assert np.array_equal(np.flatnonzero(kept), names["best"])
     np.testing.assert_allclose(names["by_hand"], agreement, atol=1e-6)

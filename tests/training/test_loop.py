@@ -149,14 +149,16 @@ def test_learning_rates_by_hand():
     assert [learning_rate(e, p) for e in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5])
     p = parameters(epochs=6, lr=1e-2, lr_last=1e-4, schedule="step")
     rates = [learning_rate(e, p) for e in range(6)]
-    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-2, 1e-4, 1e-4, 1e-4])
+    p = parameters(epochs=50, lr=1e-2, lr_last=1e-3, schedule="step")  # the published code's
+    assert [learning_rate(e, p) for e in (24, 25)] == pytest.approx([1e-2, 1e-3])
     assert learning_rate(0, parameters(epochs=1)) == pytest.approx(1e-2)
 
 
 def test_the_schedule_is_a_parameter(tmp_path):
     p = parameters(epochs=3, lr=1e-2, lr_last=1e-4, schedule="step")
     result = fit(branch_task(small()), p, Blobs(1), tmp_path)
-    assert [entry["lr"] for entry in result.history] == pytest.approx([1e-2, 1e-3, 1e-4])
+    assert [entry["lr"] for entry in result.history] == pytest.approx([1e-2, 1e-2, 1e-4])
 
 
 def test_one_step_is_sgd_by_hand(tmp_path):

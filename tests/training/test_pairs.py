@@ -187,10 +187,12 @@ def ramp(size=255):
 
 def test_resample_by_hand():
     assert torch.equal(middle(ramp(), 239)[0, 0, 0], torch.arange(8.0, 247.0))
-    shifted = resample(ramp(), 239, torch.zeros(1), torch.tensor([[5.0, 0.0]]))
+    shifted = resample(ramp(), 239, torch.zeros(1, 2), torch.tensor([[5.0, 0.0]]))
     assert torch.allclose(shifted[0, 0, 0], torch.arange(13.0, 252.0), atol=1e-3)
-    wider = resample(ramp(), 127, torch.tensor([0.05]), torch.zeros(1, 2))[0, 0, 0]
-    assert torch.allclose(wider, 127 + 1.05 * (torch.arange(127.0) - 63), atol=1e-3)
+    both = torch.cat([ramp()[:, :1], ramp()[:, :1].mT], dim=1)  # rises in x, then in y
+    wider = resample(both, 127, torch.tensor([[0.05, -0.02]]), torch.zeros(1, 2))[0]
+    assert torch.allclose(wider[0, 0], 127 + 1.05 * (torch.arange(127.0) - 63), atol=1e-3)
+    assert torch.allclose(wider[1, :, 0], 127 + 0.98 * (torch.arange(127.0) - 63), atol=1e-3)
 
 
 def test_grey_by_hand():
@@ -210,9 +212,33 @@ def test_augment(store):
     some = augment(PairBatch(*(tensor[3:5] for tensor in batch)), augmentation="paper", seed=1)
     assert torch.allclose(some[1], search[3:5], atol=1e-2)
     assert not torch.equal(augment(batch, augmentation="paper", seed=2)[1], search)
+    reference = augment(batch, augmentation="reference", seed=1)
+    assert [image.shape for image in reference] == [exemplar.shape, search.shape]
     plain = augment(batch, augmentation="none")
     assert torch.equal(plain[1], batch.search.float())
     assert torch.equal(plain[0], batch.exemplar[:, :, 4:131, 4:131].float())
+
+
+@pytest.mark.parametrize(("augmentation", "most"), [("paper", 8.0), ("reference", 3.0)])
+def test_augmentations_shift_and_stretch_as_they_say(augmentation, most):
+    """Of ramps in x and y: the middle's place is the shift, the slopes are the stretches."""
+    n, one = 256, ramp()[:, :1]
+    ramps = torch.cat([one, one.mT, one], dim=1).expand(n, 3, 255, 255)
+    number = torch.arange(n)
+    batch = PairBatch(ramps[..., 60:195, 60:195], ramps, number, number >= 0, number)
+    z, x = augment(batch, augmentation=augmentation)
+    z, x = (image[image[:, 0, 0, -1] != image[:, 1, 0, -1]] for image in (z, x))  # those not grey
+    assert 0.6 * n < len(x) < 0.9 * n
+    for image, shift in ((z, 0.0), (x, most)):
+        c = image.shape[-1] // 2
+        middles = image[:, :2, c, c] - 127
+        assert middles.abs().max() <= shift + 1e-2 and middles.abs().max() >= 0.9 * shift
+        slope_x = (image[:, 0, c, c + 40] - image[:, 0, c, c - 40]) / 80
+        slope_y = (image[:, 1, c + 40, c] - image[:, 1, c - 40, c]) / 80
+        for slope in (slope_x, slope_y):
+            assert 0.045 < (slope - 1).abs().max() < 0.0501
+        apart = (slope_x - slope_y).abs().max()
+        assert apart > 0.05 if augmentation == "reference" else apart < 1e-3
 
 
 def test_split_tracks_agrees_between_stages_and_never_learns_from_val():
