@@ -30,10 +30,11 @@ def trackers(
     """The trackers of the study in folder ``run`` and of its arms.
 
     An arm's trackers bear its name: ``random ESiamFC``; one with a single cluster gives its SiamFC:
-    ``equal_budget SiamFC``. On test sets all fusions of the study run, and all arms but those with
-    ``test: false``. These are candidates: they run on held-out videos (``held_out``), beside the
-    ensemble alone. ``arms`` asks for a closer look at some, with their repetitions, and the
-    ensemble; None: all. ``options`` are ``tracking``, ``precision`` and ``device`` of all trackers.
+    ``equal_budget SiamFC``. On test sets all fusions of the study run, of its repetitions the
+    plain average, and all arms but those with ``test: false``. These are candidates: they run on
+    held-out videos (``held_out``), beside the ensemble alone. ``arms`` asks for a closer look at
+    some, with their repetitions, and the ensemble; None: all. ``options`` are ``tracking``,
+    ``precision`` and ``device`` of all trackers.
 
     The oracle, the best branch by ground truth, also runs in arms whose branches all learned from
     all tracks: there the best of k branches is the best of k seeds. As the study's own oracle
@@ -62,8 +63,10 @@ def trackers(
             found += tracker_specs(["siamfc"], siamfc=arm.branch(0), prefix=prefix, **options)
             continue
         chance = facts["membership"] == CHECKPOINTS and not facts["repeats"]
-        oracle = ["oracle"] if chance and "oracle" in fusions else []
-        found += of_arm(arm, [Fusion.CLUSTER_WEIGHT, *oracle], prefix)
+        more = ["oracle"] if chance and "oracle" in fusions else []
+        if facts["repeats"] == MAIN and Fusion.UNIFORM in fusions:
+            more = [Fusion.UNIFORM]  # what the module adds is compared within each seed
+        found += of_arm(arm, [Fusion.CLUSTER_WEIGHT, *more], prefix)
     return found
 
 
@@ -86,9 +89,8 @@ def compare_arms(
 
 
 def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Scores in which repetitions have one name and a column ``seed``, by ``Artefacts.arms``. Seeds
-    that only one side of a comparison has would count twice for nothing: a seed is left out unless
-    every arm that was repeated has it; a StudyError if they have none in common."""
+    """Scores in which repetitions have one name and a column ``seed``, by ``Artefacts.arms``; what
+    was not repeated has NaN there."""
     names, seeds = {}, {}
     own = facts.get(MAIN, {}).get("seed", 0)
     for tracker in scores["tracker"].unique():
@@ -98,14 +100,8 @@ def labelled(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFrame
         if repeats := arm.get("repeats", ""):
             names[tracker] = title if repeats == MAIN else f"{repeats} {title}"
     repeated = {name for tracker, name in names.items() if tracker != name}
-    sets = [{seeds[t] for t, name in names.items() if name == one} for one in sorted(repeated)]
-    common = set.intersection(*sets) if sets else {own}
-    if not common:
-        raise StudyError("the repeated arms have no seed in common: give them the same seeds")
     tracker, seed = scores["tracker"].map(names), scores["tracker"].map(seeds).astype(float)
-    several = tracker.isin(repeated)
-    result = scores.assign(tracker=tracker, seed=seed.where(several))
-    return result[~several | seed.isin(common)].reset_index(drop=True)
+    return scores.assign(tracker=tracker, seed=seed.where(tracker.isin(repeated)))
 
 
 def arm_differences(

@@ -43,8 +43,8 @@ class MatchedRuns:
 def paired(
     part: pd.DataFrame, tracker: str, reference: str, metric: str = "success"
 ) -> MatchedRuns:
-    """Match the runs of two trackers in a ``metric``; a StudyError if one lacks a run, or its
-    seed, or has it twice."""
+    """Match the runs of two trackers in a ``metric``; where both were repeated, those with the
+    seeds that both have. A StudyError if there is none, or if one lacks a run or has it twice."""
     starts = [name for name in START if name in part]
     keys = ["sequence", *starts]
     sides = []
@@ -61,8 +61,12 @@ def paired(
     names = zip((tracker, reference), sides, strict=True)
     seeded = [name for name, side in names if side["seed"].notna().all()]
     of = "both" if len(seeded) == 2 else "".join(seeded)
-    if of == "both":
+    if of == "both":  # a seed that only one of them has would count twice for nothing
         keys.append("seed")
+        common = set(one["seed"]) & set(other["seed"])
+        if not common:
+            raise StudyError(f"{tracker} and {reference} have no seed in common")
+        one, other = (side[side["seed"].isin(common)] for side in sides)
     elif of == tracker:
         other = other.drop(columns="seed")
     else:

@@ -71,8 +71,8 @@ def test_every_arm_gives_a_tracker_and_variants_stay_off_the_test_sets(run):
     names = [spec.name for spec in arm_comparison.trackers(run)]
     assert names == [
         "SiamFC", "ESiamFC", "Uniform", "Nearest centroid", "Oracle", "equal_budget SiamFC",
-        "equal_budget_s1 SiamFC", "again_s1 ESiamFC", "seeds ESiamFC", "seeds Oracle",
-        "seeds_s1 ESiamFC",
+        "equal_budget_s1 SiamFC", "again_s1 ESiamFC", "again_s1 Uniform", "seeds ESiamFC",
+        "seeds Oracle", "seeds_s1 ESiamFC",
     ]  # fmt: skip
     names = [spec.name for spec in arm_comparison.trackers(run, held_out=True)]
     assert names == ["SiamFC", "ESiamFC", "again_s1 ESiamFC", "hard ESiamFC"]
@@ -95,12 +95,15 @@ def test_a_seed_that_only_one_arm_has_is_left_out():
         columns=["tracker", "sequence", "success"],
     )  # fmt: skip
     facts = FACTS | {"again_s2": fact(repeats="main", seed=2)}
-    found = arm_comparison.labelled(table, facts)
-    assert sorted(found.loc[found["tracker"] == "ESiamFC", "seed"]) == [0, 1]
+    found = arm_comparison.labelled(table, facts).assign(benchmark="b")
+    assert sorted(found.loc[found["tracker"] == "ESiamFC", "seed"]) == [0, 1, 2]
+    (row,) = arm_comparison.arm_differences(found).to_dict("records")
+    assert (row["seeds"], row["runs"], row["seeds_of"]) == (2, 2, "both")
     facts["equal_budget_s1"] = fact(clusters=1, repeats="equal_budget", seed=3)
     facts["equal_budget"] = fact(clusters=1, seed=4)
+    found = arm_comparison.labelled(table, facts).assign(benchmark="b")
     with pytest.raises(StudyError, match="no seed in common"):
-        arm_comparison.labelled(table, facts)
+        arm_comparison.arm_differences(found)
 
 
 def test_differences_are_the_ensemble_minus_each_control(scores):
@@ -109,8 +112,10 @@ def test_differences_are_the_ensemble_minus_each_control(scores):
     assert set(table["minus"]) == {
         "SiamFC", "Uniform", "Nearest centroid", "equal_budget SiamFC", "seeds ESiamFC"
     }  # fmt: skip
-    repeated = table["minus"].isin(["equal_budget SiamFC", "seeds ESiamFC"])  # in several seeds
-    assert table["comparisons"].tolist() == [2 if both else 3 for both in repeated]
+    repeated = table["minus"].isin(
+        ["equal_budget SiamFC", "seeds ESiamFC", "Uniform"]
+    )  # in several seeds
+    assert table["comparisons"].tolist() == [3 if both else 2 for both in repeated]
     mean = scores.groupby(["tracker", "sequence"])["success"].mean().groupby(level=0).mean()
     for row in table.itertuples():
         assert row.difference == pytest.approx(mean["ESiamFC"] - mean[row.minus], abs=1e-12)
