@@ -279,3 +279,23 @@ def test_faults_of_arms_are_one_sentence(project, arms, sentence):
 def test_a_start_that_leads_back_to_itself(project):
     with pytest.raises(StudyError, match=r"leads back to itself: set branches\.initial"):
         study("arms={r: {clustering: {n_clusters: 1}}}", "branches.initial=r")
+
+
+def test_the_profile_paper_can_test_the_claim(root):
+    """The benchmarks of the claim, repeated arms, and a budget that is the ensemble's."""
+    profile = load_profile(str(root / "notebooks/profiles/paper.yaml"))
+    assert {"tcolor128", "dtb70", "lasot"} <= set(profile.stages["results"].benchmarks)
+    assert {"tcolor128", "dtb70", "lasot"} == set(profile.stages["dataset"].more_roots)
+    assert profile.stages["controls"].starts == 2
+    repeated = {name for name in profile.arms if name.endswith(("_s1", "_s2"))}
+    assert repeated == {
+        f"{arm}_s{i}" for arm in ("again", "random", "equal_budget") for i in (1, 2)
+    }
+    assert {"kmeans", "seeds", "random", "equal_budget"} <= set(profile.arms)
+    for name in ("equal_budget", "equal_budget_s2", "random_s1", "kmeans", "seeds", "again_s1"):
+        pairs = branch_pairs(profile.arms[name], profile.arms)
+        assert pairs == branch_pairs(profile.stages, profile.arms), name
+        assert profile.arms[name]["branches"].initial == ""
+    stages = graph(profile)
+    assert sum(stage.kind == "branches" for stage in stages.values()) == 6 * 8 + 3
+    assert "controls" in stages and "equal_budget_s1" in str(stages["controls"].files())
