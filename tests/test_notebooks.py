@@ -131,7 +131,9 @@ def test_it_uses_the_library_and_never_the_chain(notebook):
     assert not {"esiamfc_lib.chain.runner", "esiamfc_lib.cli"} & set(modules)
 
 
-@pytest.mark.parametrize("name", ["smoke", "mini", "real", "paper", "scaling", "reference"])
+@pytest.mark.parametrize(
+    "name", ["smoke", "mini", "real", "paper", "scaling", "reference", "confirmation"]
+)
 def test_profiles_are_valid_and_every_key_has_a_comment(name, root, monkeypatch):
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
     profile = load_profile(name)
