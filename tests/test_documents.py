@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from esiamfc_lib import artefacts
 from esiamfc_lib.analysis.intervals import signed
+from esiamfc_lib.chain.profiles import load_profile
 from esiamfc_lib.cli import COMMANDS
 from esiamfc_lib.config import STAGES
 from esiamfc_lib.errors import StudyError
@@ -97,6 +99,27 @@ def test_what_a_page_names_is_there(root, page):
         held = "".join(file.read_text(encoding="utf-8") for file in files)
         for name in re.findall(r"`(test_[a-z_0-9]+)`", line):
             assert f"def {name}(" in held, (line, name)
+
+
+def test_departures_name_parameters_that_exist_and_the_profile_sets_them(root):
+    """What the table's third column gives as the published code's is in the profile reference."""
+    models = {model.stage: model for model in STAGES}
+    stages = load_profile(str(root / "notebooks/profiles/reference.yaml")).stages
+    text = (root / "docs/explanation/departures.md").read_text(encoding="utf-8")
+    named = re.compile(rf"`({'|'.join(models)})\.([a-z_]+)(?:: ([^`]+))?`")
+    for stage, name, _ in named.findall(text):
+        assert name in models[stage].model_fields, (stage, name)
+    table = text.partition("\n## Departures\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 25 and {len(row) for row in rows} == {4}
+    checked = 0
+    for _, _, setting, evidence in rows[1:]:
+        assert setting and evidence
+        for stage, name, value in named.findall(setting):
+            if value and "not what `reference` sets" not in setting:
+                assert getattr(stages[stage], name) == yaml.safe_load(value), (stage, name)
+                checked += 1
+    assert checked > 20
 
 
 def test_what_is_said_of_local_scales_is_in_their_table(root):

@@ -100,9 +100,10 @@ class BalancedControl:
     mean``. It adapts its steps, so that ``kp`` and ``ki`` are only their first lengths.
 
     It eases in: for the first moves of the centres, at most ``easing``, it takes one step for each,
-    as published, so that clusters find their places before they are made equal; the loss ends
-    several per cent lower than under a hard constraint. Easing in ends early when sizes are within
-    tolerance, or when a step was too long and a whole group of samples would change sides.
+    as published, so that clusters find their places before they are made equal. The loss ends lower
+    than under a hard constraint (docs/explanation/departures.md says by how much). Easing in ends
+    early when sizes are within tolerance, or when a step was too long and a whole group of samples
+    would change sides.
 
     From then on (``settled``) the controller runs on fixed distances until all sizes are within
     tolerance, and only then may the centres move: a step costs n × k additions, a move n × d × k.
