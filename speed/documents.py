@@ -125,6 +125,10 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),
     "docs/explanation/speed_rows.md": (["reports/bench/tracking.json"], markdown),
     "docs/explanation/statistics.md": (["reports/bench/coverage.json"], coverage),
+    "reports/scaling/INTERPRETATION.md": (
+        [],
+        lambda rows: "\n".join(f"- {line[0].upper()}{line[1:]}" for line in readme.limits()),
+    ),
     "reports/real/INTERPRETATION.md": (
         ["reports/real/tables/08_closer.csv", "reports/real/tables/08_controls_differences.csv"],
         differences,

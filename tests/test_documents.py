@@ -15,6 +15,7 @@ from esiamfc_lib.cli import COMMANDS
 from esiamfc_lib.config import STAGES
 from esiamfc_lib.errors import StudyError
 from speed import documents, full_scale
+from tools import readme
 
 
 @pytest.mark.parametrize("name", documents.DOCUMENTS)
@@ -120,6 +121,15 @@ def test_departures_name_parameters_that_exist_and_the_profile_sets_them(root):
                 assert getattr(stages[stage], name) == yaml.safe_load(value), (stage, name)
                 checked += 1
     assert checked > 20
+
+
+def test_limits_of_the_scaling_study_turn_the_start_s_difference_round():
+    """The table has the start minus the network that learned on from it; the sentence reverse."""
+    table = pd.read_csv(ROOT / "reports/scaling/tables/scaling.csv")
+    start = table[(table["fusion"] == "start") & (table["videos"] == table["videos"].max())].iloc[0]
+    assert start["difference"] < 0
+    ends = [signed(-start[column]) for column in ("difference", "high_all", "low_all")]
+    assert "{} AUC [{}, {}]".format(*ends) in readme.limits()[1]
 
 
 def test_what_is_said_of_local_scales_is_in_their_table(root):
