@@ -38,12 +38,13 @@ class Fusion(StrEnum):
     """How the branches' responses become one; ``title`` is the tracker's name in tables.
     ``uniform``: their mean; ``max``: the highest at each position; ``nearest_centroid``: the branch
     alone whose cluster centre is nearest to the exemplar; ``cluster_weight``: the sum with the
-    weights that the module gives the exemplar."""
+    weights that the module gives the exemplar; ``soup``: one branch, the mean of their weights."""
 
     UNIFORM = "uniform", "Uniform"
     MAX = "max", "Max"
     NEAREST_CENTROID = "nearest_centroid", "Nearest centroid"
     CLUSTER_WEIGHT = "cluster_weight", "ESiamFC"
+    SOUP = "soup", "Soup"
 
     def __new__(cls, value: str, title: str):
         fusion = str.__new__(cls, value)
@@ -266,7 +267,10 @@ class TransferParameters(TrainingParameters):
         0.0, "penalty on agreement with the start away from the target"
     )
     average_epochs: Count = param(1, "mean of this many last epochs; 1: the best epoch")
-    epochs: Count = param(3, "passes of pairs_per_epoch")
+    folds: Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10] = param(
+        0, "further branches, each without one fold of the videos, for fusion.cross_fit; 0: none"
+    )
+    epochs: NonNegativeInt = param(3, "passes of pairs_per_epoch; 0: the branch is its start")
     pairs_per_epoch: Count = param(1200, "pairs per epoch")
     lr: Positive = param(1.0e-3, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-4, "learning rate of the last epoch")
@@ -275,16 +279,20 @@ class TransferParameters(TrainingParameters):
 
 
 class FusionParameters(TrainingParameters):
-    """Notebook 06: the cluster-weight module."""
+    """Notebook 06: the cluster-weight module, or with ``learns: all`` the branches as well."""
 
     stage, notebook = "fusion", "06_fusion"
 
     epochs: Count = param(3, "passes of pairs_per_epoch")
     pairs_per_epoch: Count = param(1600, "pairs per epoch")
-    lr: Positive = param(1.0e-2, "learning rate of the first epoch")
     lr_last: Positive = param(1.0e-3, "learning rate of the last epoch")
     temperature: Positive = param(1.0, "divides the logits before the softmax")
     entropy_weight: float = param(0.0, "> 0 rewards even weights, < 0 concentrated ones")
+    reads: Literal["stem", "embedding", "distances"] = param("stem", "what the weights depend on")
+    cross_fit: bool = param(False, "learn only from responses of branches new to the video")
+    learns: Literal["weights", "all"] = param("weights", "all: the branches learn on, jointly")
+    balance: NonNegative = param(0.0, "learns all: integral gain against uneven use of branches")
+    train_norms: bool = param(True, "learns all: BatchNorm of the branches learns")
     negative_fraction: Fraction = param(0.0, "share of pairs from two different videos")
     hard_negatives: bool = param(False, "take these from one class where it has another video")
 

@@ -216,7 +216,9 @@ def our_step(task: Task, device: torch.device, precision: str) -> Callable[[Pair
     def step(batch: PairBatch) -> None:
         with autocast(device, precision):
             loss, _ = task(
-                task.frozen(*inputs_of(batch, augmentation="none")), batch.track, batch.positive
+                task.frozen(*inputs_of(batch, augmentation="none"), batch.track),
+                batch.track,
+                batch.positive,
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -107,12 +107,17 @@ def _checked(name: Any, values: Any, where: str) -> Changes:
 
 
 def branch_pairs(stages: Stages, arms: Mapping[str, Stages]) -> int:
-    """Pairs that all branches together have learned from, those of their start included. ``stages``
-    are those of the study or of an arm; the starts are looked up in ``arms``."""
-    branches = stages["branches"]
-    pairs = stages["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
-    start = arms.get(branches.initial)
-    return pairs + (branch_pairs(start, arms) if start else 0)
+    """Pairs that all branches together have learned from, those of their start and of joint
+    training included. ``stages`` are of the study or an arm; the starts are looked up in ``arms``.
+    """
+    fusion, k = stages["fusion"], stages["clustering"].n_clusters
+    joint = fusion.learns == "all" and k > 1  # one network has no fusion
+    pairs, start = joint * k * fusion.epochs * fusion.pairs_per_epoch, stages
+    while start:
+        branches = start["branches"]
+        pairs += start["clustering"].n_clusters * branches.epochs * branches.pairs_per_epoch
+        start = arms.get(branches.initial)
+    return pairs
 
 
 def treatment(stages: Stages, arms: Mapping[str, Stages]) -> str:

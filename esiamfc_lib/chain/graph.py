@@ -157,6 +157,7 @@ class _Builder:
         if kind == "branches":
             parameters = parameters.model_copy(update={"cluster_id": cluster})
             outputs = (at.BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
+            outputs += tuple(at.FOLD.format(cluster, i) for i in range(parameters.folds))
             if parameters.initial in self.profile.arms:
                 # an arm's name stands for the file of its first branch
                 maker = self.stage(parameters.initial, "branches")
@@ -176,6 +177,10 @@ class _Builder:
         for name in (*at.INPUTS[kind], *([at.STEM] if kept else [])):
             for i in range(stages["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, name.partition("/")[0], i)
+        if kind == "fusion" and stages["fusion"].cross_fit:
+            for i in range(stages["clustering"].n_clusters):
+                maker = self.stage(arm, "branches", i)
+                inputs |= dict.fromkeys(maker.outputs[2:], maker)
         for other, stages in self.profile.arms.items() if kind == "controls" else ():
             single = stages["clustering"].n_clusters == 1  # nothing to fuse
             for name in (at.BRANCH.format(0),) if single else (at.CENTRES, at.FUSION):

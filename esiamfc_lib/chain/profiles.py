@@ -141,8 +141,18 @@ def _faults(profile: Profile) -> Iterator[str]:
         if k > most and (data.store or data.source == "synthetic"):
             yield f"clustering.n_clusters = {k} is larger than the number of tracks, {most}"
         branches, place = stages["branches"], f"arms.{arm}.branches" if arm else "branches"
-        if branches.average_epochs > branches.epochs:
+        if branches.average_epochs > max(branches.epochs, 1):
             yield f"{place}.average_epochs is larger than {place}.epochs"
+        fusion, joint = stages["fusion"], stages["fusion"].learns == "all"
+        for fault, there in {
+            "cross_fit needs branches.folds of 2 or more": fusion.cross_fit and not branches.folds,
+            "cross_fit: branches that learn jointly have no folds": fusion.cross_fit and joint,
+            "cross_fit needs negative_fraction: 0": fusion.cross_fit and fusion.negative_fraction,
+            "learns: all needs reads: embedding or distances": joint and fusion.reads == "stem",
+            "balance needs learns: all": fusion.balance and not joint,
+        }.items():
+            if there and k > 1:  # else nothing is fused
+                yield f"{place[: -len('branches')]}fusion.{fault}"
         if branches.initial not in profile.arms:
             networks.append((f"{place}.initial", branches.initial))
         for device in {getattr(p, "device", "auto") for p in stages.values()} - {"auto", "cpu"}:

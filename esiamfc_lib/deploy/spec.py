@@ -30,8 +30,10 @@ class FastTrackerSpec(TrackerSpec):
         on_cpu = torch.device(device).type == "cpu"
         if precision == "int8" and not on_cpu:
             raise StudyError(f"int8 runs on the CPU, not on {device!r}")
+        if precision == "int8" and self.fusion == "soup":
+            raise StudyError("a soup has no int8 form: choose fp32 or bf16")
         fast = sorted(INT8_FLAGS & devices.cpu_flags()) if self.precision == "auto" else []
-        if fast and on_cpu and self._int8_file().is_file():
+        if fast and on_cpu and self.fusion != "soup" and self._int8_file().is_file():
             return device, "int8", f"there is an int8 form, and the processor has {fast[0]}"
         return device, precision, reason
 

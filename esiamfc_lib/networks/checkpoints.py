@@ -21,13 +21,15 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.cluster_weights import MODULES
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.files import existing, write_atomically
 from esiamfc_lib.runtime.validation import Count, Parameters, Positive
 
-# In format 1 of an ensemble the tensors of its cluster weights were called "weights...".
-FORMATS = {"siamfc": 1, "esiamfc": 2}
+# In format 1 of an ensemble the tensors of its cluster weights were called "weights..."; from
+# format 3 on they may read something else than the stem.
+FORMATS = {"siamfc": 1, "esiamfc": 3}
 HEADER = "esiamfc"
 LARGEST = 2**29  # bytes that a file may take; the ensemble of the paper takes 75 MB
 COUNTER = "num_batches_tracked"  # of BatchNorm: plays no part
@@ -41,6 +43,7 @@ class Header(Parameters, extra="ignore"):
     width: float = Field(ge=0.01, le=16.0)
     k: int = Field(1, ge=1, le=64)
     temperature: Positive = 1.0
+    reads: Literal[*MODULES] = "stem"
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -55,13 +58,14 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 def save(path: str | Path, model: SiamFC | ESiamFC, **info: Any) -> str:
     """Write a model file (``.safetensors``); returns the digest of its tensors. The header holds
-    that digest, the model's width (and k, and temperature), and ``info``: ``training``
+    that digest, the model's width (and k, temperature, what is read), and ``info``: ``training``
     (parameters), ``data`` (fingerprint), ``source`` ...; JSON types only."""
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     kind = type(model).__name__.lower()
     about = {"format": FORMATS[kind], "network": kind, "width": model.width}
     if isinstance(model, ESiamFC):
-        about |= {"k": model.k, "temperature": model.cluster_weights.temperature}
+        weights = model.cluster_weights
+        about |= {"k": model.k, "temperature": weights.temperature, "reads": weights.reads}
     about |= {"digest": digest(state), **info}
     # One key: safetensors keeps several in no fixed order, and the bytes would differ.
     text = json.dumps(about, sort_keys=True, separators=(",", ":"))
@@ -76,7 +80,8 @@ def load(path: str | Path) -> tuple[SiamFC | ESiamFC, dict[str, Any]]:
     known = Header.validated(about, where=f"{path}, header")
     if known.format > (latest := FORMATS[known.network]):
         raise StudyError(f"{path} has format {known.format}, this version reads up to {latest}")
-    model = built(str(path), state, known.width, known.k if known.network == "esiamfc" else 0)
+    k = known.k if known.network == "esiamfc" else 0
+    model = built(str(path), state, known.width, k, known.reads)
     if isinstance(model, ESiamFC):
         model.cluster_weights.temperature = known.temperature
         if known.format == 1:
@@ -123,13 +128,15 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-def built(where: str, state: Mapping[str, Tensor], width: float, k: int) -> SiamFC | ESiamFC:
-    """A new ESiamFC of ``k`` branches (0: a SiamFC) for tensors; a ``StudyError``, before memory is
-    taken, if they are far too few for it."""
+def built(
+    where: str, state: Mapping[str, Tensor], width: float, k: int, kind: str = "stem"
+) -> SiamFC | ESiamFC:
+    """A new ESiamFC of ``k`` branches and a ``kind`` of weights (0: a SiamFC) for tensors; a
+    ``StudyError``, before memory is taken, if they are far too few for it."""
     # conv3 to conv5 alone have 1.7 million weights at width 1
     if sum(t.numel() for t in state.values()) < 1e6 * width**2 * max(k, 1):
         raise StudyError(f"{where}: too few numbers for width {width:g} and {max(k, 1)} branches")
-    return ESiamFC(k, width) if k else SiamFC(width)
+    return ESiamFC(k, width, kind=kind) if k else SiamFC(width)
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -6,51 +6,34 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels, conv_block, initialise
+from esiamfc_lib.networks.cluster_weights import MODULES
+from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, initialise
 
 EXEMPLARS = 64  # in one batch of exemplar_weights
 
 
-class ClusterWeights(nn.Module):
-    """The fusion: how much each branch counts, from the exemplar alone. 7.38 million parameters at
-    width 1 and k = 6. Source: the ESiamFC paper (doi 10.1007/s00521-022-06911-4)."""
-
-    def __init__(self, k: int, width: float = 1.0):
-        super().__init__()
-        sizes = [channels(n, width) for n in (256, 384, 512, 1024)]
-        self.layers = nn.Sequential(
-            *conv_block(sizes[0], sizes[1], 3, stride=2, padding=1),  # 12×12 → 6×6
-            *conv_block(sizes[1], sizes[2], 3, stride=2, padding=1),  # → 3×3
-            nn.Conv2d(sizes[2], sizes[3], 3),
-            nn.ReLU(inplace=True),
-        )  # → 1×1
-        self.linear = nn.Linear(sizes[3], k, bias=False)
-        self.temperature = 1.0
-
-    def forward(self, stem_features: Tensor) -> Tensor:
-        """(N, 256·width, 12, 12) stem features of the exemplar → (N, k) weights that sum to 1."""
-        logits = self.linear(self.layers(stem_features).mean((2, 3))).float()
-        return torch.softmax(logits / self.temperature, dim=1)
-
-
 class ESiamFC(nn.Module):
-    """The ensemble: one stem, k branches, and the module that weighs them."""
+    """The ensemble: one stem, k branches, and the module that weighs them, which ``kind`` names of
+    ``cluster_weights.MODULES``."""
 
-    def __init__(self, k: int, width: float = 1.0, seed: int = 0):
+    def __init__(self, k: int, width: float = 1.0, seed: int = 0, kind: str = "stem"):
         super().__init__()
         self.k, self.width = k, width
         self.stem = Stem(width)
         self.branches = nn.ModuleList(Branch(width) for _ in range(k))
-        self.cluster_weights = ClusterWeights(k, width)
+        self.cluster_weights = MODULES[kind](k, width)
         initialise(self, torch.Generator().manual_seed(seed))
 
     @classmethod
-    def assembled(cls, base_trackers: list[SiamFC], seed: int = 0) -> "ESiamFC":
-        """An ensemble of copies of the base trackers; its cluster weights are new. A ``StudyError``
-        if the base trackers do not share one stem."""
-        model = cls(len(base_trackers), base_trackers[0].width, seed)
+    def assembled(
+        cls, base_trackers: list[SiamFC], seed: int = 0, kind: str = "stem", **frozen
+    ) -> "ESiamFC":
+        """An ensemble of copies of the base trackers; its cluster weights are new. ``frozen``: what
+        other kinds ``take``. A ``StudyError`` if the base trackers do not share one stem."""
+        model = cls(len(base_trackers), base_trackers[0].width, seed, kind)
         stem = base_trackers[0].stem.state_dict()
         for j, tracker in enumerate(base_trackers):
             own = tracker.stem.state_dict()
@@ -61,6 +44,8 @@ class ESiamFC(nn.Module):
                 )
             model.branches[j].load_state_dict(tracker.branch.state_dict())
         model.stem.load_state_dict(stem)
+        if kind != "stem":
+            model.cluster_weights.take(**frozen)
         return model
 
     def base_tracker(self, j: int) -> SiamFC:
@@ -70,10 +55,11 @@ class ESiamFC(nn.Module):
         model.branch.load_state_dict(self.branches[j].state_dict())
         return model.train(self.training)
 
-    def responses(self, z: Tensor, x: Tensor) -> Tensor:
+    def responses(self, z: Tensor, x: Tensor, branches: Iterable[Branch] = ()) -> Tensor:
         """The stem's features of exemplar (N or 1, C, 12, 12) and search region (N, C, 28, 28) →
-        responses of all branches (N, k, 17, 17)."""
-        return torch.stack([branch.response(branch(z), branch(x)) for branch in self.branches], 1)
+        responses of all branches, or of others, (N, k, 17, 17)."""
+        parts = [*branches] or self.branches
+        return torch.stack([branch.response(branch(z), branch(x)) for branch in parts], 1)
 
     def forward(self, exemplar: Tensor, search: Tensor) -> Tensor:
         """Exemplar (N or 1, 3, 127, 127), search (N, 3, 255, 255) → fused response (N, 17, 17)."""
@@ -84,6 +70,20 @@ class ESiamFC(nn.Module):
 def branches_of(model: SiamFC | ESiamFC) -> list[Branch]:
     """All branches of a network; a SiamFC has one."""
     return list(model.branches) if isinstance(model, ESiamFC) else [model.branch]
+
+
+def averaged(networks: Iterable[SiamFC]) -> SiamFC:
+    """A network whose tensors are the means of theirs, BatchNorm's statistics included."""
+    networks = list(networks)
+    mean = AveragedModel(networks[0], use_buffers=True)
+    for network in networks:
+        mean.update_parameters(network)
+    return mean.module
+
+
+def soup(model: ESiamFC) -> SiamFC:
+    """The stem with the mean of all branches in weight space (Wortsman et al. 2022)."""
+    return averaged(model.base_tracker(j) for j in range(model.k))
 
 
 def exemplar_weights(model: ESiamFC, exemplars: Iterable[np.ndarray]) -> np.ndarray:

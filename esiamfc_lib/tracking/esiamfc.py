@@ -57,8 +57,8 @@ class ESiamFCTracker(SiamFCTracker):
         **options,
     ):
         super().__init__(model, name=name or f"ESiamFC {fusion}", **options)
-        if fusion not in list(Fusion):
-            raise StudyError(f"fusion is one of {', '.join(Fusion)}, not {fusion!r}")
+        if fusion not in (known := [one for one in Fusion if one != Fusion.SOUP]):  # a SiamFC
+            raise StudyError(f"fusion is one of {', '.join(known)}, not {fusion!r}")
         if (top or threshold) and fusion != Fusion.CLUSTER_WEIGHT:
             raise StudyError(f"top and threshold choose by cluster weights, not with {fusion!r}")
         if top < 0 or not 0 <= threshold <= 1:

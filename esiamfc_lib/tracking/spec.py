@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from esiamfc_lib.config import TRACKERS, Fusion, TrackingParameters
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.networks import published
-from esiamfc_lib.networks.esiamfc import ESiamFC
+from esiamfc_lib.networks.esiamfc import ESiamFC, soup
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.code import code_digest
@@ -51,11 +51,12 @@ class TrackerSpec(Parameters):
             return IdentityTracker(self.name)
         if self.kind == "oracle":
             raise StudyError("an oracle chooses among results; it cannot track by itself")
-        siamfc = self.kind == "siamfc"
-        load = published.load_siamfc if siamfc else published.load_esiamfc
+        load = published.load_siamfc if self.kind == "siamfc" else published.load_esiamfc
         model = load(self.weights)
+        if self.kind == "ensemble" and self.fusion == Fusion.SOUP:
+            model = soup(model)
         common = {"parameters": self.tracking, "name": self.name, "engine": self.engine(model)}
-        if siamfc:
+        if isinstance(model, SiamFC):
             return SiamFCTracker(model, **common)
         if self.kind == "branch":
             return BranchTracker(model, self.branch, **common)

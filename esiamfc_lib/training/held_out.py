@@ -1,12 +1,14 @@
-"""Which videos are held out for validation."""
+"""Which videos are held out: for validation by all, and in turn, fold by fold, by branches."""
 
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import checkpoints
 
 
 def split_videos(videos: Sequence[str], fraction: float) -> tuple[set[str], set[str]]:
@@ -39,3 +41,38 @@ def split_tracks(
     held_out = split_videos(tracks.loc[tracks["split"] == "train", "video"], fraction)[1]
     kept = (tracks["video"].isin(held_out) | (tracks["split"] == "val")).to_numpy()[chosen]
     return chosen[~kept], chosen[kept]
+
+
+def track_folds(store: CropStore, fraction: float, folds: int) -> np.ndarray:
+    """(number of tracks,) fold of every track, 0 to ``folds`` - 1: a pure function of its video's
+    name and of ``folds``; -1 where ``split_tracks`` with ``fraction`` holds the video out."""
+    learned, found = split_tracks(store, fraction)[0], np.full(len(store.tracks), -1)
+    names = [f"fold {video}".encode() for video in store.tracks["video"].iloc[learned]]
+    found[learned] = [int.from_bytes(sha256(name).digest()[:4]) % folds for name in names]
+    return found
+
+
+def without_fold(tracks: np.ndarray, fold: np.ndarray, left_out: int) -> np.ndarray:
+    """Those of ``tracks`` in other folds (``track_folds``); a StudyError if there is none."""
+    rest = tracks[fold[tracks] != left_out]
+    if not len(rest):
+        raise StudyError(
+            f"all {len(tracks)} training tracks of the cluster are in fold {left_out}: set another "
+            "number of branches.folds, or fewer clusters"
+        )
+    return rest
+
+
+def fold_files(branches: Sequence[Path]) -> list[list[Path]]:
+    """Of each fold the files of the branches without it, beside those of the ``branches`` that have
+    seen all. A ``StudyError`` where notebook 05 has not written them."""
+    about = [checkpoints.load(file)[1].get("training", {}) for file in branches]
+    count = min(int(training.get("folds", 0)) for training in about)
+    files = [[own.with_name(f"fold_{f}.safetensors") for own in branches] for f in range(count)]
+    lacking = [file for fold in files for file in fold if not file.is_file()]
+    if lacking or not count:
+        raise StudyError(
+            f"fusion.cross_fit needs {lacking[0] if lacking else 'branches that leave folds out'}: "
+            "set branches.folds to 2 or more and run notebook 05 for every cluster"
+        )
+    return files

@@ -173,7 +173,7 @@ class Training:
         p = self.parameters
         images = inputs_of(batch, augmentation=p.augmentation, seed=p.seed)
         with self.fabric.autocast():
-            inputs = self.task.frozen(*images)
+            inputs = self.task.frozen(*images, batch.track)
         loss, sums = self.step_module(inputs, batch.track, batch.positive)
         sums = {n: devices.summed(t, self.fabric.device) for n, t in sums.items()}
         value = devices.summed(loss.detach()).item() / self.fabric.world_size

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from esiamfc_lib.config import FusionParameters, TrainingParameters
-from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
+from esiamfc_lib.networks.esiamfc import ESiamFC, fuse, soup
 from esiamfc_lib.networks.loss import sample_losses
 from esiamfc_lib.runtime import devices
 from esiamfc_lib.training.augmentation import augment
@@ -34,19 +34,23 @@ def _placed(task: Task, parameters: TrainingParameters) -> Fabric:
 def pair_losses(model: ESiamFC, pairs: PairLoader, parameters: FusionParameters) -> pd.DataFrame:
     """What an ensemble, its plain average and its branches lose on pairs, as ``evaluate_loss``. A
     row per pair: ``track`` (index of the exemplar's), ``average`` (of the branches' mean response),
-    ``fusion`` (of their sum by the model's weights), ``branch 0`` ... (of each alone)."""
+    ``fusion`` (of their sum by the model's weights), ``soup`` (of the mean of the branches'
+    weights), ``branch 0`` ... (of each alone)."""
     options = {"radius": parameters.radius, "temperature": parameters.temperature}
     task = FusionTask(copy.deepcopy(model), [0], entropy_weight=0.0, **options).eval()
     fabric, rows = _placed(task, parameters), []
+    mean = soup(task.model).branch.to(fabric.device, memory_format=torch.channels_last)
     for batch in pairs.epoch(0):
         batch = batch.to(fabric.device)
         with fabric.autocast():
-            z, responses = task.frozen(*inputs_of(batch, augmentation="none"))
-            fused = fuse(responses, task.model.cluster_weights(z))
-        labels, maps = task.labels(fused, batch.positive), (responses.mean(1), fused)
-        losses = [sample_losses(one, labels).cpu() for one in (*maps, *responses.unbind(1))]
+            z, x = Task.frozen(task, *inputs_of(batch, augmentation="none"), batch.track)
+            responses = task.model.responses(z, x, [*task.model.branches, mean])
+            *alone, mixed = responses.unbind(1)
+            fused = fuse(responses[:, :-1], task.model.cluster_weights(z))
+        labels, maps = task.labels(fused, batch.positive), (responses[:, :-1].mean(1), fused, mixed)
+        losses = [sample_losses(one, labels).cpu() for one in (*maps, *alone)]
         rows.append(np.column_stack([batch.track.cpu(), *losses]))
-    names = ["track", "average", "fusion", *(f"branch {i}" for i in range(model.k))]
+    names = ["track", "average", "fusion", "soup", *(f"branch {i}" for i in range(model.k))]
     return pd.DataFrame(np.concatenate(rows), columns=names).astype({"track": int})
 
 
@@ -58,7 +62,7 @@ def figures_on(task: Task, pairs: PairLoader, fabric: Fabric) -> dict[str, Any]:
     for batch in pairs.epoch(0):
         batch = batch.to(fabric.device)
         with fabric.autocast():
-            inputs = task.frozen(*inputs_of(batch, augmentation="none"))
+            inputs = task.frozen(*inputs_of(batch, augmentation="none"), batch.track)
             _, own = task(inputs, batch.track, batch.positive)
         add(sums, own)
     return task.report({n: devices.summed(t, fabric.device) for n, t in sums.items()})

@@ -1,4 +1,4 @@
-"""The three trainings of the method: what learns, what is frozen, and the loss of a batch.
+"""The trainings of the method: what learns, what is frozen, and the loss of a batch.
 
 Each task owns a whole network and says which of its modules learn. The rest is frozen: always in
 eval mode, without gradient, its parameters and buffers untouched."""
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
-from esiamfc_lib.networks.siamfc import SiamFC
+from esiamfc_lib.networks.siamfc import Branch, SiamFC
+from esiamfc_lib.runtime import devices
 
 COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as collapsed
 
@@ -20,8 +22,9 @@ COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as co
 class Task(nn.Module):
     """A network, the part of it that learns, and its loss.
 
-    The two halves of a step are ``frozen(exemplar, search)``, the output of the frozen part for the
-    images, without graph, and ``learned(*frozen)``, that of the learning part: (N, 17, 17) logits.
+    The two halves of a step are ``frozen(exemplar, search, tracks)``, the output of the frozen part
+    for the images (``tracks`` as in ``forward``), without graph, and ``learned(*frozen)``, that of
+    the learning part: (N, 17, 17) logits.
 
     Args:
         learners: those modules of ``model``, the whole network, that learn.
@@ -56,6 +59,12 @@ class Task(nn.Module):
                 if isinstance(layer, nn.BatchNorm2d):
                     layer.eval()
         return self
+
+    @torch.no_grad()
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
+        """Images, or the features that were kept of them → stem features (N, C, 12, 12) and
+        (N, C, 28, 28)."""
+        return _stem(self.model, exemplar), _stem(self.model, search)
 
     def forward(
         self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
@@ -98,7 +107,7 @@ class BaselineTask(Task):
     def __init__(self, model: SiamFC, *, radius: float, frozen_norms: bool = False):
         super().__init__(model, [model], radius=radius, frozen_norms=frozen_norms)
 
-    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
         """The images themselves: (N, 3, 127, 127) and (N, 3, 255, 255)."""
         return exemplar, search
 
@@ -121,12 +130,6 @@ class BranchTask(Task):
         if diversity_weight:
             # in eval mode and without gradient, like all that is not a learner
             self.start = copy.deepcopy(model.branch).requires_grad_(False).eval()
-
-    @torch.no_grad()
-    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
-        """Images, or the features that were kept of them → stem features (N, C, 12, 12) and
-        (N, C, 28, 28)."""
-        return _stem(self.model, exemplar), _stem(self.model, search)
 
     def learned(self, z: Tensor, x: Tensor) -> Tensor:
         branch = self.model.branch
@@ -177,7 +180,9 @@ class FusionTask(Task):
             cluster's objects get.
         temperature: divides the logits before the softmax.
         entropy_weight: times the mean entropy of the weights is subtracted from the loss: above 0
-            it rewards weights that are spread, below 0 decided ones."""
+            it rewards weights that are spread, below 0 decided ones.
+        left_out: for cross-fitting, of each fold the k branches that have not seen its videos;
+            ``fold``: (number of tracks,) of ``held_out.track_folds``: whose branches respond."""
 
     name = "fusion"
 
@@ -189,17 +194,32 @@ class FusionTask(Task):
         radius: float,
         temperature: float,
         entropy_weight: float,
+        left_out: Sequence[Sequence[Branch]] = (),
+        fold: Sequence[int] = (),
+        learners: Sequence[nn.Module] = (),
+        **options: bool,
     ):
-        super().__init__(model, [model.cluster_weights], radius=radius)
+        super().__init__(model, [model.cluster_weights, *learners], radius=radius, **options)
+        if model.cluster_weights.reads != "stem":
+            model.cluster_weights.branch.requires_grad_(False)
+        self.left_out = nn.ModuleList(map(nn.ModuleList, left_out)).requires_grad_(False).eval()
+        self.fold = torch.as_tensor(list(fold), dtype=torch.int64)
         model.cluster_weights.temperature = temperature
         self.entropy_weight = entropy_weight
         self.clusters = torch.as_tensor(list(clusters), dtype=torch.int64)
 
     @torch.no_grad()
-    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
         """The exemplar's stem features (N, C, 12, 12) and all responses (N, k, 17, 17)."""
-        z = _stem(self.model, exemplar)
-        return z, self.model.responses(z, _stem(self.model, search))
+        z, x = super().frozen(exemplar, search, tracks)
+        if not len(self.left_out):
+            return z, self.model.responses(z, x)
+        fold, parts, rows = self.fold[tracks.cpu()], [], []
+        for one in fold.unique().tolist():
+            rows.append((fold == one).nonzero()[:, 0].to(z.device))
+            branches = self.model.branches if one < 0 else self.left_out[one]
+            parts.append(self.model.responses(z[rows[-1]], x[rows[-1]], branches))
+        return z, torch.cat(parts)[torch.cat(rows).argsort()]
 
     def forward(
         self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
@@ -236,3 +256,33 @@ class FusionTask(Task):
             f"the fusion has collapsed: branch {mean.index(most)} gets {most:.0%} of the weight; "
             "raise entropy_weight or temperature"
         )
+
+
+class JointTask(FusionTask):
+    """Notebook 06 with ``learns: all``, a mixture of experts: branches and cluster weights learn
+    together, the stem is frozen. ``balance`` is the gain of an integral control, as of PIk-means:
+    each batch adds ``balance`` · (n_j - n) / n to the price of branch j, which is subtracted from
+    its logit; n_j is its part of the batch's weight, n = 1/k. A StudyError where the cluster
+    weights read the stem: these have no prices."""
+
+    name = "joint"
+
+    def __init__(self, model: ESiamFC, clusters: Sequence[int], *, balance: float, **options):
+        if model.cluster_weights.reads == "stem":
+            raise StudyError("fusion.learns: all needs fusion.reads: embedding or distances")
+        super().__init__(model, clusters, learners=model.branches, **options)
+        self.balance = balance
+
+    frozen = Task.frozen
+
+    def forward(
+        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As ``FusionTask.forward``."""
+        responses, weights = self.model.responses(*inputs), self.model.cluster_weights
+        loss, sums = super().forward((inputs[0], responses), tracks, positive)
+        if weights.training:
+            share = devices.summed(sums["weights"].sum(0) / sums["pairs"], weights.prices.device)
+            error = self.model.k * share / devices.rank_and_world()[1] - 1
+            weights.prices += self.balance * error.to(weights.prices)
+        return loss, sums

@@ -33,7 +33,7 @@ class BranchesTask(Task):
         super().__init__(model, list(model.branches), radius=radius)
 
     @torch.no_grad()
-    def frozen(self, exemplar: Tensor, search: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
         return self.model.stem(exemplar), self.model.stem(search)
 
     def learned(self, z: Tensor, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class Learner:
         task = self.task
         images = [part.to(torch.float32, memory_format=self.memory) for part in (exemplar, search)]
         with autocast(self.device, self.variant.precision):
-            inputs = task.frozen(*images)
+            inputs = task.frozen(*images, None)  # no folds: the tracks do not count
             if isinstance(task, FusionTask):
                 z, responses = inputs
                 response = fuse(responses, task.model.cluster_weights(z))

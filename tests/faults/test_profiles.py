@@ -118,7 +118,8 @@ CHANGES = [
     "clustering.n_init=0",
     # branches and fusion
     *("branches.membership=none", "branches.initial=nowhere", "branches.initial=folder"),
-    *("branches.initial=ensemble.safetensors", "branches.average_epochs=4", "branches.epochs=0"),
+    *("branches.initial=ensemble.safetensors", "branches.average_epochs=4", "branches.epochs=-1"),
+    *("branches.folds=1", "fusion.cross_fit=true", "fusion.balance=0.1", "fusion.reads=image"),
     *("branches.average_epochs=0", "branches.negative_fraction=1.1", "fusion.temperature=0.0"),
     *("fusion.entropy_weight=.nan", "fusion.epochs=0", "fusion.hard_negatives=yes please"),
     # results

@@ -92,9 +92,9 @@ def test_an_ensemble_of_format_1_is_read_under_the_present_names(tmp_path):
     assert all(torch.equal(t, loaded.state_dict()[n]) for n, t in model.state_dict().items())
     assert header["format"] == 1 and header["digest"] == checkpoints.digest(state)
     checkpoints.save(path, loaded)
-    assert checkpoints.load(path)[1]["format"] == 2
-    write(3)
-    with pytest.raises(StudyError, match="has format 3, this version reads up to 2"):
+    assert checkpoints.load(path)[1]["format"] == 3
+    write(4)
+    with pytest.raises(StudyError, match="has format 4, this version reads up to 3"):
         checkpoints.load(path)
 
 

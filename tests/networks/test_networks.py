@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks.cluster_weights import ClusterWeights
 from esiamfc_lib.networks.correlation import cross_correlation
-from esiamfc_lib.networks.esiamfc import ClusterWeights, ESiamFC, exemplar_weights, fuse
+from esiamfc_lib.networks.esiamfc import ESiamFC, exemplar_weights, fuse
 from esiamfc_lib.networks.loss import balanced_loss, response_labels
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import Branch, SiamFC, Stem, channels

@@ -203,7 +203,7 @@ def test_a_step_has_the_loss_of_the_library(kind):
     learner = Learner(task, PLAIN, CPU)
     facts = torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.bool)
     with torch.no_grad():
-        theirs, _ = task(task.frozen(*(part.float() for part in pixels)), *facts)
+        theirs, _ = task(task.frozen(*(part.float() for part in pixels), facts[0]), *facts)
         torch.testing.assert_close(learner.loss(*pixels), theirs, rtol=1e-5, atol=0)
 
 

@@ -203,7 +203,7 @@ def test_frozen_means_frozen(tmp_path):
 
 def test_frozen_part_has_no_graph_and_stays_in_eval_mode():
     task = branch_task(small()).train()
-    z, x = task.frozen(torch.zeros(1, 3, 127, 127), torch.zeros(1, 3, 255, 255))
+    z, x = task.frozen(torch.zeros(1, 3, 127, 127), torch.zeros(1, 3, 255, 255), torch.zeros(1))
     assert not z.requires_grad and not x.requires_grad
     assert not task.model.stem.training and task.model.branch.training
     fusion = fusion_task(ESiamFC(2, WIDTH)).train()
@@ -363,7 +363,9 @@ def test_diversity_weight_moves_a_branch_away_from_its_start(tmp_path):
         batch = next(Blobs(1, 8, seed=9).epoch(0))
         with torch.no_grad():
             loss, sums = judge(
-                judge.frozen(*augment(batch, augmentation="none")), batch.track, batch.positive
+                judge.frozen(*augment(batch, augmentation="none"), batch.track),
+                batch.track,
+                batch.positive,
             )
         figures = judge.report(sums)
         assert loss.item() == pytest.approx(figures["loss"] + figures["agreement"], rel=1e-5)
@@ -477,7 +479,8 @@ def test_losses_of_pairs_are_those_of_the_fusion_its_average_and_its_branches():
     task = fusion_task(ensemble, clusters=[0] * 6, temperature=0.5)
     expected = evaluate_loss(task, pairs, p)
     losses = pair_losses(ensemble, pairs, p)
-    assert list(losses) == ["track", "average", "fusion", "branch 0", "branch 1", "branch 2"]
+    names = ["average", "fusion", "soup", "branch 0", "branch 1", "branch 2"]
+    assert list(losses) == ["track", *names]
     batches = list(pairs.epoch(0))
     assert losses["track"].tolist() == torch.cat([b.track for b in batches]).tolist()
     assert losses["fusion"].mean() == pytest.approx(expected, rel=1e-5)
