@@ -26,8 +26,9 @@ from esiamfc_lib.runtime.files import digest_of, write_atomically
 COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
 # The main figures, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
-    *("07_curves_*", "07_differences_*", "08_closer_*", "09_gains_*", "scaling_gains"),
-    *("06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability", "04_sizes"),
+    *("07_curves_*", "07_differences_*", "08_closer_*", "08_precision_*", "09_gains_*"),
+    *("scaling_gains", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability"),
+    "04_sizes",
 )
 PICTURES = ("03_umap", "04_gallery", "07_strip_*")
 

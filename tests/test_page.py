@@ -75,7 +75,16 @@ def test_the_verdict_is_that_of_the_table(report):
     interval = "{difference:+.3f} [{low_all:+.3f}, {high_all:+.3f}]".format(**first).replace(
         "-", "−"
     )
-    assert f"| {first['minus']} | {interval} |" in (report / "report.md").read_text()
+    (line,) = [
+        line
+        for line in (report / "report.md").read_text().splitlines()
+        if f"| {first['minus']} | {interval} |" in line and first["benchmark"] in line
+    ][:1]
+    precision = "–"
+    if "precision" in first:
+        gain = "{precision:+.3f} [{precision_low:+.3f}, {precision_high:+.3f}]"
+        precision = gain.format(**first).replace("-", "−")
+    assert f" | {precision} | {first['sequences']} sequences" in line
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (
 from esiamfc_lib.analysis.arm_comparison import (
     arm_differences, arm_means, compare_arms, oracle_differences,
 )  # fmt: skip
-from esiamfc_lib.analysis.intervals import answer, differences, sentence
+from esiamfc_lib.analysis.intervals import answer, differences, in_precision, sentence
 from esiamfc_lib.analysis.published_numbers import published_table
 from esiamfc_lib.analysis.selection import selected_tracking
 from esiamfc_lib.analysis.specialists import (
@@ -21,7 +21,7 @@ from esiamfc_lib.analysis.sweeps import (
 
 __all__ = [
     "against_controls", "answer", "arm_differences", "arm_means", "compare_arms",
-    "differences", "disagreement", "diversity", "gain_sentences", "gains", "kind_matrix",
-    "oracle_differences", "own_kind", "published_table", "read_points", "relation",
+    "differences", "disagreement", "diversity", "gain_sentences", "gains", "in_precision",
+    "kind_matrix", "oracle_differences", "own_kind", "published_table", "read_points", "relation",
     "response_maps", "routing", "selected_tracking", "sentence",
 ]  # fmt: skip

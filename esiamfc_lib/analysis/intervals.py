@@ -97,6 +97,14 @@ def differences(scores: pd.DataFrame, reference: str, turned: bool = False) -> p
     return pd.concat(rows or [NOTHING], ignore_index=True)
 
 
+def in_precision(table: pd.DataFrame) -> pd.DataFrame:
+    """Those rows of ``differences`` whose precision is known, with it in the place of success: for
+    ``figures.forest``. Its intervals are of one comparison."""
+    kept = ["benchmark", "tracker", "minus", "sequences", "starts", "seeds", *METRICS["precision"]]
+    known = table.reindex(columns=kept).dropna(subset="precision")
+    return known.rename(columns=dict(zip(METRICS["precision"], MEASURED, strict=True)))
+
+
 def sentence(row: pd.Series) -> str:
     """One row of ``differences`` in words."""
     counts, low, high, among = f"{row['sequences']} sequences", row["low"], row["high"], ""

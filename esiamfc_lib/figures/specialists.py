@@ -82,10 +82,12 @@ def forest(
     rows: str = "",
     groups: str = "",
     by: str = "Student's t over sequences and seeds",
+    metric: str = "success AUC",
 ) -> style.Made:
     """Rows of ``analysis.differences`` with their intervals, those of one comparison and, where the
     table has them, those of a family. A row is called by its column ``rows``, else by what it
-    compares; those of one ``groups``, a column, stand under a heading. ``by``: whose intervals."""
+    compares; those of one ``groups``, a column, stand under a heading. ``by``: whose intervals;
+    ``metric``: what the differences are of."""
     same = [side for side in ("tracker", "minus") if table[side].nunique() == 1]
     other = "minus" if table["minus"].nunique() > table["tracker"].nunique() else "tracker"
     names = table[rows or other].astype(str)
@@ -114,11 +116,11 @@ def forest(
     what = what[same[0]] if same else "the first minus the second"
     benchmarks = "; ".join(table["benchmark"].unique())
     axis.set(ylim=(len(lines) - 0.4, -0.6), title=benchmarks)
-    axis.set_xlabel(f"difference in success AUC\n{what}")
+    axis.set_xlabel(f"difference in {metric}\n{what}")
     axis.grid(visible=False, axis="y")
     units = [name for name in ("sequences", "starts", "seeds") if name in table]
     counts = " × ".join(f"{style.span(table[name])} {name}" for name in units)
-    said = {"what": what, "benchmarks": benchmarks, "counts": counts, "by": by}
+    said = {"metric": metric, "what": what, "benchmarks": benchmarks, "counts": counts, "by": by}
     thin = " Thin bars: 95 % intervals that hold for all comparisons of a family together, of {}."
     among = thin.format(style.span(table["comparisons"])) if "low_all" in table else ""
     return figure, said | {"together": among}

@@ -9,9 +9,11 @@ LONG = 40  # rows that a page of a paper holds beside its text
 COLUMN, PAGE, GLYPH, GAP = 245, 490, 5.0, 12  # points: of text; a character of 10 pt; a gap
 SMALL = r"\footnotesize\setlength{\tabcolsep}{3pt}"  # what is wider than a page
 SIGNED = ("difference", "low", "high", "low_all", "high_all", "interaction")
+GAIN = ("precision", "precision_low", "precision_high")  # signed where all three are there
 HEADINGS = {"success": "AUC", "difference": "AUC", "ao": "AO", "sr50": "SR.5", "sr75": "SR.75"}
 HEADINGS |= {"wins": "won", "ties": "tied", "losses": "lost", "ari": "ARI", "nmi": "NMI"}
 HEADINGS |= {"low_all": "joint low", "high_all": "joint high"}
+HEADINGS |= {"precision_low": "low", "precision_high": "high"}  # beside precision
 ESCAPES = {sign: rf"\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "−": "$-$"}
 ESCAPES |= {"<": "$<$", ">": "$>$", "≤": r"$\le$", "≥": r"$\ge$", "→": r"$\to$", "×": r"$\times$"}
 ESCAPES |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -39,6 +41,7 @@ def latex_table(
     which the first names the rows. ``best``: column → ``max`` or ``min``; all that prints like it
     is bold."""
     shown = table[[name for name in columns or table if name in table]]
+    signed = SIGNED + GAIN if "precision_low" in table else SIGNED
     if beside:
         parts = shown.set_index(shown.columns[0]).groupby(beside, sort=False)
         apart = {name: part.drop(columns=beside) for name, part in parts}
@@ -47,7 +50,8 @@ def latex_table(
     for column, values in shown.dropna(axis=1, how="all").items():
         above, name = column if beside else ("", column)
         number = values.dtype.kind in "iuf"
-        texts = _numbers(values, decimals, name) if number else values.fillna("--").map(latex_text)
+        plus = name in signed
+        texts = _numbers(values, decimals, plus) if number else values.fillna("--").map(latex_text)
         heading = HEADINGS.get(name, re.sub(r"^[a-z_]+\.", "", name).replace("_", " "))
         long = max(map(len, texts), default=0)
         lines = heading.split() if len(heading) > long else [heading]  # narrow above all
@@ -74,10 +78,10 @@ def latex_table(
     return f"{{{SMALL}\n{body}}}\n" if long else body.replace(r"\centering", r"\centering" + SMALL)
 
 
-def _numbers(values: pd.Series, decimals: int, name: str) -> pd.Series:
+def _numbers(values: pd.Series, decimals: int, plus: bool) -> pd.Series:
     """A column's cells, of which siunitx makes numbers."""
     digits = decimals if (values % 1).any() else 0
-    sign = "+" if name in SIGNED else ""
+    sign = "+" if plus else ""
     texts = (values.round(digits) + 0.0).map(f"{{:{sign}.{digits}f}}".format)  # no −0.000
     return texts.where(values.notna(), "{--}")
 

@@ -45,12 +45,13 @@ function forest(box, rows, { colours, options = {}, place = ["benchmark"] }, wid
   const all = rows.flatMap(r => [0, ...between(r, ["low", "high", "low_all", "high_all"])]);
   const room = (Math.max(...all) - Math.min(...all)) * 0.05, x = [Math.min(...all) - room, Math.max(...all) + room];
   const left = Math.min(width * 0.46, 14 + 7 * Math.max(...rows.map(r => String(r[label]).length + 2)));
-  const what = differing("tracker") === 1 ? `AUC of ${rows[0].tracker} minus that of …`
-    : differing("minus") === 1 ? `AUC of … minus that of ${rows[0].minus}` : "difference in AUC";
+  const metric = (options.metric || "AUC").replace("success ", "");
+  const what = differing("tracker") === 1 ? `${metric} of ${rows[0].tracker} minus that of …`
+    : differing("minus") === 1 ? `${metric} of … minus that of ${rows[0].minus}` : `difference in ${metric}`;
   const parts = places(rows, groups);
   for (const [title, part] of parts) {
     const y = [part.length - 0.5, -0.5], last = part === parts.at(-1)[1];
-    panel(box, { title, width, height: (last ? 72 : 34) + 26 * part.length, left, x, y, xticks: ticks(...x, width < 500 ? 4 : 8), xlabel: last ? what : "" }, (X, Y) => part.map((r, i) => {
+    panel(box, { title: metric === "AUC" ? title : `${title}: ${metric}`, width, height: (last ? 72 : 34) + 26 * part.length, left, x, y, xticks: ticks(...x, width < 500 ? 4 : 8), xlabel: last ? what : "" }, (X, Y) => part.map((r, i) => {
       const bar = (low, high, kind) => low == null ? "" : `<line class="mark ${kind}" ${colour(colours, r[other])} x1="${X(low)}" x2="${X(high)}" y1="${Y(i)}" y2="${Y(i)}"/>`;
       const told = `${r.tracker} − ${r.minus}: ${signed(r.difference)}\n${bounds(r)}\n${r.sequences} sequences` +
         (r.starts == null ? "" : ` × ${r.starts} starts × ${r.seeds} seeds`);
@@ -87,12 +88,18 @@ function chart(figure) {
   const { rows, ...look } = JSON.parse(figure.querySelector("script").textContent);
   const draw = !rows.length ? null : "threshold" in rows[0] ? curves : "minus" in rows[0] ? forest : null;
   if (!draw) return;
+  const precise = rows.filter(r => r.precision != null).map(({ low_all, high_all, ...r }) =>
+    ({ ...r, difference: r.precision, low: r.precision_low, high: r.precision_high }));
   const box = figure.insertBefore(document.createElement("div"), figure.firstChild), hidden = new Set();
   figure.querySelector(".scroll").hidden = true;
   const again = () => {
     box.replaceChildren();
     const panels = box.appendChild(document.createElement("div")), width = figure.clientWidth;
-    if (draw === forest) return forest(panels, rows, look, width);
+    if (draw === forest) {
+      forest(panels, rows, look, width);
+      if (look.place && precise.length) forest(panels, precise, { ...look, options: { metric: "precision" } }, width);
+      return;
+    }
     panels.className = "panels";
     curves(panels, rows, look, Math.max(320, Math.min(470, width)), hidden);
     const key = box.appendChild(document.createElement("div"));

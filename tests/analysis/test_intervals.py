@@ -9,6 +9,7 @@ from esiamfc_lib.analysis.intervals import (
     answer,
     bootstrap_interval,
     differences,
+    in_precision,
     sentence,
     standard_error,
 )
@@ -93,6 +94,20 @@ def test_precision_stands_beside_the_auc():
     turned = differences(double, "A", turned=True).iloc[0]
     assert (turned["tracker"], turned["minus"]) == ("A", "B")
     assert turned["precision_low"] < turned["precision"] < turned["precision_high"] < 0
+
+
+def test_precision_takes_the_place_of_success_where_it_is_known():
+    known = scores(A=[0.1, 0.5, 0.3], B=[0.2, 0.62, 0.4]).assign(benchmark="otb")
+    known["precision"] = 2 * known["success"]
+    table = differences(pd.concat([known, scores(A=[0.1, 0.2], B=[0.2, 0.4])]), "A")
+    assert table["benchmark"].tolist() == ["otb", "otb2015"]
+    (row,) = in_precision(table).to_dict("records")
+    assert [row[name] for name in ("difference", "low", "high")] == table.iloc[0][
+        ["precision", "precision_low", "precision_high"]
+    ].tolist()
+    assert row["benchmark"] == "otb" and "low_all" not in row and row["sequences"] == 3
+    without = table.drop(columns=["precision", "precision_low", "precision_high"])
+    assert in_precision(without).empty
 
 
 def test_the_answer_is_yes_only_where_every_gain_is_shown():

@@ -205,5 +205,9 @@ def test_figures(model, images):
     figure = figures_specialists.forest(rows.drop(columns=["low_all", "high_all"]), groups="minus")
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["S", "S", "R", "R"]
     assert "together" not in figure.shown.caption
+    assert "success AUC" in figure.axes[0].get_xlabel() and "success AUC" in figure.shown.caption
+    figure = figures_specialists.forest(rows, metric="precision")
+    assert "precision" in figure.axes[0].get_xlabel() and "AUC" not in figure.shown.caption
+    assert figure.shown.options == {"metric": "precision"}
     plt.close("all")
     assert dict(plt.rcParams) == before

@@ -47,6 +47,11 @@ def test_differences_have_signs_and_no_minus_before_zero():
     rows, text = body(pd.DataFrame({"minus": ["A", "B"], "difference": [0.01, -0.0001]}))
     assert rows[:2] == [r"A & +0.010 \\", r"B & +0.000 \\"]
     assert "retain-explicit-plus, table-format=+1.3]" in text
+    gain = {"minus": ["A"], "precision": [0.01], "precision_low": [-0.02], "precision_high": [0.04]}
+    rows, text = body(pd.DataFrame(gain))
+    assert rows[:1] == [r"A & +0.010 & -0.020 & +0.040 \\"]
+    assert "{{precision}} & {{low}} & {{high}}" in text
+    assert body(pd.DataFrame({"minus": ["A"], "precision": [0.91]}))[0][:1] == [r"A & 0.910 \\"]
 
 
 def test_plain_text_stays_what_it_is():
