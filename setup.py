@@ -19,7 +19,7 @@ class WithNotebooks(build_py):
         super().run()
         if self.editable_mode:
             return
-        for file in (*HERE.glob("notebooks/*.ipynb"), *HERE.glob("notebooks/profiles/*.yaml")):
+        for file in (*HERE.glob("notebooks/*.ipynb"), *HERE.glob("notebooks/profiles/**/*.yaml")):
             target = Path(self.build_lib, "esiamfc_lib", file.relative_to(HERE))
             self.mkpath(str(target.parent))
             self.copy_file(str(file), str(target))

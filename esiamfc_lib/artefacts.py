@@ -22,6 +22,7 @@ FOLD = "branches/{}/fold_{}.safetensors"
 FUSION = "fusion/esiamfc.safetensors"
 SCORES = "results/scores.csv"
 CONTROLS = "controls/scores.csv"
+EXPERIMENT = "experiment/videos.csv"
 ARMS = "arms"
 MANIFEST = "arms/arms.json"
 SWEEP = "sweep.json"
@@ -38,6 +39,7 @@ OUTPUTS = {
     "fusion": (FUSION,),
     "results": (SCORES,),
     "controls": (CONTROLS,),
+    "experiment": (EXPERIMENT,),
 }
 """What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
 
@@ -51,6 +53,7 @@ INPUTS = {
     "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
     "results": (DATASET, BASELINE, CENTRES, FUSION),
     "controls": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION, SCORES),
+    "experiment": (STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION),
 }
 """What each stage reads of the others' outputs."""
 

@@ -3,6 +3,7 @@
 A stage's model, the ``parameters`` cell of its notebook and ``notebooks/profiles/mini.yaml`` hold
 the same names and the same defaults (a test compares the three). Values are JSON types only,
 because papermill turns everything else into strings; unknown names and wrong types are errors."""
+# isort: skip_file
 
 import sys
 from enum import StrEnum
@@ -15,23 +16,9 @@ from esiamfc_lib.artefacts import INPUTS, OUTPUTS, Artefacts
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import exploration, own_folder, resolve
 from esiamfc_lib.runtime.validation import (
-    Count,
-    Fraction,
-    NonNegative,
-    NonNegativeInt,
-    Parameters,
-    Positive,
-    Processes,
-    param,
-)
-
-Several = Annotated[int, Field(ge=2, le=10**6)]
-Pixels = Annotated[int, Field(ge=64, le=4096)]
-File = Annotated[str, Field(pattern=r"^(~(/|$)|[^~\x00-\x1f]|$)[^\x00-\x1f]*$")]  # path, or nothing
-Folder = Annotated[File, Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-Scheduler = Annotated[str, Field(pattern=r"^(\w+://\S+)?$")]
+    Count, Device, File, Folder, Fraction, NonNegative, NonNegativeInt, Parameters, Pixels,
+    Positive, Processes, Scheduler, Seed, Several, param,
+)  # fmt: skip
 
 
 class Fusion(StrEnum):
@@ -334,6 +321,19 @@ class ControlsParameters(StageParameters):
     workers: Processes = param(2, "processes, one thread each")
 
 
+class ExperimentParameters(StageParameters):
+    """Notebook 10, in place of 07 and 08: predictions about the arms, judged on held-out videos."""
+
+    stage, notebook = "experiment", "10_experiment"
+
+    hypothesis: str = param("", "what the experiment asks, in a sentence or two")
+    predictions: list[dict] = param([], "what would confirm it; empty: no experiment")
+    pairs: Count = param(640, "of the tracks learned from, and of each half of the held-out ones")
+    precision: Literal["auto", "fp32", "bf16"] = param("auto", "auto: bf16 where supported")
+    device: Device = param("auto", "auto, cpu, cuda ...")
+    threads: NonNegativeInt = param(2, "CPU threads; 0: all. Moves the last digits of results")
+
+
 class SweepParameters(StageParameters):
     """Notebook 09: the points of a sweep compared; not a stage of a study."""
 
@@ -346,5 +346,5 @@ class SweepParameters(StageParameters):
 STAGES: tuple[type[StageParameters], ...] = (
     DatasetParameters, BaselineParameters, EmbeddingParameters, ClusteringParameters,
     ComparisonParameters, TransferParameters, FusionParameters, ResultsParameters,
-    ControlsParameters,
+    ControlsParameters, ExperimentParameters,
 )  # fmt: skip

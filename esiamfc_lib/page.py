@@ -26,6 +26,7 @@ from esiamfc_lib.runtime.files import digest_of, write_atomically
 COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
 # The main figures, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
+    "10_headroom",
     *("07_curves_*", "07_differences_*", "08_closer_*", "08_precision_*", "09_gains_*"),
     *("scaling_gains", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability"),
     "04_sizes",
@@ -54,7 +55,8 @@ def write_page(folder: Path) -> Path:
 
 def write_index(folder: Path) -> None:
     """Write ``README.md``: the verdicts of all reports, but for ``smoke``, which are not kept."""
-    found = [file.parent for file in sorted(folder.glob("*/report.md"))]
+    pages = (*folder.glob("*/report.md"), *folder.glob("experiments/*/report.md"))
+    found = [file.parent for file in sorted(pages)]
     reports = [_verdict(report) for report in found if report.name != "smoke"]
     _write(folder / "README.md", "reports.md", {"reports": reports})
 
@@ -106,7 +108,8 @@ def _verdict(folder: Path) -> dict[str, Any]:
     table = _table(next((file for file in files if file.is_file()), None))
     place = [name for name in table.columns[: table.columns.get_loc("minus")] if name != "tracker"]
     metrics = {file.stem: _read(file) for file in sorted(folder.glob("metrics/*.json"))}
-    said = {"name": folder.name, "metrics": metrics, "place": place}
+    name = "/".join(folder.parts[-2 if folder.parent.name == "experiments" else -1 :])
+    said = {"name": name, "metrics": metrics, "place": place}
     return said | _drawable(table[table["tracker"] == "ESiamFC"])
 
 

@@ -3,11 +3,15 @@
 In reading order: ``matched_runs`` (which runs may be compared), ``intervals`` (of differences),
 ``arm_comparison`` (control arms), ``selection`` (a choice on held-out videos), ``specialists``
 (what the branches have learned), ``published_numbers`` (the table beside others' results),
-``sweeps`` (gains against the data)."""
+``sweeps`` (gains against the data), ``headroom`` (experiments on held-out videos)."""
 # isort: skip_file
 
 from esiamfc_lib.analysis.arm_comparison import (
     arm_differences, arm_means, compare_arms, oracle_differences,
+)  # fmt: skip
+from esiamfc_lib.analysis.headroom import (
+    arm_measures, ensemble_of_one, losses_by_part, measures_of_videos, read_predictions,
+    verdict_sentence, verdicts,
 )  # fmt: skip
 from esiamfc_lib.analysis.intervals import answer, differences, in_precision, sentence
 from esiamfc_lib.analysis.published_numbers import published_table
@@ -20,8 +24,9 @@ from esiamfc_lib.analysis.sweeps import (
 )  # fmt: skip
 
 __all__ = [
-    "against_controls", "answer", "arm_differences", "arm_means", "compare_arms",
-    "differences", "disagreement", "diversity", "gain_sentences", "gains", "in_precision",
-    "kind_matrix", "oracle_differences", "own_kind", "published_table", "read_points", "relation",
-    "response_maps", "routing", "selected_tracking", "sentence",
+    "against_controls", "answer", "arm_differences", "arm_means", "arm_measures", "compare_arms",
+    "differences", "disagreement", "diversity", "ensemble_of_one", "gain_sentences", "gains",
+    "in_precision", "kind_matrix", "losses_by_part", "measures_of_videos", "oracle_differences", "own_kind",
+    "published_table", "read_points", "read_predictions", "relation", "response_maps", "routing",
+    "selected_tracking", "sentence", "verdict_sentence", "verdicts",
 ]  # fmt: skip

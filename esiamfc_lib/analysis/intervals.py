@@ -162,17 +162,25 @@ def standard_error(table: np.ndarray) -> tuple[float, float]:
     return 0.0, float(max(s - 1, k - 1))
 
 
+def mean_interval(table: np.ndarray, comparisons: int = 1) -> tuple[float, ...]:
+    """Mean of differences (S, K) as of ``standard_error``, its 95 % interval (low, high), and that
+    which holds for so many comparisons together; NaN where there is nothing to judge by."""
+    mean, (error, free) = float(table.mean()), standard_error(table)
+    tails = [(1 - LEVEL) / 2, (1 - LEVEL ** (1 / comparisons)) / 2]  # alone, and all together
+    half, half_all = stats.t.isf(tails, free) * error if free else (np.nan, np.nan)
+    return mean, mean - half, mean + half, mean - half_all, mean + half_all
+
+
 def _intervals(pairs: list[MatchedRuns]) -> Iterator[dict]:
     """The rest of each row."""
     families = Counter(pair.seeds_of == "both" for pair in pairs)
     for pair in pairs:
-        mean, number = float(pair.sequences.mean()), families[pair.seeds_of == "both"]
+        number = families[pair.seeds_of == "both"]
         # One sequence cannot vary: its starts can.
-        error, free = standard_error(pair.sequences if len(pair.cells) > 1 else pair.cells[0])
-        tails = [(1 - LEVEL) / 2, (1 - LEVEL ** (1 / number)) / 2]  # alone, and all together
-        half, half_all = stats.t.isf(tails, free) * error if free else (np.nan, np.nan)
-        row = {"difference": mean, "low": mean - half, "high": mean + half}
-        row |= {"low_all": mean - half_all, "high_all": mean + half_all, "comparisons": number}
+        table = pair.sequences if len(pair.cells) > 1 else pair.cells[0]
+        found = mean_interval(table, number)
+        names = ("difference", "low", "high", "low_all", "high_all")
+        row = dict(zip(names, found, strict=True)) | {"comparisons": number}
         yield row | _counts(pair)
 
 
@@ -201,6 +209,6 @@ def _counts(pair: MatchedRuns) -> dict:
     }
 
 
-def signed(value: float) -> str:
-    """Three decimals with a sign, the typographic minus."""
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # 0.0 takes the sign of -0.0
+def signed(value: float, decimals: int = 3) -> str:
+    """A number with its sign, the typographic minus; 0.0 takes the sign of -0.0."""
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,8 @@ def treatment(stages: Stages, arms: Mapping[str, Stages]) -> str:
     return json.dumps(values)
 
 
-def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
-    """Tell notebook 08 which arms there are: ``arms/arms.json``; removed where there are none."""
-    file = run / MANIFEST
-    if not arms:
-        file.unlink(missing_ok=True)
-        return
+def arm_facts(main: Stages, arms: Mapping[str, Stages]) -> dict[str, dict[str, Any]]:
+    """What notebooks 08 and 10 must know of the study, ``main``, and of its arms, by name."""
     known, facts = {}, {}
     for name, stages in {MAIN: main, **arms}.items():
         same = known.setdefault(treatment(stages, arms), name)
@@ -147,8 +143,24 @@ def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
             "membership": "all" if single else stages["branches"].membership,
             "start": stages["branches"].initial,
             "pairs": branch_pairs(stages, arms),
+            "changes": ", ".join(_changed(main, stages)),
         }
-    write_atomically(file, json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+def _changed(main: Stages, stages: Stages) -> Iterator[str]:
+    for kind in CHANGEABLE:
+        own, before = (s[kind].model_dump(exclude=UNESSENTIAL) for s in (stages, main))
+        yield from (f"{kind}.{name} {own[name]}" for name in own if own[name] != before[name])
+
+
+def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
+    """Tell notebooks 08 and 10 which arms there are: ``arms/arms.json``; removed where nothing is
+    compared."""
+    if arms or main["experiment"].predictions:
+        write_atomically(run / MANIFEST, json.dumps(arm_facts(main, arms), indent=2) + "\n")
+    else:
+        (run / MANIFEST).unlink(missing_ok=True)
 
 
 def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:

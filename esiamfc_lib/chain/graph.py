@@ -26,6 +26,9 @@ FREE = {
 }  # fmt: skip
 """Parameters that say where, how fast, or on what to work: what a checkpoint holds stays good."""
 
+ENDS = ("controls", "experiment")
+"""Stages that compare the arms."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -73,7 +76,7 @@ class Stage:
         made = self.inputs.items()
         files = {name: maker.parameters.run / _within(maker, name) for name, maker in made}
         files |= {str(getattr(self.parameters, n)): path for n, path in self.given().items()}
-        if any(name.startswith(f"{at.ARMS}/") for name in self.inputs):
+        if self.kind == "experiment" or any(n.startswith(f"{at.ARMS}/") for n in self.inputs):
             files[at.MANIFEST] = self.parameters.run / at.MANIFEST
         if store := getattr(self.parameters, "store", ""):
             # with digests of all that the store holds
@@ -125,7 +128,8 @@ def graph(profile: Profile) -> dict[str, Stage]:
     builder = _Builder(profile)
     if profile.stages["comparison"].runs > 1:
         builder.stage("", "comparison")
-    builder.stage("", "controls")
+    # an experiment is judged on held-out videos alone: no test sequence is opened
+    builder.stage("", "experiment" if profile.stages["experiment"].predictions else "controls")
     return builder.stages
 
 
@@ -173,7 +177,7 @@ class _Builder:
     def _inputs(self, arm: str, kind: str) -> dict[str, Stage]:
         """Artefact -> stage; for the controls also what the arms leave."""
         inputs, stages = {}, self.parameters[arm]
-        kept = kind in ("branches", "fusion") and stages["embedding"].keep_stem
+        kept = kind in ("branches", "fusion", "experiment") and stages["embedding"].keep_stem
         for name in (*at.INPUTS[kind], *([at.STEM] if kept else [])):
             for i in range(stages["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, name.partition("/")[0], i)
@@ -181,7 +185,7 @@ class _Builder:
             for i in range(stages["clustering"].n_clusters):
                 maker = self.stage(arm, "branches", i)
                 inputs |= dict.fromkeys(maker.outputs[2:], maker)
-        for other, stages in self.profile.arms.items() if kind == "controls" else ():
+        for other, stages in self.profile.arms.items() if kind in ENDS else ():
             single = stages["clustering"].n_clusters == 1  # nothing to fuse
             for name in (at.BRANCH.format(0),) if single else (at.CENTRES, at.FUSION):
                 inputs[f"{at.ARMS}/{other}/{name}"] = self.stage(other, name.partition("/")[0])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.chain.arms import Arm, read_arms
+from esiamfc_lib.chain.arms import Arm, arm_facts, read_arms
 from esiamfc_lib.config import STAGES, DatasetParameters, StageParameters, TrackingParameters
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import existing
@@ -39,11 +39,17 @@ class Profile:
         return self.stages["dataset"].run
 
 
+def profile_names() -> list[str]:
+    """The profiles beside the notebooks, those of experiments as ``experiments/fusion``."""
+    folder = notebook_folder() / "profiles"
+    files = sorted(folder.rglob("*.yaml"), key=lambda file: (len(file.parts), file))
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+
+
 def _file_of(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return existing(name)
-    folder = notebook_folder() / "profiles"
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    folder, known = notebook_folder() / "profiles", profile_names()
     if name not in known:
         raise StudyError(f"no profile {name!r} in {folder}: there are {', '.join(known) or 'none'}")
     return folder / f"{name}.yaml"
@@ -116,6 +122,8 @@ def _faults(profile: Profile) -> Iterator[str]:
     closer = profile.stages["controls"].closer_arms if profile.arms else []
     for unknown in [name for name in closer if name not in [*profile.arms]]:
         yield f"controls.closer_arms has {unknown!r}: the arms are {', '.join(profile.arms)}"
+    if profile.stages["experiment"].predictions:
+        yield from _faults_of_experiment(profile)
     yield from _faults_of_data(data, results.benchmarks)
     if not baseline.weights and baseline.epochs == 0:
         yield "baseline.epochs is 0, baseline.weights is empty: there would be no trained network"
@@ -167,6 +175,20 @@ def _faults(profile: Profile) -> Iterator[str]:
             from esiamfc_lib.networks.published import load_siamfc
 
             load_siamfc(resolve(file))
+
+
+def _faults_of_experiment(profile: Profile) -> Iterator[str]:
+    from esiamfc_lib.analysis.headroom import read_predictions
+
+    own = profile.stages["experiment"]
+    if not own.hypothesis:
+        yield "experiment.predictions are there, experiment.hypothesis is empty: write it first"
+    read_predictions(own.predictions, arm_facts(profile.stages, profile.arms))
+    fraction = profile.stages["fusion"].validation_fraction
+    for arm, stages in {"the study": profile.stages, **profile.arms}.items():
+        for stage in ("baseline", "branches", "fusion"):
+            if stages[stage].epochs and stages[stage].validation_fraction != fraction:
+                yield f"{arm}: {stage}.validation_fraction is not {fraction}: what is held out?"
 
 
 def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[str]:

@@ -53,6 +53,6 @@ def _written(reports: Path) -> Path:
     """Write a page and, among a project's reports, the one that leads to all."""
     written = page.write_page(reports)
     with suppress(StudyError):  # reports may lie outside of a project
-        if reports.resolve().parent == project_root() / "reports":
-            page.write_index(reports.parent)
+        if (every := project_root() / "reports") in reports.resolve().parents:
+            page.write_index(every)
     return written

@@ -9,11 +9,11 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from esiamfc_lib.chain.graph import graph
-from esiamfc_lib.chain.profiles import Profile, load_profile
+from esiamfc_lib.chain.profiles import Profile, load_profile, profile_names
 from esiamfc_lib.chain.record import read_record
 from esiamfc_lib.chain.runner import Chain
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.runtime.paths import EXPLORED, notebook_folder
+from esiamfc_lib.runtime.paths import EXPLORED
 from esiamfc_lib.runtime.validation import within
 
 
@@ -49,12 +49,12 @@ def main(args: Namespace) -> int:
 
 
 def _list() -> int:
-    for file in sorted((notebook_folder() / "profiles").glob("*.yaml")):
-        stages = graph(load_profile(file.stem)).values()
+    for name in profile_names():
+        stages = graph(load_profile(name)).values()
         records = [read_record(stage.folder) for stage in stages]
         done = sum(bool(record) and record.status == "done" for record in records)
         run = next(iter(stages)).parameters.run
-        sys.stdout.write(f"{file.stem:<10} {run}: {done} of {len(records)} stage runs done\n")
+        sys.stdout.write(f"{name:<10} {run}: {done} of {len(records)} stage runs done\n")
         explored = run.with_name(run.name + EXPLORED)
         for folder in sorted((*explored.glob("[!.]*/"), *explored.glob("branches/*/"))):
             if folder.name not in ("branches", "reports") and not folder.is_symlink():
@@ -72,7 +72,8 @@ def _sweep(args: Namespace, options: dict) -> int:
             _run(point.profile, True, options)
         return 0
     done = sweep.run(points, sys.stdout, **options)
-    if not (args.only or args.until):
+    compared = not points[0].profile.stages["experiment"].predictions  # else each speaks for itself
+    if compared and not (args.only or args.until):
         folder = sweep.report(args.profile, args.set)
         sys.stdout.write(f"the points compared: {folder}\n")
         _page(load_profile(args.profile, args.set))

@@ -77,6 +77,28 @@ def correlations(table: pd.DataFrame) -> style.Made:
 
 
 @style.drawn()
+def headroom(table: pd.DataFrame) -> style.Made:
+    """A point an arm: ``arm``, ``headroom`` and ``overfitting`` with ``_low`` and ``_high`` ends of
+    their intervals, and ``videos``."""
+    names = table["arm"].tolist()
+    figure, (axis,) = style.side_by_side(1, 1, 3.4)
+    look = dict(zip(names, style.colours(len(names)), strict=True))
+    look = {
+        n: {"color": c, "marker": style.BRANCHES[i % 8]} for i, (n, c) in enumerate(look.items())
+    }
+    axis.axhline(0, color=style.LEVEL, linewidth=0.9)
+    for row in table.to_dict("records"):
+        x, y, own = row["overfitting"], row["headroom"], look[row["arm"]]
+        bar = {"color": own["color"], "linewidth": 0.9, "alpha": 0.6}
+        axis.hlines(y, row["overfitting_low"], row["overfitting_high"], **bar)
+        axis.vlines(x, row["headroom_low"], row["headroom_high"], **bar)
+        axis.plot(x, y, markersize=7, mec="white", mew=0.5, zorder=3, linestyle="", **own)
+    axis.set(xlabel="overfitting of the own branch (loss)", ylabel="oracle headroom (loss)")
+    style.key(figure, {name: {**one, "linestyle": ""} for name, one in look.items()})
+    return figure, {"videos": style.span(table["videos"])}
+
+
+@style.drawn()
 def forest(
     table: pd.DataFrame,
     rows: str = "",

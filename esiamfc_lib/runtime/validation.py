@@ -16,6 +16,13 @@ Processes = Annotated[int, Field(ge=1, le=1024)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Several = Annotated[int, Field(ge=2, le=10**6)]
+Pixels = Annotated[int, Field(ge=64, le=4096)]
+File = Annotated[str, Field(pattern=r"^(~(/|$)|[^~\x00-\x1f]|$)[^\x00-\x1f]*$")]  # path, or nothing
+Folder = Annotated[File, Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Scheduler = Annotated[str, Field(pattern=r"^(\w+://\S+)?$")]
 
 
 def within(least: float, most: float, kind: type = int) -> Callable[[str], float]:
