@@ -130,7 +130,9 @@ def test_faults_of_a_profile_are_one_sentence(profile, text, changes, sentence):
 
 def test_unknown_profile_names_the_known_ones(root, monkeypatch, tmp_path):
     monkeypatch.setenv("ESIAMFC_ROOT", str(root))
-    with pytest.raises(StudyError, match=r"'maxi' in .*mini, paper, real, reference, scaling, smoke"):
+    with pytest.raises(
+        StudyError, match=r"'maxi' in .*mini, paper, real, reference, scaling, smoke"
+    ):
         load_profile("maxi")
     with pytest.raises(StudyError, match="no such file"):
         load_profile(str(tmp_path / "absent.yaml"))

@@ -26,7 +26,7 @@ from esiamfc_lib.analysis.sweeps import (
 __all__ = [
     "against_controls", "answer", "arm_differences", "arm_means", "arm_measures", "compare_arms",
     "differences", "disagreement", "diversity", "ensemble_of_one", "gain_sentences", "gains",
-    "in_precision", "kind_matrix", "losses_by_part", "measures_of_videos", "oracle_differences", "own_kind",
-    "published_table", "read_points", "read_predictions", "relation", "response_maps", "routing",
-    "selected_tracking", "sentence", "verdict_sentence", "verdicts",
+    "in_precision", "kind_matrix", "losses_by_part", "measures_of_videos", "oracle_differences",
+    "own_kind", "published_table", "read_points", "read_predictions", "relation", "response_maps",
+    "routing", "selected_tracking", "sentence", "verdict_sentence", "verdicts",
 ]  # fmt: skip

@@ -122,9 +122,9 @@ def _faults(profile: Profile) -> Iterator[str]:
     closer = profile.stages["controls"].closer_arms if profile.arms else []
     for unknown in [name for name in closer if name not in [*profile.arms]]:
         yield f"controls.closer_arms has {unknown!r}: the arms are {', '.join(profile.arms)}"
-    if profile.stages["experiment"].predictions:
+    if tried := bool(profile.stages["experiment"].predictions):
         yield from _faults_of_experiment(profile)
-    yield from _faults_of_data(data, results.benchmarks)
+    yield from _faults_of_data(data, [] if tried else results.benchmarks)
     if not baseline.weights and baseline.epochs == 0:
         yield "baseline.epochs is 0, baseline.weights is empty: there would be no trained network"
     chosen = {}

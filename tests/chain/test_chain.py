@@ -202,3 +202,28 @@ def test_every_notebook_is_explored_in_jupyterlab(smoke, root, tmp_path):
             jupyter.close_kernels()
     assert {name for name, count in moved.items() if count} == {"01", "03", "04", "06", "07"}
     assert before == {file: file.read_bytes() for file in first.rglob("*") if file.is_file()}
+
+
+def test_an_experiment_takes_the_place_of_the_test_sets(smoke):
+    """On what the smoke run has made: only notebook 10 is executed."""
+    predicted = (
+        "[{arm: main, measure: headroom, above: 1.0}, {arm: main, measure: share, below: 1}]"
+    )
+    own = ["--set", f"experiment.predictions={predicted}", "--set", "experiment.pairs=32"]
+    refused = smoke("first", *own)
+    assert refused.returncode == 2 and "experiment.hypothesis is empty: write it" in refused.stderr
+    own += ["--set", "experiment.hypothesis=There is much to choose between."]
+    unknown = smoke("first", *own[2:], *(part.replace("main", "nobody") for part in own[:2]))
+    assert unknown.returncode == 2 and "no 'nobody', only main" in unknown.stderr
+    done = smoke("first", *own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = [line.partition(":")[0] for line in done.stdout.splitlines() if ": done in" in line]
+    assert ran == ["experiment"]
+    reports = smoke.folder / "first" / "reports"
+    metrics = json.loads((reports / "metrics" / "experiment.json").read_text())
+    assert metrics["answer"].startswith("Refuted: There is much to choose between. Of 2")
+    assert metrics["verdicts"][0]["verdict"] == "refuted"
+    assert (reports / "figures" / "10_headroom.png").is_file()
+    assert (
+        "<h1>Refuted: There is much to choose between</h1>" in (reports / "index.html").read_text()
+    )
