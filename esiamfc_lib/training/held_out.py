@@ -54,25 +54,15 @@ def track_folds(store: CropStore, fraction: float, folds: int) -> np.ndarray:
 
 def without_fold(tracks: np.ndarray, fold: np.ndarray, left_out: int) -> np.ndarray:
     """Those of ``tracks`` in other folds (``track_folds``); a StudyError if there is none."""
-    rest = tracks[fold[tracks] != left_out]
-    if not len(rest):
-        raise StudyError(
-            f"all {len(tracks)} training tracks of the cluster are in fold {left_out}: set another "
-            "number of branches.folds, or fewer clusters"
-        )
+    if not len(rest := tracks[fold[tracks] != left_out]):
+        raise StudyError(f"all tracks of the cluster are in fold {left_out}: change branches.folds")
     return rest
 
 
 def fold_files(branches: Sequence[Path]) -> list[list[Path]]:
     """Of each fold the files of the branches without it, beside those of the ``branches`` that have
-    seen all. A ``StudyError`` where notebook 05 has not written them."""
-    about = [checkpoints.load(file)[1].get("training", {}) for file in branches]
-    count = min(int(training.get("folds", 0)) for training in about)
-    files = [[own.with_name(f"fold_{f}.safetensors") for own in branches] for f in range(count)]
-    lacking = [file for fold in files for file in fold if not file.is_file()]
-    if lacking or not count:
-        raise StudyError(
-            f"fusion.cross_fit needs {lacking[0] if lacking else 'branches that leave folds out'}: "
-            "set branches.folds to 2 or more and run notebook 05 for every cluster"
-        )
-    return files
+    seen all. A ``StudyError`` where notebook 05 has left no fold out."""
+    folds = int(checkpoints.load(branches[0])[1].get("training", {}).get("folds", 0))
+    if not folds:
+        raise StudyError(f"{branches[0]}: no fold was left out: set branches.folds to 2 or more")
+    return [[own.with_name(f"fold_{f}.safetensors") for own in branches] for f in range(folds)]

@@ -194,6 +194,26 @@ def test_only_and_until_reach_into_arms(project):
     assert run(until="branches@all") == [*MAIN[:3], "clustering@all", "branches@all/0"]
 
 
+def test_a_fold_that_is_gone_is_made_again_and_the_fusion_reads_it(project):
+    folds = "('fold_0', 'fold_1')"
+    edit(
+        project,
+        "05_transfer_learning",
+        f"for fold in {folds}:\n    (run / name).mkdir(parents=True, exist_ok=True)\n"
+        "    (run / name / f'{fold}.safetensors').write_text(fold)",
+    )
+    changes = "arms={}", "branches.initial=''", "branches.folds=2", "fusion.cross_fit=true"
+    stages = graph(load_profile("tiny", changes))
+    files = [f"branches/{i}/fold_{f}.safetensors" for i in range(2) for f in range(2)]
+    assert [name for name in stages["fusion"].inputs if "fold_" in name] == files
+    apart = graph(load_profile("tiny", [*changes[:3]]))
+    assert not any("fold_" in name for name in apart["fusion"].inputs)
+    run(*changes, until="fusion")
+    assert run(*changes, until="fusion") == []
+    (project / "data/tiny" / files[3]).unlink()
+    assert run(*changes, until="fusion") == ["branches/1"]  # which writes the same bytes
+
+
 def test_dry_run_touches_nothing(project):
     plan = dict(study().plan())
     assert plan["fusion@random"] == "run: it has not run"
@@ -210,6 +230,11 @@ def test_manifest_says_what_each_arm_is_and_how_much_it_learned(project):
     assert facts["seeds"]["membership"] == "all" and facts["random"]["method"] == "random"
     profile = load_profile("tiny", ["branches.initial=''"])
     assert branch_pairs(profile.stages, profile.arms) == 2 * 3 * 1200
+    changes = ["fusion.learns=all", "fusion.reads=distances"]
+    joint = load_profile("tiny", [*changes, "fusion.epochs=2", "fusion.pairs_per_epoch=100"])
+    learned = 3 * 500 + 2 * 3 * 1200 + 2 * 2 * 100
+    assert branch_pairs(joint.stages, joint.arms) == learned
+    assert branch_pairs(joint.arms["all"], joint.arms) == 3 * 500  # one network has no fusion
     run("arms={}", "branches.initial=''", only="dataset")
     assert Artefacts(folder).arms() == {}
     (folder / MANIFEST).write_text("{")
