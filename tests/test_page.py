@@ -244,3 +244,17 @@ def test_a_page_that_cannot_be_written_fails_no_run_but_is_said(root, monkeypatc
     assert main(["run", "--profile", "smoke"]) == 0
     said = capsys.readouterr().err
     assert "the page of the reports could not be written" in said and "No space left" in said
+
+
+def test_an_experiment_opens_with_its_verdict_and_is_in_the_index(tmp_path):
+    metrics = {"answer": "Refuted: It finds half. Of 2 predictions 1 refuted.", "sentences": ["so"]}
+    file = tmp_path / "experiments/try/metrics/experiment.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(metrics))
+    shown = page.write_page(tmp_path / "experiments/try").read_text()
+    assert "<h1>Refuted: It finds half</h1>" in shown
+    assert "esiamfc run --profile experiments/try" in shown
+    page.write_index(tmp_path)
+    index = (tmp_path / "README.md").read_text()
+    assert "**Refuted: It finds half.**" in index and "(experiments/try/report.md)" in index
+    assert metrics["answer"] in index

@@ -10,8 +10,7 @@ from esiamfc_lib.analysis.arm_comparison import (
     arm_differences, arm_means, compare_arms, oracle_differences,
 )  # fmt: skip
 from esiamfc_lib.analysis.headroom import (
-    arm_measures, ensemble_of_one, losses_by_part, measures_of_videos, read_predictions,
-    verdict_sentence, verdicts,
+    arm_measures, measures_of_videos, read_predictions, verdict_sentence, verdicts,
 )  # fmt: skip
 from esiamfc_lib.analysis.intervals import answer, differences, in_precision, sentence
 from esiamfc_lib.analysis.published_numbers import published_table
@@ -24,9 +23,9 @@ from esiamfc_lib.analysis.sweeps import (
 )  # fmt: skip
 
 __all__ = [
-    "against_controls", "answer", "arm_differences", "arm_means", "arm_measures", "compare_arms",
-    "differences", "disagreement", "diversity", "ensemble_of_one", "gain_sentences", "gains",
-    "in_precision", "kind_matrix", "losses_by_part", "measures_of_videos", "oracle_differences",
-    "own_kind", "published_table", "read_points", "read_predictions", "relation", "response_maps",
+    "against_controls", "answer", "arm_differences", "arm_means", "arm_measures",
+    "compare_arms", "differences", "disagreement", "diversity", "gain_sentences", "gains",
+    "in_precision", "kind_matrix", "measures_of_videos", "oracle_differences", "own_kind",
+    "published_table", "read_points", "read_predictions", "relation", "response_maps",
     "routing", "selected_tracking", "sentence", "verdict_sentence", "verdicts",
 ]  # fmt: skip

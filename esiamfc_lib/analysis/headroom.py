@@ -6,7 +6,6 @@ two halves, of held-out tracks. A track's best branch is chosen on one half and 
 the least of several noisy means is below their mean by luck alone on the pairs that made it so."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +13,8 @@ import pandas as pd
 from pydantic import model_validator
 
 from esiamfc_lib.analysis.intervals import bootstrap_interval, mean_interval, signed
-from esiamfc_lib.config import FusionParameters
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks.esiamfc import ESiamFC
-from esiamfc_lib.networks.published import load_siamfc
 from esiamfc_lib.runtime.validation import Parameters, param
-from esiamfc_lib.training.loading import PairLoader
-from esiamfc_lib.training.measure import pair_losses
 
 LEARNED, HALVES = "learned", ("A", "B")  # parts of the pairs
 OF_ONE = ("single", "overfitting")  # measures of an arm with one cluster, then of an ensemble
@@ -72,20 +66,6 @@ def read_predictions(
             fault = f"there is no {wanted!r}, only {', '.join(there)}"
             raise StudyError(f"experiment.predictions: {each}: {fault}")
     return found
-
-
-def ensemble_of_one(file: Path) -> ESiamFC:
-    """A SiamFC as an ensemble of one branch; faults as of ``load_siamfc``."""
-    return ESiamFC.assembled([load_siamfc(file)]).eval()
-
-
-def losses_by_part(
-    model: ESiamFC, parts: Mapping[str, PairLoader], parameters: FusionParameters
-) -> pd.DataFrame:
-    """``pair_losses`` on each part of the pairs, with its name in a column ``part``."""
-    own = parameters.model_copy(update={"temperature": model.cluster_weights.temperature})
-    tables = [pair_losses(model, pairs, own).assign(part=part) for part, pairs in parts.items()]
-    return pd.concat(tables, ignore_index=True)
 
 
 def measures_of_videos(losses: pd.DataFrame) -> pd.DataFrame:
@@ -196,9 +176,8 @@ def verdicts(values: pd.DataFrame, predictions: list[Prediction]) -> pd.DataFram
             table = table[seeds] - times * other[seeds]
         found = mean_interval(table.to_numpy(), len(predictions))
         row = dict(zip(("value", "low", "high", "low_all", "high_all"), found, strict=True))
-        is_above, is_below = found[3] > bound, found[4] < bound
-        right, wrong = (is_below, is_above) if one.above is None else (is_above, is_below)
-        verdict = "confirmed" if right else "refuted" if wrong else "undecided"
+        low, high = sorted((end - bound) * (1 if one.below is None else -1) for end in found[3:])
+        verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
         row |= {"bound": bound, "videos": len(table), "seeds": table.shape[1], "verdict": verdict}
         rows.append({"prediction": str(one), **row})
     return pd.DataFrame(rows)

@@ -82,19 +82,17 @@ def headroom(table: pd.DataFrame) -> style.Made:
     their intervals, and ``videos``."""
     names = table["arm"].tolist()
     figure, (axis,) = style.side_by_side(1, 1, 3.4)
-    look = dict(zip(names, style.colours(len(names)), strict=True))
-    look = {
-        n: {"color": c, "marker": style.BRANCHES[i % 8]} for i, (n, c) in enumerate(look.items())
-    }
+    marks = zip(names, style.colours(len(names)), style.BRANCHES * len(names), strict=False)
+    look = {name: {"color": c, "marker": marker, "linestyle": ""} for name, c, marker in marks}
     axis.axhline(0, color=style.LEVEL, linewidth=0.9)
     for row in table.to_dict("records"):
         x, y, own = row["overfitting"], row["headroom"], look[row["arm"]]
         bar = {"color": own["color"], "linewidth": 0.9, "alpha": 0.6}
         axis.hlines(y, row["overfitting_low"], row["overfitting_high"], **bar)
         axis.vlines(x, row["headroom_low"], row["headroom_high"], **bar)
-        axis.plot(x, y, markersize=7, mec="white", mew=0.5, zorder=3, linestyle="", **own)
+        axis.plot(x, y, markersize=7, mec="white", mew=0.5, zorder=3, **own)
     axis.set(xlabel="overfitting of the own branch (loss)", ylabel="oracle headroom (loss)")
-    style.key(figure, {name: {**one, "linestyle": ""} for name, one in look.items()})
+    style.key(figure, look)
     return figure, {"videos": style.span(table["videos"])}
 
 
