@@ -248,12 +248,12 @@ def screening_rows(frames: int = 40, d: int = 9216) -> list[Row]:
                     total[i] += np.dot(x[i], x[j])
         return np.sort(np.argsort(-total)[: round(0.95 * frames)])
 
-    if not np.array_equal(np.flatnonzero(screen(x, 0.95)[0]), loop()):
+    if not np.array_equal(np.flatnonzero(screen(x, 0.95, "up")[0]), loop()):
         raise StudyError("screening does not keep the frames that the loop over pairs keeps")
     return [
         lower(
             f"screening, {frames} frames, vs a loop over pairs (same frames kept)",
-            1e6 * seconds(lambda: screen(x, 0.95), 50),
+            1e6 * seconds(lambda: screen(x, 0.95, "up"), 50),
             1e6 * seconds(loop),
             "µs",
             "ratio >= 20",

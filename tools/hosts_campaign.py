@@ -38,6 +38,7 @@ from esiamfc_lib.clustering.embedding import embed
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.networks.checkpoints import load
 plan = {"frames_per_track": 8, "min_frames": 2, "keep_fraction": 1.0, "batch_size": 4}
+plan |= {"keep_rounds": "up"}
 found = embed(CropStore(sys.argv[1]), load(sys.argv[2])[0], **plan, scheduler=sys.argv[4])
 numpy.save(sys.argv[3], found.features)
 """

@@ -90,8 +90,8 @@ def embed(
     frames_per_track: int,
     min_frames: int,
     keep_fraction: float,
+    keep_rounds: str,
     batch_size: int,
-    keep_rounds: str = "up",
     device: str = "auto",
     precision: str = "fp32",
     weights_digest: str = "",
@@ -177,7 +177,7 @@ def frame_features(
 
 
 def screen(
-    features: np.ndarray, keep_fraction: float, keep_rounds: str = "up"
+    features: np.ndarray, keep_fraction: float, keep_rounds: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which frames of a track, (m, d) rows of unit length, agree most with the others: ``kept``
     (m,) bool, ``keep_fraction`` of them, rounded ``up`` or ``down``, but one at least; and (m,)

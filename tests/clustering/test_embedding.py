@@ -17,7 +17,8 @@ from esiamfc_lib.networks.siamfc import SiamFC
 
 def embedded(store, model, **changes):
     """Video features, with small values of what notebook 03 takes from its parameters."""
-    values = {"frames_per_track": 5, "min_frames": 4, "keep_fraction": 0.7, "batch_size": 64}
+    values = {"frames_per_track": 5, "min_frames": 4, "keep_fraction": 0.7, "keep_rounds": "up"}
+    values |= {"batch_size": 64}
     return embedding.embed(store, model, **values | changes)
 
 
@@ -58,7 +59,7 @@ def test_screening_keeps_what_the_loop_over_pairs_keeps(m):
     for _ in range(10):
         x = rng.standard_normal((m, 30)) + 1
         x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-        kept, agreement = embedding.screen(x, 0.95)
+        kept, agreement = embedding.screen(x, 0.95, "up")
         expected, total = by_pairs(x, 0.95)
         assert np.array_equal(kept, expected)
         np.testing.assert_allclose(agreement, total, atol=1e-5)
@@ -77,10 +78,10 @@ def test_rounded_down_screening_drops_one_at_least(m):
 
 def test_screening_drops_the_odd_one_out():
     x = np.array([[1.0, 0], [0.8, 0.6], [0, 1], [0.96, 0.28]])
-    kept, agreement = embedding.screen(x, 0.75)
+    kept, agreement = embedding.screen(x, 0.75, "up")
     assert kept.tolist() == [True, True, False, True]
     assert agreement[2] == pytest.approx((0 + 0.6 + 0.28) / 3)
-    assert embedding.screen(x[:1], 0.95)[0].tolist() == [True]
+    assert embedding.screen(x[:1], 0.95, "up")[0].tolist() == [True]
 
 
 def test_evenly_spaced():
@@ -95,7 +96,7 @@ def test_features_are_what_the_network_says(store, model, features):
     with torch.no_grad():
         x = model.eval().features(torch.from_numpy(chosen).permute(0, 3, 1, 2).float()).flatten(1)
     x = (x / x.norm(dim=1, keepdim=True)).numpy()
-    kept, _ = embedding.screen(x, 0.7)
+    kept, _ = embedding.screen(x, 0.7, "up")
     mean = x[kept].mean(axis=0)
     np.testing.assert_allclose(features.features[2], mean / np.linalg.norm(mean), atol=1e-5)
     assert kept.sum() == 4

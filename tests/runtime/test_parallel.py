@@ -139,6 +139,7 @@ def test_other_data_at_a_worker(workers, root, tmp_path, monkeypatch):
         curate(folder / "vid", folder / "store", splits=["train"])
     monkeypatch.chdir(here)
     plan = {"frames_per_track": 2, "min_frames": 2, "keep_fraction": 1.0, "batch_size": 4}
+    plan |= {"keep_rounds": "up"}
     given = CropStore("store"), SiamFC(0.1, seed=1)
     # relative paths count from each worker's folder
     like = workers.worker(root, cwd=here)
