@@ -15,7 +15,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks.siamfc import Branch, SiamFC, channels, conv_block
 
 FLOOR = 1e-12  # keeps the logarithm finite, as in clustering
-GAIN = 10.0  # on unit vectors, with which they learn at the published module's learning rates
+GAIN = 3.0  # on unit vectors, with which they learn at the published module's learning rates
 
 
 class ClusterWeights(nn.Module):
@@ -75,7 +75,7 @@ class EmbeddingWeights(nn.Module):
 
 class DistanceWeights(EmbeddingWeights):
     """softmax(-d / T) over the distances d = -log((x·c + 1) / 2) to the centres; ``log_t``, log(T)
-    / 10, is learned. T begins at what one centre is nearer to itself than to the others."""
+    / 3, is learned. T begins at what one centre is nearer to itself than to the others."""
 
     reads = "distances"
 

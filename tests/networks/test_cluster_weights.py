@@ -48,7 +48,7 @@ def softmax(logits):
 def test_distances_are_those_of_the_clustering(baseline):
     model, centres = assembled(baseline, "distances")
     module = model.cluster_weights
-    module.log_t.data.fill_(np.log(0.05) / 10)
+    module.log_t.data.fill_(np.log(0.05) / 3)
     module.temperature = 2.0
     module.prices.copy_(torch.tensor([0.3, 0.0, -0.3]))
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_embedding_weights_read_the_baselines_embedding(baseline):
         found = model.cluster_weights(model.stem(images())).numpy()
         x = unit(baseline.features(images()).flatten(1).numpy())
     weight = model.cluster_weights.linear.weight.detach().numpy()
-    np.testing.assert_allclose(found, softmax(10 * x @ weight.T), rtol=1e-3)
+    np.testing.assert_allclose(found, softmax(3 * x @ weight.T), rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["stem", "embedding", "distances"])
