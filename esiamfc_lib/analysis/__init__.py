@@ -10,7 +10,7 @@ from esiamfc_lib.analysis.arm_comparison import (
     arm_differences, arm_means, compare_arms, oracle_differences,
 )  # fmt: skip
 from esiamfc_lib.analysis.headroom import (
-    arm_measures, measures_of_videos, read_predictions, verdict_sentence, verdicts,
+    arm_measures, measures_of_videos, read_predictions, verdicts,
 )  # fmt: skip
 from esiamfc_lib.analysis.intervals import answer, differences, in_precision, sentence
 from esiamfc_lib.analysis.published_numbers import published_table
@@ -27,5 +27,5 @@ __all__ = [
     "compare_arms", "differences", "disagreement", "diversity", "gain_sentences", "gains",
     "in_precision", "kind_matrix", "measures_of_videos", "oracle_differences", "own_kind",
     "published_table", "read_points", "read_predictions", "relation", "response_maps",
-    "routing", "selected_tracking", "sentence", "verdict_sentence", "verdicts",
+    "routing", "selected_tracking", "sentence", "verdicts",
 ]  # fmt: skip

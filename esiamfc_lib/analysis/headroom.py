@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
-from esiamfc_lib.analysis.intervals import bootstrap_interval, mean_interval, signed
+from esiamfc_lib.analysis.intervals import bootstrap_interval, mean_interval
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.validation import Parameters, param
 
@@ -86,7 +86,10 @@ def measures_of_videos(losses: pd.DataFrame) -> pd.DataFrame:
     others = (losses[branches].sum(axis=1) - own) / max(len(branches) - 1, 1)
     rows = losses.assign(single=own, beyond=own - losses["start"], side=own - others)
     learned, held = (rows[rows["part"].isin(p)].groupby("video") for p in ([LEARNED], HALVES))
-    beyond = _difference(held["beyond"].mean(), learned["beyond"].mean())
+    one, other = held["beyond"].mean(), learned["beyond"].mean()
+    n, gap = len(one) + len(other), one.mean() - other.mean()
+    centred = [(one - one.mean()) * n / len(one), (other.mean() - other) * n / len(other)]
+    beyond = pd.concat(centred) + gap  # its mean: the difference; its variance: the sum of both
     if len(branches) == 1:
         return pd.DataFrame({"single": held["single"].mean(), "overfitting": beyond})
     means = held[["average", "fusion", "soup"]].mean()
@@ -113,14 +116,6 @@ def _oracle(losses: pd.DataFrame, branches: list[str]) -> pd.Series:
         places = other["track"].map(best).fillna(0).astype(int).to_numpy()
         judged.append(pd.Series(_taken(other, candidates, places), other.index))
     return pd.concat(judged)
-
-
-def _difference(one: pd.Series, other: pd.Series) -> pd.Series:
-    """Values of the units of both samples: their mean is the difference of the two means, the
-    variance of that mean is the sum of theirs."""
-    n, gap = len(one) + len(other), one.mean() - other.mean()
-    parts = (one - one.mean()) * n / len(one), (other.mean() - other) * n / len(other)
-    return pd.concat(parts) + gap
 
 
 def _by_seed(values: pd.DataFrame, arm: str, measure: str) -> pd.DataFrame:
@@ -181,10 +176,3 @@ def verdicts(values: pd.DataFrame, predictions: list[Prediction]) -> pd.DataFram
         row |= {"bound": bound, "videos": len(table), "seeds": table.shape[1], "verdict": verdict}
         rows.append({"prediction": str(one), **row})
     return pd.DataFrame(rows)
-
-
-def verdict_sentence(row: pd.Series) -> str:
-    """One row of ``verdicts`` in words."""
-    value, low, high = (signed(row[name], 4) for name in ("value", "low_all", "high_all"))
-    units = f"{row['videos']} videos × {row['seeds']} seed{'s' * (row['seeds'] > 1)}"
-    return f"{row['verdict']}: {row['prediction']}; {value} [{low}, {high}], {units}"

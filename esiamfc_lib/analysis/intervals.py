@@ -209,6 +209,6 @@ def _counts(pair: MatchedRuns) -> dict:
     }
 
 
-def signed(value: float, decimals: int = 3) -> str:
-    """A number with its sign, the typographic minus; 0.0 takes the sign of -0.0."""
-    return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+def signed(value: float) -> str:
+    """Three decimals with a sign, the typographic minus."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # 0.0 takes the sign of -0.0
