@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from esiamfc_lib.analysis.intervals import differences as compared
 from esiamfc_lib.analysis.intervals import signed
 from esiamfc_lib.errors import StudyError
 from speed import full_scale, markdown
 from speed.gpu import document as gpu
-from tools import readme
+from tools import known, readme
+from tools.other_trackers import MEASURED
 
 
 def differences(rows: list[dict]) -> str:
@@ -114,12 +116,62 @@ def published_rule(root: Path) -> str:
     return "\n".join(lines)
 
 
+OTHERS = {
+    "NanoTrack": ("OpenCV's `TrackerNano`; ONNX files of its authors", "following an object, fast"),
+    "Nano": ("OpenCV's `TrackerNano`; ONNX files of its authors", "following an object, fast"),
+    "Vit": ("OpenCV's `TrackerVit`; ONNX of OpenCV's zoo, Apache-2.0", "knowing when it is lost"),
+    "DaSiamRPN": ("OpenCV's `TrackerDaSiamRPN`; ONNX files, MIT", "comparisons"),
+    "CSRT": ("`opencv-contrib-python`, Apache-2.0", "following an object without any weights"),
+    "KCF": ("`opencv-contrib-python`, Apache-2.0", "speed, where the object keeps its size"),
+    "MIL": ("`opencv-python`, Apache-2.0", "where nothing else can be installed"),
+    "SiamFC": ("this project, MIT; weights apart", "understanding and extending the method"),
+}
+"""Tracker -> where it is, under which licence; what it is good for."""
+
+
+def trackers(rows: list[dict]) -> str:
+    """The rows of ``python -m tools.other_trackers``, a line a tracker, the most precise first."""
+    table = pd.DataFrame(rows)
+    run = table[table["source"] == MEASURED]
+    reference = next((n for n in run["tracker"].unique() if n.startswith("SiamFC")), "")
+    gains = compared(run, reference).set_index("tracker") if reference else pd.DataFrame()
+    lines = [
+        f"| tracker | success AUC | precision | precision minus that of {reference or 'SiamFC'} "
+        "| frames/s | weights | where, licence | good for |",
+        "|---|---:|---:|---|---:|---:|---|---|",
+    ]
+    means = table.groupby("tracker")[["success", "precision"]].mean()
+    for name, mean in means.sort_values("precision", ascending=False).iterrows():
+        own = table[table["tracker"] == name]
+        frames = own["frames"].fillna(1)  # of one row for all sequences
+        speed = frames.sum() / (frames / own["frames_per_second"]).sum()
+        gain, size = "–", own["weights_mb"].iloc[0]
+        if name in gains.index:
+            ends = ("precision", "precision_low", "precision_high")
+            gain = "{} [{}, {}]".format(*(signed(gains.loc[name, end]) for end in ends))
+        quoted = "" if own["source"].iloc[0] == MEASURED else " ¹"
+        lines.append(
+            f"| {name}{quoted} | {mean['success']:.3f} | {mean['precision']:.3f} | {gain} "
+            f"| {speed:.0f} | {f'{size:.1f} MB' if size else '–'} "
+            f"| {' | '.join(OTHERS[name.split()[0]])} |"
+        )
+    lines.append("")
+    for (processor, opencv, torch), own in run.groupby(["processor", "opencv", "torch"]):
+        number = f"{own['sequence'].nunique()} sequences, {processor}"
+        lines.append(f"{number}, OpenCV {opencv}, PyTorch {torch}.")
+    for name, own in table[table["source"] != MEASURED].groupby("tracker"):
+        lines.append(f"¹ {name}: {own['source'].iloc[0]}.")
+    return "\n".join(lines)
+
+
 BEGIN, END = "<!-- figures: made by python -m speed -->", "<!-- end of figures -->"
 GPU = "<!-- figures: made by python -m speed gpu -->"
 ROOT = Path(__file__).parents[1]
 DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "README.md": ([], lambda rows: readme.results()),  # of many files, each with a shape of its own
     "docs/explanation/departures.md": ([], lambda rows: published_rule(ROOT)),
+    "docs/explanation/what_we_know.md": ([], lambda rows: known.known()),
+    "docs/howto/which_tracker.md": (["reports/bench/other_trackers.csv"], trackers),
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
     "docs/explanation/training.md": (["reports/bench/training.json"], markdown),
     "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),

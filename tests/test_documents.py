@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from esiamfc_lib.cli import COMMANDS
 from esiamfc_lib.config import STAGES
 from esiamfc_lib.errors import StudyError
 from speed import documents, full_scale
-from tools import readme
+from tools import known, readme
 
 
 @pytest.mark.parametrize("name", documents.DOCUMENTS)
@@ -149,3 +150,72 @@ def test_what_the_readme_says_of_the_demo_on_real_sequences():
             f"{overlap.loc[name, tracker]:.2f}" for name in ("Girl", "Surfer", "Freeman1", "Bolt2")
         )
         assert f"{first}, {second}, {third} and {last}" in text
+
+
+def test_a_verdict_is_computed_from_the_interval(tmp_path):
+    assert known._judged(0.001, 0.003) == ("shown", "±0.001")
+    assert known._judged(-0.003, -0.001)[0] == "refuted"
+    assert known._judged(-0.001, 0.003)[0] == "not shown"
+    tables = tmp_path / "reports/real/tables"
+    tables.mkdir(parents=True)
+    package = tmp_path / "esiamfc_lib/analysis"
+    package.mkdir(parents=True)
+    shutil.copy(ROOT / "esiamfc_lib/analysis/published.csv", package)
+    row = {"benchmark": "otb2015", "tracker": "ESiamFC", "minus": "SiamFC", "difference": 0.02}
+    row |= {"low": 0.011, "high": 0.03, "low_all": 0.01, "high_all": 0.04, "sequences": 12}
+    row |= {"starts": 1, "seeds": 4, "seeds_of": "ESiamFC", "precision": 0.01}
+    row |= {"precision_low": -0.02, "precision_high": 0.04}
+    pd.DataFrame([row]).to_csv(tables / "08_controls_differences.csv")
+    means = {"benchmark": ["otb2015"], "tracker": ["SiamFC"], "precision": [0.5]}
+    pd.DataFrame(means).to_csv(tables / "08_controls.csv")
+    text = known.known(tmp_path)
+    assert "| ESiamFC − SiamFC +0.020 AUC [+0.010, +0.040] |" in text
+    assert "12 sequences × 1 start × 4 seeds of ESiamFC alone | shown | ±0.015 |" in text
+    assert "+0.010 precision [−0.020, +0.040] | ″ | not shown | ±0.030 |" in text
+    # 0.04 / 0.5 is 8 %: two of the paper's three numbers, 6.7, 7.1 and 8.6 %
+    assert "+2.0 % [−4.0, +8.0] of a precision of 0.500" in text
+    assert "2 of the paper's 3 numbers lie inside | ±6.0 % |" in text
+    assert "real videos: 1 shown, 1 not shown, 0 refuted." in text
+    assert "equal_budget" not in text and "scaling" not in text  # what is not there has no row
+
+
+def test_experiments_are_judged_where_there_are_some(tmp_path):
+    folder = tmp_path / "reports/experiments/fusion/metrics"
+    folder.mkdir(parents=True)
+    own = {"arm": "main", "measure": "own_held_out", "mean": -0.02, "low": -0.03, "high": -0.01}
+    prediction = {"prediction": "a found above 0", "value": 0.1, "low_all": 0.05, "high_all": 0.15}
+    found = {
+        "measures": [own | {"videos": 40, "seeds": 3}],
+        "verdicts": [prediction | {"videos": 40, "seeds": 3, "verdict": "confirmed"}],
+    }
+    (folder / "experiment.json").write_text(json.dumps(found))
+    text = known.known(tmp_path)
+    assert "−0.02000 [−0.03000, −0.01000] | experiment `fusion`: 40 held-out videos" in text
+    assert "40 held-out videos, 3 seeds | shown | ±0.01000 |" in text  # a lower loss is better
+    assert "| `fusion`: a found above 0 | +0.10000 [+0.05000, +0.15000] |" in text
+    assert "| confirmed | ±0.05000 |" in text
+
+
+def test_trackers_are_a_line_each_and_quoted_ones_say_so():
+    common = {"benchmark": "otb2015", "weights_mb": 0.0, "opencv": "5", "torch": "2"}
+    common |= {"processor": "a processor", "source": documents.MEASURED, "frames": 100}
+    rows = [
+        common | {"tracker": name, "sequence": sequence, "success": auc, "precision": precision,
+                  "frames_per_second": speed}
+        for name, sequence, auc, precision, speed in (
+            ("MIL", "a", 0.3, 0.4, 10.0), ("MIL", "b", 0.5, 0.6, 40.0),
+            ("SiamFC bf16", "a", 0.5, 0.6, 50.0), ("SiamFC bf16", "b", 0.6, 0.9, 50.0),
+        )
+    ]  # fmt: skip
+    quoted = {"sequence": "all", "source": "measured earlier", "success": 0.63, "precision": 0.86}
+    quoted |= {"frames": float("nan")}
+    rows.append(common | quoted | {"tracker": "NanoTrack", "frames_per_second": 150.0})
+    lines = documents.trackers(rows).splitlines()
+    assert lines[2].startswith("| NanoTrack ¹ | 0.630 | 0.860 | – | 150 | – |")
+    assert lines[3].startswith("| SiamFC bf16 | 0.550 | 0.750 | – | 50 |")
+    assert lines[4].startswith("| MIL | 0.400 | 0.500 | −0.250 [")
+    assert "] | 16 | – |" in lines[4]  # 200 frames in 10 and 2.5 seconds
+    assert lines[-2:] == [
+        "2 sequences, a processor, OpenCV 5, PyTorch 2.",
+        "¹ NanoTrack: measured earlier.",
+    ]
