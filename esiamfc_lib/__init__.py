@@ -9,7 +9,7 @@ The packages, in the order of the method; the docstring of each lists its module
 - ``tracking``, ``evaluation``, ``analysis`` (07 to 09): boxes, their scores, and what those say
 - ``figures``: data in, figure out
 - ``chain``: runs the notebooks, each only when something it depends on has changed
-- ``deploy``: trackers faster than the study needs; ``commands``: the command line, behind ``cli``
+- ``commands``: the command line, behind ``cli``
 
 ``Tracker`` is for those who want boxes: ``Tracker.load(file)``, ``init`` and ``update``.
 ``runtime`` is how all of it works on this machine. Of the modules beside the packages ``config``

@@ -25,7 +25,6 @@ COMMANDS = {
     "convert": "convert network weights between formats",
     "track": "track objects through a video",
     "evaluate": "score trackers on a benchmark",
-    "figures": "draw a report's figures anew at the width of a page or a column",
 }
 """Name of the command -> what it does; its module is ``commands/<name>.py``."""
 

@@ -20,9 +20,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import benchmarks, geometry, images
 from esiamfc_lib.data.sequence import Sequence
-from esiamfc_lib.deploy.int8 import Int8Engine
-from esiamfc_lib.deploy.quantisation import Quantised, beside
-from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.evaluation import runs
 from esiamfc_lib.evaluation import scores as scoring
 from esiamfc_lib.networks import published
@@ -34,6 +31,7 @@ from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.lockstep import track_many
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from speed import Row, row, seconds
+from tools.int8 import FastTrackerSpec, Int8Engine, Quantised, beside
 from tools.quantise import quantise
 
 BOX = np.array([280.0, 200, 80, 80])

@@ -33,7 +33,6 @@ ALLOWED = {
         *("analysis", "artefacts", "clustering", "config", "data", "figures"),
         *("networks", "reports", "runtime"),
     },
-    "deploy": {"data", "networks", "runtime", "tracking"},
 }
 """Package or root module -> those that it may import, besides itself and ``errors``."""
 
@@ -94,18 +93,6 @@ def test_networks_take_only_the_sizes_of_the_crops():
         if package_of(name) == "networks"
         for other in imported_by(name)
         if package_of(other) == "data" and other != "data.geometry"
-    ]
-    assert not wrong
-
-
-def test_nothing_but_the_commands_imports_what_is_deployed():
-    above = {"commands", "deploy"}
-    wrong = [
-        (name, other)
-        for name in MODULES
-        if package_of(name) not in above
-        for other in imported_by(name)
-        if package_of(other) == "deploy"
     ]
     assert not wrong
 

@@ -28,12 +28,12 @@ import torch
 from esiamfc_lib import cli
 from esiamfc_lib.chain import record
 from esiamfc_lib.data import benchmarks, images
-from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation.metrics import score
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.parallel import threads
+from tools.int8 import FastTrackerSpec
 
 MEASURED = "measured by this command"
 NETWORKS = {

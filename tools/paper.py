@@ -5,6 +5,7 @@ anew at a column's width, captions are those beside the figures. A name that no 
 ends the build with a sentence. The same files give the same bytes.
 """
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -19,9 +20,9 @@ import pandas as pd
 import yaml
 
 from esiamfc_lib.analysis.intervals import signed
-from esiamfc_lib.cli import main as esiamfc
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.latex import latex_text
+from tools import figures as draw
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "reports" / "paper"
@@ -74,7 +75,8 @@ def numbers() -> str:
 
 def figures() -> str:
     """Draw the figures that the documents name; gives their captions as macros."""
-    captions = []
+    captions, options = [], argparse.ArgumentParser()
+    draw.arguments(options)
     named = re.findall(r"^\\fig\{(\w+)\}\{([^}]+)\}", (PAPER / "paper.tex").read_text(), re.M)
     for run, name in named:
         report = ROOT / "reports" / run
@@ -82,9 +84,9 @@ def figures() -> str:
         out.mkdir(parents=True, exist_ok=True)
         if stem.with_name(f"{name}.json").is_file():
             with contextlib.redirect_stdout(io.StringIO()):
-                code = esiamfc(["figures", "--run", str(report), "--only", name, "--out", str(out)])
-            if code:
-                raise StudyError(f"{stem} cannot be drawn")
+                draw.main(
+                    options.parse_args(["--run", str(report), "--only", name, "--out", str(out)])
+                )
         else:  # it shows pixels
             shutil.copy(stem.with_name(f"{name}.pdf"), out)
         caption = stem.with_name(f"{name}.caption")

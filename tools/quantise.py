@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from esiamfc_lib import cli
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.deploy.quantisation import Int8Layer, Quantised, beside
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
@@ -36,6 +35,7 @@ from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime import files
 from esiamfc_lib.runtime.bars import progress
 from esiamfc_lib.runtime.validation import within
+from tools.int8 import Int8Layer, Quantised, beside
 
 STEPS, BINS = 255, 4096
 LARGEST = 127

@@ -16,10 +16,13 @@ import torch
 
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.benchmarks import from_file, to_file
-from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime import files
 from esiamfc_lib.tracking.base import SequenceTracker
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from tools.int8 import FastTrackerSpec  # noqa: E402 - this file is run by its path
 
 PREFIX = "@@TRAX:"
 HELLO = ("trax.version=3", "trax.image=path;", "trax.region=polygon;rectangle;",

@@ -24,6 +24,7 @@ from esiamfc_lib.data.benchmarks import VOTSequence, read_benchmark
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import apart, writable_folder, write_atomically
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
+from tools.int8 import with_int8
 
 STACKS = {
     "vot2013": "vot2013", "vot2014": "vot2014", "vot2015/rgb": "vot2015",
@@ -46,6 +47,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--stack", **stack, help=known)
     parser.add_argument("--identity", action="store_true", help="add the tracker that never moves")
     tracker_arguments(parser)
+    with_int8(parser)
 
 
 def main(args: Namespace) -> int:

@@ -11,7 +11,6 @@ from esiamfc_lib import reports
 from esiamfc_lib.analysis import intervals
 from esiamfc_lib.config import Fusion, TrackingParameters
 from esiamfc_lib.data import benchmarks
-from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import runs, segments
 from esiamfc_lib.evaluation import scores as scoring
@@ -66,13 +65,13 @@ def tracker_arguments(parser: ArgumentParser) -> None:
         help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
     )  # fmt: skip
     add(
-        "--precision", default="fp32", choices=("auto", *PRECISIONS, "int8"),
-        help="of the networks; int8 needs the file that 'python -m tools.quantise' writes",
+        "--precision", default="fp32", choices=("auto", *PRECISIONS), help="of the networks",
     )  # fmt: skip
     add("--top", type=within(0, 1000), default=0, metavar="M", help="heaviest branches run; 0: all")
     least = "least weight of a branch that runs"
     add("--threshold", type=within(0, 1, float), default=0.0, metavar="W", help=least)
     add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
+    parser.set_defaults(kind_of_spec=TrackerSpec)
 
 
 def multistart_arguments(parser: ArgumentParser, starts: int) -> None:
@@ -207,4 +206,4 @@ def _options(args: Namespace) -> dict:
         values[name] = read_yaml(value, f"--set {change}: the value")
     tracking = TrackingParameters.validated(values, where="--set")
     given = {name: getattr(args, name) for name in ("precision", "top", "threshold", "device")}
-    return {"tracking": tracking, "kind_of_spec": FastTrackerSpec, **given}
+    return {"tracking": tracking, "kind_of_spec": args.kind_of_spec, **given}

@@ -7,6 +7,8 @@ the whole package. What counts is the code: comments, docstrings and layout do n
 
 import ast
 import functools
+import inspect
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -58,9 +60,14 @@ def library_modules(
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """Of all code that a module (full name) reaches, itself included, but ``ONLY_SHOWN``."""
-    modules = library_modules([f"import {module}"], where=module, shown=False)
-    return text_digest("".join(f"{name} {digest}\n" for name, digest in modules.items()))
+    """Of all code that a module (full name) reaches, itself included, but ``ONLY_SHOWN``. A module
+    that is not of this library, a tool's for example, counts with its text."""
+    source, own = f"import {module}", ""
+    if not module.startswith(f"{PACKAGE}."):
+        with suppress(OSError, TypeError):  # it has no file
+            source = own = inspect.getsource(sys.modules[module])
+    modules = library_modules([source], where=module, shown=False)
+    return text_digest("".join(f"{name} {digest}\n" for name, digest in modules.items()) + own)
 
 
 def _matters(module: str) -> bool:

@@ -2,7 +2,7 @@
 
 A tracker's network does two things. The first frame's exemplar goes through it once, in the
 precision of its weights. Every later frame's search regions go through ``stem`` and those branches
-that take part: that is where the time goes, and what an engine is for (``deploy.int8`` is another).
+that take part: that is where the time goes, and what an engine is for (another: tools/int8.py).
 """
 
 from pathlib import Path

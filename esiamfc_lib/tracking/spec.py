@@ -121,7 +121,7 @@ def tracker_specs(
         trackers: for example ``["identity", "siamfc", "branches", "cluster_weight", "oracle"]``.
         siamfc, esiamfc: model files of the baseline and of the ensemble.
         prefix: of the names, to tell two ensembles apart.
-        kind_of_spec: ``deploy.FastTrackerSpec`` for int8.
+        kind_of_spec: of another class, as that for int8 in ``tools``.
         options: ``tracking``, ``precision``, ``device`` of all of them; ``top`` and ``threshold``
             of ``cluster_weight``."""
     siamfc, esiamfc, found = str(siamfc), str(esiamfc), []

@@ -5,12 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from faults import scene
 from torch import nn
 
+from esiamfc_lib import cli
 from esiamfc_lib.config import TrackingParameters
-from esiamfc_lib.deploy.int8 import Int8Engine, max_pool
-from esiamfc_lib.deploy.quantisation import Quantised, beside
-from esiamfc_lib.deploy.spec import FastTrackerSpec
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.networks.correlation import correlation, cross_correlation
@@ -21,6 +20,8 @@ from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.esiamfc import BranchTracker, ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from esiamfc_lib.tracking.spec import TrackerSpec, tracker_specs
+from tools import int8 as int8_tool
+from tools.int8 import FastTrackerSpec, Int8Engine, Quantised, beside, max_pool
 from tools.quantise import channel_scales, quantise, rounded, second_moments, training_crops
 
 WIDTH = 0.125
@@ -220,6 +221,18 @@ def test_specs_build_int8_trackers(ensemble, int8, crops, tmp_path):
     torch.testing.assert_close(alone, whole[:, :32], rtol=0, atol=0)
     sent = pickle.loads(pickle.dumps(tracker_specs(names, **options)))
     assert sent == tracker_specs(names, **options)
+
+
+def test_the_commands_know_int8(ensemble, tmp_path, capsys):
+    scene.otb(tmp_path / "otb", ["S"], count=3)
+    weights = tmp_path / "esiamfc.safetensors"
+    checkpoints.save(weights, ensemble)
+    words = ["--benchmark", "otb2015", "--root", tmp_path / "otb", "--weights", weights]
+    words += ["--out", tmp_path / "out", "--no-figures", "--precision", "int8"]
+    assert int8_tool.main(["evaluate", *map(str, words)]) == 2
+    assert "no such file: " + str(beside(weights)) in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", *map(str, words)])
 
 
 def test_int8_tracks_as_fp32_does(crops):

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from esiamfc_lib import cli
-from tools import choose, quantise, vot_workspace
+from tools import choose, onnx_export, quantise, vot_workspace
 
 TOOLS = {"choose": choose, "quantise": quantise, "vot-workspace": vot_workspace}
+TOOLS |= {"onnx_export": onnx_export}
 
 
 @dataclass(frozen=True)

@@ -792,7 +792,7 @@ SILLY = {
     "--weights n.safetensors --device abacus": "abacus",
     "--weights n.safetensors --device meta": "'meta' cannot be used",
     "--weights n.safetensors --fusion kcf": "invalid choice",
-    "--weights n.safetensors --precision int8": "int8",
+    "--weights n.safetensors --precision int8": "invalid choice",
     "--weights data": "data",
 }
 

@@ -57,8 +57,7 @@ OUTPUTS = [
     ),
     Row("convert into a file", network, "convert n.safetensors --out file/n.safetensors", "file"),
     Row("convert onto a folder", network, "convert n.safetensors --out d.safetensors", "a folder"),
-    Row("graphs into a file", network, "convert n.safetensors --onnx file", "file"),
-    Row("nothing to write", network, "convert n.safetensors", "nothing to write"),
+    Row("graphs into a file", network, "onnx_export n.safetensors --out file", "file"),
     Row("quantise onto the weights", network, f"{QUANTISE} --out n.safetensors", "own source"),
     Row("quantise into a file", network, f"{QUANTISE} --out file/i.safetensors", "file"),
     Row(

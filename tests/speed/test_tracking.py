@@ -8,7 +8,6 @@ import pytest
 
 from esiamfc_lib import cli
 from esiamfc_lib.curation.pipeline import curate
-from esiamfc_lib.deploy.quantisation import beside
 from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
@@ -17,6 +16,7 @@ from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from speed import tracking as bench
 from speed.__main__ import main as speed_main
 from tools import quantise
+from tools.int8 import beside
 
 WIDTH = 0.0625
 

@@ -1,4 +1,8 @@
-"""SiamFC and ESiamFC as ONNX; images are float32 RGB, 0 to 255.
+"""Write a SiamFC or an ESiamFC as ONNX, and compare it with the network.
+
+    python -m tools.onnx_export WEIGHTS --out FOLDER
+
+Images are float32 RGB, 0 to 255; WEIGHTS is a file of any kind that ``esiamfc convert`` reads.
 
 ``exemplar.onnx``: ``image`` (1, 3, 127, 127) → ``kernel`` (1, k·C, 6, 6), ``bias`` (1,),
 ``weights`` (1, k). ``search.onnx``: ``images`` (N, 3, S, S), ``kernel``, ``bias`` → ``response``
@@ -7,7 +11,9 @@ bias), is one correlation with the branches' kernels side by side, each times it
 """
 
 import io
+import sys
 import warnings
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +23,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from esiamfc_lib import cli
 from esiamfc_lib.data.geometry import EXEMPLAR_SIZE, SEARCH_SIZE
 from esiamfc_lib.errors import StudyError
+from esiamfc_lib.networks import published
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
-from esiamfc_lib.runtime.files import write_atomically
+from esiamfc_lib.runtime.files import writable_folder, write_atomically
 
 OPSET = 17  # read by every onnxruntime since 1.14
 TOLERANCE = 1e-4  # of the response's range
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="file of the network")
+    files = "of exemplar.onnx and search.onnx"
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=files)
+
+
+def main(args: Namespace) -> int:
+    """Write, compare, tell."""
+    writable_folder(args.out)
+    exemplar, search, error = to_onnx(published.load_any(args.weights)[0], args.out)
+    sys.stdout.write(f"{exemplar}, {search}: equal to {error:.1e} of the range\n")
+    return 0
 
 
 class ExemplarPart(nn.Module):
@@ -107,3 +129,7 @@ def difference(model: SiamFC | ESiamFC, exemplar: Path, search: Path) -> float:
     with torch.no_grad():
         ours = model.eval()(torch.from_numpy(z), torch.from_numpy(x)).numpy()
     return float(np.abs(response - ours).max() / np.ptp(ours))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("python -m tools.onnx_export", lambda: sys.modules[__name__], sys.argv[1:]))

@@ -1,5 +1,7 @@
 """Draw a report's figures anew from their tables, at the width at which they will be printed.
 
+    python -m tools.figures --run mini --width 3.3
+
 Nothing is run: beside every figure of a table lies this table. Figures that show pixels are
 listed, not drawn: they are as wide as a page already."""
 
@@ -11,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from esiamfc_lib import reports
+from esiamfc_lib import cli, reports
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.figures import clusters, data, scores, specialists, style, training
 from esiamfc_lib.runtime.files import apart, writable_folder
@@ -91,3 +93,7 @@ def of_trackers(table: pd.DataFrame, wanted: list[str]) -> tuple[pd.DataFrame, s
         return table, names
     columns = [name for name in columns if table[name].nunique() > 1] or columns
     return table[table[columns].isin(wanted).all(axis=1)].reset_index(drop=True), names
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("python -m tools.figures", lambda: sys.modules[__name__], sys.argv[1:]))
