@@ -122,7 +122,7 @@ OTHERS = {
     "Vit": ("OpenCV's `TrackerVit`; ONNX of OpenCV's zoo, Apache-2.0", "knowing when it is lost"),
     "DaSiamRPN": ("OpenCV's `TrackerDaSiamRPN`; ONNX files, MIT", "comparisons"),
     "CSRT": ("`opencv-contrib-python`, Apache-2.0", "following an object without any weights"),
-    "KCF": ("`opencv-contrib-python`, Apache-2.0", "speed, where the object keeps its size"),
+    "KCF": ("`opencv-contrib-python`, Apache-2.0", "speed alone"),
     "MIL": ("`opencv-python`, Apache-2.0", "where nothing else can be installed"),
     "SiamFC": ("this project, MIT; weights apart", "understanding and extending the method"),
 }

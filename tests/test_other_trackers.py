@@ -28,7 +28,7 @@ def run(**options):
 def test_rows_are_replaced_and_those_of_others_stay(otb, tmp_path):
     out, weights = tmp_path / "others.csv", tmp_path / "siamfc.safetensors"
     checkpoints.save(weights, SiamFC(0.125, seed=1))
-    before = {"tracker": ["NanoTrack", "MIL"], "sequence": ["all", "Otb000"], "success": [0.6, -1]}
+    before = {"tracker": ["NanoTrack", "MIL"], "sequence": ["all", "all"], "success": [0.6, -1]}
     pd.DataFrame(before).assign(source="quoted").to_csv(out, index=False)
     assert run(otb=otb, out=out, weights=weights, only=["MIL", "SiamFC fp32"]) == 0
     table = pd.read_csv(out)

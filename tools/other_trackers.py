@@ -120,9 +120,13 @@ def measure(trackers: dict[str, tuple], root: Path, limit: int = 0) -> Iterator[
 
 
 def joined(before: pd.DataFrame, rows: list[dict]) -> pd.DataFrame:
-    """The table with new rows in the place of older ones of the same tracker and sequence."""
-    key = ["tracker", "sequence"]
-    table = pd.concat([before, pd.DataFrame(rows)], ignore_index=True)
+    """The table with new rows in the place of older ones of the same tracker and sequence, and of
+    all that was quoted of that tracker."""
+    key, new = ["tracker", "sequence"], pd.DataFrame(rows)
+    if len(before):
+        quoted = before["tracker"].isin(new["tracker"]) & (before["source"] != MEASURED)
+        before = before[~quoted]
+    table = pd.concat([before, new], ignore_index=True)
     return table.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
 
 
