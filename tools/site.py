@@ -37,8 +37,10 @@ def pages(root: Path = ROOT) -> dict[Path, Path]:
         root / "CHANGELOG.md": Path("changelog.md"),
         root / "reports/README.md": Path("results/reports.md"),
     }
-    for file in sorted(root.glob("reports/*/*.md")):
-        found[file] = Path("results") / f"{file.parent.name}_{file.stem.lower()}.md"
+    every = (*root.glob("reports/*/*.md"), *root.glob("reports/experiments/*/*.md"))
+    for file in sorted(every):
+        name = "_".join(file.relative_to(root / "reports").parent.parts)
+        found[file] = Path("results") / f"{name}_{file.stem.lower()}.md"
     return found
 
 
