@@ -252,9 +252,12 @@ def test_an_experiment_opens_with_its_verdict_and_is_in_the_index(tmp_path):
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(metrics))
     shown = page.write_page(tmp_path / "experiments/try").read_text()
-    assert "<h1>Refuted: It finds half</h1>" in shown
+    assert "<h1>Refuted: of 2 predictions 1 refuted</h1>" in shown
     assert "esiamfc run --profile experiments/try" in shown
     page.write_index(tmp_path)
     index = (tmp_path / "README.md").read_text()
-    assert "**Refuted: It finds half.**" in index and "(experiments/try/report.md)" in index
+    assert (
+        "**Refuted: of 2 predictions 1 refuted.**" in index
+        and "(experiments/try/report.md)" in index
+    )
     assert metrics["answer"] in index
