@@ -57,6 +57,9 @@ def write_figure(
         files["json"] = json.dumps(_plain(made), indent=1, sort_keys=True) + "\n"
         files["csv"] = shown.table.to_csv(index=False, lineterminator="\n")
     files |= {"caption": f"{caption}\n"} if caption else {}
+    if engine := figure.get_layout_engine():  # once, and not for every format anew
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     # text stays text, as journals ask; ids of an SVG are the same again
     with plt.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "esiamfc"}):
         for ending, content in files.items():

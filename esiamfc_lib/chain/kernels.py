@@ -1,7 +1,10 @@
 """Processes of the notebooks that run: no kernel may outlive the chain."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +29,25 @@ class Kernels:
 
     running: set[int] = field(default_factory=set)
     stopped: bool = False
+    warm: subprocess.Popen | None = None  # see ``warm.py``
+    asking: threading.Lock = field(default_factory=threading.Lock)  # stages that run side by side
+
+    def fork(self, argv: list[str], env: dict[str, str], cwd: str, log: str) -> int:
+        """The process id of a new kernel, forked from a process that has loaded the libraries."""
+        order = {"argv": argv, "env": env, "cwd": cwd, "log": log}
+        with self.asking, Path(log).open("ab") as file:
+            if self.warm is None or self.warm.poll() is not None:
+                own = {name: value for name, value in env.items() if name != PROGRESS}
+                pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": file}
+                command = [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))]
+                apart = {"env": own, "start_new_session": True}  # Ctrl-C is for the chain alone
+                self.warm = subprocess.Popen(command, text=True, **pipes, **apart)
+            with suppress(BrokenPipeError):  # said below
+                self.warm.stdin.write(json.dumps(order) + "\n")
+                self.warm.stdin.flush()
+            if pid := self.warm.stdout.readline():
+                return int(pid)
+        raise RuntimeError("the process that kernels are forked from has ended")
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -50,6 +72,8 @@ class Kernels:
             deadline = time.monotonic() + 5
             while self.stopped and self.running and time.monotonic() < deadline:
                 time.sleep(0.05)
+            if self.warm:
+                self.warm.communicate()  # it ends with its input
 
 
 def end_kernel(pid: int) -> None:

@@ -8,12 +8,15 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import papermill
+import psutil
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -45,13 +48,18 @@ def run_notebook(
     ``executed``. The kernel is this very Python, its folder the notebook's (as in Jupyter); what it
     writes outside of cells goes to ``executed`` with the ending ``.log``. ``outputs`` must be there
     at the end; ``environment`` is set in the kernel on top of this process's; ``kernels`` registers
-    those that run; ``on_cell`` is called with the number of the code cell that starts, from 1.
+    those that run, and on Linux forks them from one process; ``on_cell`` is called with the number
+    of the code cell that starts, from 1.
 
     StudyError: the notebook's ``parameters`` cell lacks a name. NotebookFailed: a cell failed, the
     kernel died, or a file is missing or cannot be written."""
     check_notebook(notebook, parameters)
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")
+    # to load PyTorch and others pays for several notebooks that need them, and not all of these
+    # libraries bear a fork elsewhere than on Linux
+    forks = kernels is not None and sys.platform == "linux"
+    forks = forks and "esiamfc_lib" in notebook.read_text(encoding="utf-8")
     kernels = kernels or Kernels()
     started = 0
 
@@ -70,7 +78,7 @@ def run_notebook(
             language="python",
             progress_bar=False,
             start_timeout=START_TIMEOUT,
-            kernel_manager_class=_kernel_class(environment or {}, log, kernels),
+            kernel_manager_class=_kernel_class(environment or {}, log, kernels, forks),
             resources={"metadata": {"path": str(notebook.parent)}},
             on_cell_start=count,
         )
@@ -99,8 +107,35 @@ def run_notebook(
         raise NotebookFailed(f"it ended without an error but did not write {', '.join(missing)}")
 
 
+class ForkedKernel(psutil.Process):
+    """A kernel's process as jupyter_client handles one, which is not this process's child."""
+
+    stdin = stdout = stderr = None
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+        with suppress(psutil.NoSuchProcess):
+            if self.is_running() and self.status() != psutil.STATUS_ZOMBIE:
+                return None
+        return 0
+
+
+class Forking(LocalProvisioner):
+    """Starts a kernel of ``kernels`` by a fork."""
+
+    kernels: Kernels
+
+    async def launch_kernel(self, cmd: list[str], **options) -> dict:
+        """As that of ``LocalProvisioner``."""
+        env, cwd, log = options["env"], str(options["cwd"]), options["stdout"].name
+        # -m NAME is no argument of a program
+        pid = self.kernels.fork(cmd[cmd.index("-m") + 1 :], env, cwd, log)
+        self.process, self.pid, self.pgid, self.cwd = ForkedKernel(pid), pid, pid, cwd
+        return self.connection_info
+
+
 def _kernel_class(
-    environment: Mapping[str, str], log: Path, kernels: Kernels
+    environment: Mapping[str, str], log: Path, kernels: Kernels, forks: bool
 ) -> type[AsyncKernelManager]:
     """A kernel manager for one run, whose kernel is this process's own interpreter. Otherwise a
     kernel named ``python3`` that the user installed from elsewhere would win."""
@@ -118,6 +153,10 @@ def _kernel_class(
             return KernelSpec(argv=command, env=values, language="python")
 
         async def start_kernel(self, **options) -> None:
+            if forks:
+                own = {"kernel_id": log.stem, "kernel_spec": self.kernel_spec, "parent": self}
+                self.provisioner = Forking(**own)
+                self.provisioner.kernels = kernels
             with log.open("wb") as file:
                 await super().start_kernel(**options, stdout=file, stderr=file)
             self.pid = self.provisioner.pid

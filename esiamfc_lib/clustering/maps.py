@@ -1,5 +1,7 @@
 """Maps: the video features on a plane."""
 
+from contextlib import suppress
+
 import numpy as np
 from sklearn.decomposition import PCA
 
@@ -23,8 +25,14 @@ def umap_map(
     ``min_dist`` apart on the map; fewer than four tracks are a ``StudyError``."""
     if len(features) < 4:
         raise StudyError(f"UMAP needs at least 4 tracks, there are {len(features)}")
-    from umap import UMAP  # compiles itself on import, which takes many seconds
+    import umap  # which takes seconds
+    from numba.core.dispatcher import Dispatcher
 
+    for module in (umap.umap_, umap.utils, umap.layouts, umap.distances):
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher):
+                with suppress(RuntimeError):  # no folder can be written
+                    function.enable_caching()  # compiling takes ten seconds, every time
     kept = min(neighbors, len(features) - 1)
-    umap = UMAP(kept, min_dist=min_dist, metric="cosine", init="pca", random_state=seed, n_jobs=1)
-    return umap.fit_transform(features)
+    look = {"min_dist": min_dist, "metric": "cosine", "init": "pca"}
+    return umap.UMAP(kept, **look, random_state=seed, n_jobs=1).fit_transform(features)

@@ -1,12 +1,11 @@
 """The figures of a task: sums over batches, and its loss on pairs without learning."""
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from esiamfc_lib.config import FusionParameters, TrainingParameters
@@ -18,13 +17,16 @@ from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.pairs import PairBatch
 from esiamfc_lib.training.tasks import FusionTask, Task
 
+if TYPE_CHECKING:  # it takes seconds to load
+    from lightning_fabric import Fabric
+
 
 def evaluate_loss(task: Task, pairs: PairLoader, parameters: TrainingParameters) -> float:
     """Loss of a network as it stands, computed as ``fit`` computes the validation loss."""
     return figures_on(task, pairs, _placed(task, parameters))["loss"]
 
 
-def _placed(task: Task, parameters: TrainingParameters) -> Fabric:
+def _placed(task: Task, parameters: TrainingParameters) -> "Fabric":
     device = devices.choose_device(parameters.device)
     task.to(device=device, memory_format=torch.channels_last)
     return devices.make_fabric(device, devices.choose_precision(parameters.precision, device)[0])
@@ -55,7 +57,7 @@ def pair_losses(model: ESiamFC, pairs: PairLoader, parameters: FusionParameters)
 
 
 @torch.no_grad()
-def figures_on(task: Task, pairs: PairLoader, fabric: Fabric) -> dict[str, Any]:
+def figures_on(task: Task, pairs: PairLoader, fabric: "Fabric") -> dict[str, Any]:
     """Figures of a task on pairs, which are not augmented."""
     task.eval()
     sums: dict[str, Tensor] = {}

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from esiamfc_lib.chain import notebook_run
@@ -126,6 +128,28 @@ def test_no_process_outlives_the_notebook(tmp_path, monkeypatch):
         time.sleep(0.05)
     assert not running(worker)
     assert not running(kernel)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels are not forked")
+def test_kernels_are_forked_from_one_process_and_end_with_it(tmp_path):
+    kernels, parents = Kernels(), set()
+
+    def look(number: int) -> None:
+        (kernel,) = kernels.running
+        parents.add(psutil.Process(kernel).ppid())
+
+    def kill(number: int) -> None:
+        kernels.warm.kill()
+
+    given = {"parameters": {"value": 3}, "kernels": kernels}  # to a notebook that uses the library
+    with kernels.ending():
+        for name in ("one", "two"):
+            assert run("shows_progress", tmp_path / name, **given, on_cell=look).is_file()
+        assert parents == {kernels.warm.pid}
+        with pytest.raises(NotebookFailed, match="the kernel died"):
+            run("shows_progress", tmp_path / "three", **given, on_cell=kill)
+    assert kernels.warm.poll() is not None
+    assert not kernels.running
 
 
 def running(pid: int) -> bool:

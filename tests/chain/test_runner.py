@@ -407,6 +407,7 @@ def read_pid(baseline: Path) -> int:
 
 
 SLEEPER = """
+# uses esiamfc_lib: its kernel is forked from the process that has loaded the libraries
 checkpoint = run / "baseline" / "checkpoint"
 if not checkpoint.is_file():
     checkpoint.write_text(str(os.getpid()))
