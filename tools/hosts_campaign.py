@@ -1,6 +1,6 @@
 """Run the commands over three hosts (network namespaces), break what can break, compare bytes.
 
-    python -m tools.hosts_campaign --only store evaluate training
+    python -m tools.hosts_campaign --only store evaluate training --table reports/bench/hosts.csv
 
 For every command that works on a Dask cluster: nothing broken; a worker killed; a worker without
 network for ten seconds. Each time the command must make what one machine makes. Then a worker with
@@ -25,6 +25,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from esiamfc_lib.runtime.files import write_atomically
 from tools.kill_campaign import ROOT, SMALL, command_line, digests, of_chain, untimed
 
 sys.path[:0] = [str(ROOT / "tests")]
@@ -34,12 +37,18 @@ from processes import copy_of_library, end  # noqa: E402
 
 EMBED = """
 import sys, numpy
-from esiamfc_lib.clustering.embedding import embed
+from pathlib import Path
+from esiamfc_lib.clustering import embedding
 from esiamfc_lib.data.store import CropStore
 from esiamfc_lib.networks.checkpoints import load
 plan = {"frames_per_track": 8, "min_frames": 2, "keep_fraction": 1.0, "batch_size": 4}
 plan |= {"keep_rounds": "up"}
-found = embed(CropStore(sys.argv[1]), load(sys.argv[2])[0], **plan, scheduler=sys.argv[4])
+class Told(embedding.Progress):
+    def update(self, n=1):
+        super().update(n)
+        Path(sys.argv[3]).with_name("begun").write_text("a track is done")
+embedding.Progress = Told
+found = embedding.embed(CropStore(sys.argv[1]), load(sys.argv[2])[0], **plan, scheduler=sys.argv[4])
 numpy.save(sys.argv[3], found.features)
 """
 SLURM = """
@@ -64,6 +73,7 @@ NodeName=host2 NodeAddr={address[2]} CPUs=2
 PartitionName=usual Nodes=host[1-2] Default=YES MaxTime=INFINITE PriorityTier=1
 PartitionName=urgent Nodes=host[1-2] MaxTime=INFINITE PriorityTier=9 PreemptMode=OFF
 """
+CASES = ["nothing", "killed", "unplugged", "another version", "data missing"]
 UNPLUGGED = 10  # seconds
 BEGUN = ("manifest.json", "source.json")  # say of a store that it is not complete
 PATIENCE = 900  # seconds that a command may take
@@ -114,7 +124,7 @@ def works(inputs: Path) -> list[Work]:
         Work("store", store, vid, cut),
         Work("evaluate", evaluate, otb, loop, untimed),
         Work("starts", starts, otb, loop, untimed),
-        Work("embed", embed, inputs / "store", network),
+        Work("embed", embed, inputs / "store", network, lambda path: path.suffix == ".npy"),
         Work("sweep", sweep, inputs / "nothing", cut, of_chain),
     ]
 
@@ -132,17 +142,26 @@ def make_inputs(folder: Path) -> None:
     (folder / "nothing").mkdir()
 
 
+@dataclass
 class Table:
-    """Rows as they come; ``wrong`` of them were not as they must be."""
+    """Rows as they come, also in a CSV ``file`` if there is one, whose row of the same case is
+    replaced; ``wrong`` of them were not as they must be."""
 
-    def __init__(self):
-        self.wrong = 0
+    file: Path | None = None
+    wrong: int = 0
 
     def row(self, what: str, case: str, good: bool, seconds: float, said: str = "") -> None:
         self.wrong += not good
         verdict = "as it must be" if good else "WRONG"
         sys.stdout.write(f"{what:<12}{case:<34}{verdict:<15}{seconds:6.0f} s  {said}\n")
         sys.stdout.flush()
+        if self.file:
+            own = {"command": what, "case": case, "outcome": verdict, "seconds": round(seconds)}
+            rows = pd.DataFrame([own | {"said": said.strip()}])
+            if self.file.is_file():
+                rows = pd.concat([pd.read_csv(self.file), rows])
+            rows = rows.drop_duplicates(["command", "case"], keep="last")
+            write_atomically(self.file, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def sentence(log: Path) -> str:
@@ -160,8 +179,8 @@ def until_said(log: Path, process: subprocess.Popen) -> float:
     return time.monotonic() - begun
 
 
-def over_dask(work: Work, hosts: Hosts, folder: Path, table: Table) -> None:
-    """One command in all cases."""
+def over_dask(work: Work, hosts: Hosts, folder: Path, table: Table, cases: list[str]) -> None:
+    """One command in some cases."""
     alone = folder / "alone"
     alone.mkdir(parents=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -169,7 +188,7 @@ def over_dask(work: Work, hosts: Hosts, folder: Path, table: Table) -> None:
     subprocess.run(words, env=environment, cwd=ROOT, check=True, capture_output=True)
     whole = digests(alone, work.made)
     other = copy_of_library(ROOT, folder / "other", *work.change)
-    for case in ("nothing", "killed", "unplugged", "another version", "data missing"):
+    for case in cases:
         if case == "data missing" and work.name == "sweep":
             continue  # it makes its data itself
         cluster = Cluster(folder / f"cluster-{case}".replace(" ", "-"), hosts)
@@ -182,7 +201,7 @@ def over_dask(work: Work, hosts: Hosts, folder: Path, table: Table) -> None:
         process = hosts.start(0, work.words(out, cluster.address), log, PYTHONPATH=str(ROOT))
         met = True
         if case in ("killed", "unplugged"):
-            met = under_way(out, process)
+            met = under_way(out, process, PATIENCE)
             if case == "killed":
                 end(victim)
             else:
@@ -349,19 +368,21 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these alone")
+    parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES, help="on Dask (all)")
+    parser.add_argument("--table", type=Path, metavar="FILE.csv", help="add the rows to this file")
     parser.add_argument("--keep", type=Path, help="work in this folder, and keep it")
     args = parser.parse_args()
     if reason := refused():
         sys.stdout.write(f"skipped: {reason}\n")
         return 0
-    table = Table()
+    table = Table(args.table)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the hosts are removed
     with tempfile.TemporaryDirectory(prefix="hosts-") as folder, Hosts(3) as hosts:
         place = args.keep or Path(folder)
         make_inputs(place / "inputs")
         for work in works(place / "inputs"):
             if not args.only or work.name in args.only:
-                over_dask(work, hosts, place / work.name, table)
+                over_dask(work, hosts, place / work.name, table, args.cases)
         if not args.only or "training" in args.only:
             (place / "training").mkdir()
             over_ranks(hosts, place / "training", table)

@@ -24,6 +24,7 @@ from esiamfc_lib.runtime.code import code_digest
 
 ROUND = 32  # jobs a worker gets before whoever takes the results must have caught up
 DASK_SECONDS = 25  # to find the scheduler, or a worker there that has memory
+PROOF_SECONDS = 240  # for all workers to load this library and to look at the data
 PROVED = set()  # runs for which this worker process has shown that it is like the client
 
 
@@ -75,7 +76,7 @@ def _by_dask(function: Callable, jobs: Iterator, scheduler, ordered, proof) -> I
     try:
         with Client(scheduler, timeout=DASK_SECONDS) as client:
             client.wait_for_workers(1, DASK_SECONDS)
-            ask = {"on_error": "return", "callback_timeout": 2 * DASK_SECONDS}
+            ask = {"on_error": "return", "callback_timeout": PROOF_SECONDS}
             for address, fault in client.sync(client.run, work, **ask).items():
                 if fault is not None:
                     raise StudyError(f"worker {address}: {fault}")
@@ -92,7 +93,7 @@ def _by_dask(function: Callable, jobs: Iterator, scheduler, ordered, proof) -> I
                 yield result
     except (CancelledError, ImportError, KilledWorker, OSError, ValueError) as error:
         lost = isinstance(error, CancelledError)
-        said = "the scheduler was lost" if lost else " ".join(str(error).split())
+        said = "the scheduler was lost" if lost else " ".join(str(error).split()) or "no answer"
         raise StudyError(f"Dask at {scheduler}: {said}; what is finished is kept") from None
 
 
