@@ -20,19 +20,21 @@ from tools.other_trackers import MEASURED
 
 
 def differences(rows: list[dict]) -> str:
-    """Rows of ``08_controls_differences.csv`` and ``08_closer.csv`` as a table."""
+    """Rows of ``08_controls_differences.csv`` as a table."""
     lines = [
-        "| on | ESiamFC minus | starts | AUC | 95 % | for all at once | won, tied, lost | flips |",
-        "|---|---|---:|---:|---|---|---|---|",
+        "| ESiamFC minus | seeds | AUC | 95 % | for all at once | precision | 95 % "
+        "| won, tied, lost | flips |",
+        "|---|---|---:|---|---|---:|---|---|---|",
     ]
+    columns = ("difference", "low", "high", "low_all", "high_all")
+    columns += ("precision", "precision_low", "precision_high")
     for r in rows:
-        gain, low, high, low_all, high_all = (
-            signed(r[column]) for column in ("difference", "low", "high", "low_all", "high_all")
-        )
+        gain, low, high, low_all, high_all, precise, below, above = (signed(r[c]) for c in columns)
+        of = "" if r["seeds_of"] == "both" else f" of {r['seeds_of']}"
         lines.append(
-            f"| {r['benchmark']} | {r['minus']} | {r['starts']} | {gain} | [{low}, {high}] "
-            f"| [{low_all}, {high_all}] | {r['wins']}, {r['ties']}, {r['losses']} "
-            f"| +{r['flips_won']} −{r['flips_lost']} |"
+            f"| {r['minus']} | {r['seeds']}{of} | {gain} | [{low}, {high}] | [{low_all}, "
+            f"{high_all}] | {precise} | [{below}, {above}] "
+            f"| {r['wins']}, {r['ties']}, {r['losses']} | +{r['flips_won']} −{r['flips_lost']} |"
         )
     return "\n".join(lines)
 
@@ -182,7 +184,7 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
         lambda rows: "\n".join(f"- {line[0].upper()}{line[1:]}" for line in readme.limits()),
     ),
     "reports/real/INTERPRETATION.md": (
-        ["reports/real/tables/08_closer.csv", "reports/real/tables/08_controls_differences.csv"],
+        ["reports/real/tables/08_controls_differences.csv"],
         differences,
     ),
 }
