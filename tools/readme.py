@@ -94,8 +94,7 @@ def _mini(root: Path):
 
 def _compared(root: Path):
     folder = root / "reports/real"
-    tables = [folder / f"tables/08_{name}.csv" for name in ("closer", "controls_differences")]
-    table = pd.read_csv(next(file for file in tables if file.is_file()))
+    table = pd.read_csv(folder / "tables/08_controls_differences.csv")
     own = table[(table["tracker"] == "ESiamFC") & (table["benchmark"] == "otb2015")]
     own = own.set_index("minus")
     learned = sum(json.loads(f.read_text())["tracks"] for f in folder.glob("metrics/branches_*"))
