@@ -142,7 +142,7 @@ def test_no_module_is_long():
 
 
 def test_the_library_is_thin():
-    """The budget is 16,000 lines, 11,000 of them code; what the study asks has overrun it so far."""
+    """The budget is 16,000 lines, 11,000 of them code; it is overrun, and must not be further."""
     lines = code = 0
     for file in MODULES.values():
         text = file.read_text(encoding="utf-8")
