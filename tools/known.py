@@ -237,7 +237,9 @@ def predictions(root: Path) -> Iterator[str]:
             low, high = one["low_all"], one["high_all"]
             half = "–" if low is None else f"±{(high - low) / 2:.{LOSS}f}"
             said = _gain("", one["value"], low, high, "", LOSS) if low is not None else "–"
-            size = f"{one['videos']} held-out videos, {one['seeds']} seeds"
+            of = {"own_learned": "learned", "overfitting": "learned and held-out"}
+            of = next((v for k, v in of.items() if k in one["prediction"]), "held-out")
+            size = f"{one['videos']} {of} videos, {one['seeds']} seeds"
             yield f"| `{name}`: {one['prediction']} | {said} | {size} | {one['verdict']} | {half} |"
 
 
