@@ -299,7 +299,7 @@ class ResultsParameters(StageParameters):
     published: File = param("", "scores of a published SiamFC (JSON), to compare with")
     selection: File = param("", "file of 'python -m tools.choose'; its tracking parameters")
     tracking: dict = param({}, "changes to TrackingParameters")
-    precision: Literal["auto", "fp32", "bf16"] = param("fp32", "of the networks")
+    precision: Literal["auto", "fp32", "bf16"] = param("auto", "auto: bf16 where supported")
     device: Device = param("auto", "auto, cpu, cuda ...")
     workers: Processes = param(2, "processes, one thread each")
 
