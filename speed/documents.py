@@ -118,6 +118,30 @@ def published_rule(root: Path) -> str:
     return "\n".join(lines)
 
 
+def batch_statistics(root: Path) -> str:
+    """What the experiment ``norms`` says of branches that learn with the statistics of each batch,
+    and what follows for the built-in profiles."""
+    table = pd.read_csv(root / "reports/experiments/norms/tables/10_verdicts.csv")
+    differences = table[table["prediction"].str.contains(" above ")]
+    lines = ["## What batch statistics of the branches do here", ""]
+    lines += ["Loss on held-out videos with batch statistics minus that with the start's:", ""]
+    lines += ["| experiment `norms` | difference | 95 %, for all at once | |", "|---|---:|---|---|"]
+    for row in differences.itertuples():
+        what = row.prediction.removesuffix(" above 0")
+        value, low, high = (signed(number) for number in (row.value, row.low_all, row.high_all))
+        shown = "worse" if row.low_all > 0 else "better" if row.high_all < 0 else "not decided"
+        lines.append(f"| {what} | {value} | [{low}, {high}] | {shown} |")
+    slow = differences[differences["prediction"].str.startswith("slow_batch fusion")].iloc[0]
+    shown = slow["low_all"] > 0
+    lines += [
+        "",
+        "`slow` learns at the rate of `smoke`, `mini` and `paper`, where batch statistics are "
+        f"{'' if shown else 'not '}shown to be worse: these profiles "
+        f"{'no longer learn' if shown else 'learn'} as published.",
+    ]
+    return "\n".join(lines)
+
+
 OTHERS = {
     "NanoTrack": ("OpenCV's `TrackerNano`; ONNX files of its authors", "following an object, fast"),
     "Nano": ("OpenCV's `TrackerNano`; ONNX files of its authors", "following an object, fast"),
@@ -171,7 +195,10 @@ GPU = "<!-- figures: made by python -m speed gpu -->"
 ROOT = Path(__file__).parents[1]
 DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "README.md": ([], lambda rows: readme.results()),  # of many files, each with a shape of its own
-    "docs/explanation/departures.md": ([], lambda rows: published_rule(ROOT)),
+    "docs/explanation/departures.md": (
+        [],
+        lambda rows: f"{published_rule(ROOT)}\n\n{batch_statistics(ROOT)}",
+    ),
     "docs/explanation/what_we_know.md": ([], lambda rows: known.known()),
     "docs/howto/which_tracker.md": (["reports/bench/other_trackers.csv"], trackers),
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
