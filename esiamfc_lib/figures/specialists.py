@@ -139,7 +139,7 @@ def forest(
     axis.set_xlabel(f"difference in {metric}\n{what}")
     axis.grid(visible=False, axis="y")
     units = [name for name in ("sequences", "starts", "seeds") if name in table]
-    counts = " × ".join(f"{style.span(table[name])} {name}" for name in units)
+    counts = " × ".join(style.span(table[name], name) for name in units)
     said = {"metric": metric, "what": what, "benchmarks": benchmarks, "counts": counts, "by": by}
     thin = " Thin bars: 95 % intervals that hold for all comparisons of a family together, of {}."
     among = thin.format(style.span(table["comparisons"])) if "low_all" in table else ""

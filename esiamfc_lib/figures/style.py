@@ -189,9 +189,10 @@ def inches() -> float:
     return _PRINTED.get().width / _PRINTED.get().scale
 
 
-def span(values: pd.Series) -> str:
-    """From the least to the largest of some counts: ``12``, or ``2 to 6``."""
-    return " to ".join(str(int(end)) for end in dict.fromkeys([values.min(), values.max()]))
+def span(values: pd.Series, units: str = "") -> str:
+    """From the least to the largest of some counts: ``12``, ``2 to 6``; with units ``1 start``."""
+    count = " to ".join(str(int(end)) for end in dict.fromkeys([values.min(), values.max()]))
+    return f"{count} {units.removesuffix('s') if count == '1' else units}".rstrip()
 
 
 def name_lines(axis: Axes, ends: dict[str, tuple[float, float]], look: dict[str, dict]) -> None:

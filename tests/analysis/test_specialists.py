@@ -200,7 +200,7 @@ def test_figures(model, images):
     figure = figures_specialists.forest(rows)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["S", "R"]
     caption = figure.shown.caption
-    assert "E minus each, on built-in: means over 3 to 5 sequences × 1 starts × 1 seeds" in caption
+    assert "E minus each, on built-in: means over 3 to 5 sequences × 1 start × 1 seed" in caption
     assert "for all comparisons of a family together, of 2." in caption
     figure = figures_specialists.forest(rows.drop(columns=["low_all", "high_all"]), groups="minus")
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["S", "S", "R", "R"]
