@@ -199,14 +199,18 @@ def own_kind(root: Path) -> Iterator[Row]:
 
 def measures(root: Path, measure: str, what: str, side: int) -> Iterator[Row]:
     """A measure of the study itself (arm ``main``) in every experiment; ``side``: where the claim
-    lies."""
+    lies. Experiments that share the study, because they differ in their arms alone, share a row."""
+    shared: dict[tuple, list[str]] = {}
     for name, found in experiments(root):
         for one in found.get("measures", []):
             if (one["arm"], one["measure"]) == ("main", measure) and one["low"] is not None:
-                low, high = one["low"], one["high"]
-                said = _gain(f"loss: {what}", one["mean"], low, high, "", LOSS)
-                size = f"experiment `{name}`: {one['videos']} held-out videos, {one['seeds']} seeds"
-                yield said, size, *_judged(*sorted((side * low, side * high)), LOSS)
+                ends = ("mean", "low", "high", "videos", "seeds")
+                shared.setdefault(tuple(one[end] for end in ends), []).append(f"`{name}`")
+    for (mean, low, high, videos, seeds), names in shared.items():
+        said = _gain(f"loss: {what}", mean, low, high, "", LOSS)
+        word = "experiment" if len(names) == 1 else "experiments"
+        size = f"{word} {', '.join(names)}: {videos} held-out videos, {seeds} seeds"
+        yield said, size, *_judged(*sorted((side * low, side * high)), LOSS)
 
 
 def more_data(root: Path) -> Iterator[Row]:
