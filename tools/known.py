@@ -243,7 +243,8 @@ def predictions(root: Path) -> Iterator[str]:
             said = _gain("", one["value"], low, high, "", LOSS) if low is not None else "–"
             of = {"own_learned": "learned", "overfitting": "learned and held-out"}
             of = next((v for k, v in of.items() if k in one["prediction"]), "held-out")
-            size = f"{one['videos']} {of} videos, {one['seeds']} seeds"
+            seeds = "1 seed" if one["seeds"] == 1 else f"{one['seeds']} seeds"
+            size = f"{one['videos']} {of} videos, {seeds}"
             yield f"| `{name}`: {one['prediction']} | {said} | {size} | {one['verdict']} | {half} |"
 
 
