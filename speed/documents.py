@@ -142,6 +142,38 @@ def batch_statistics(root: Path) -> str:
     return "\n".join(lines)
 
 
+CASES = {
+    "nothing": ("nothing broken", "same bytes"),
+    "killed": ("a worker killed", "same bytes"),
+    "unplugged": ("a worker without network for 10 s", "same bytes"),
+    "another version": ("another version of the library", "refused"),
+    "data missing": ("data missing", "refused"),
+}
+"""Case of ``tools.hosts_campaign`` on a Dask cluster -> its words, and what must come of it."""
+
+
+def hosts(rows: list[dict]) -> str:
+    """What came of breaking three hosts: the commands on a Dask cluster by case, then the rest."""
+    table = pd.DataFrame(rows)
+    fine = table["outcome"] == "as it must be"
+    on_dask = table[table["case"].isin(CASES) & ~table["command"].isin(["training", "slurm"])]
+    cells = on_dask.assign(
+        cell=[
+            f"{CASES[row.case][1] if fine[row.Index] else row.outcome}, {row.seconds} s"
+            for row in on_dask.itertuples()
+        ]
+    ).pivot(index="command", columns="case", values="cell")
+    cells = cells.reindex(index=on_dask["command"].unique(), columns=[*CASES]).fillna("–")
+    lines = ["| command | " + " | ".join(name for name, _ in CASES.values()) + " |"]
+    lines += ["|---" * (len(CASES) + 1) + "|"]
+    lines += [f"| `{name}` | {' | '.join(own)} |" for name, own in cells.iterrows()]
+    lines += ["", "| command | case | outcome | seconds | |", "|---|---|---|---:|---|"]
+    for row in table.drop(on_dask.index).itertuples():
+        said = "" if pd.isna(row.said) else row.said.partition(": [")[0]
+        lines.append(f"| {row.command} | {row.case} | {row.outcome} | {row.seconds} | {said} |")
+    return "\n".join([*lines, "", f"{fine.sum()} of {len(table)} cases ended as they must."])
+
+
 OTHERS = {
     "NanoTrack": ("OpenCV's `TrackerNano`; ONNX files of its authors", "following an object, fast"),
     "Nano": ("OpenCV's `TrackerNano`; ONNX files of its authors", "following an object, fast"),
@@ -200,6 +232,7 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
         lambda rows: f"{published_rule(ROOT)}\n\n{batch_statistics(ROOT)}",
     ),
     "docs/explanation/what_we_know.md": ([], lambda rows: known.known()),
+    "docs/howto/cluster.md": (["reports/bench/hosts.csv"], hosts),
     "docs/howto/which_tracker.md": (["reports/bench/other_trackers.csv"], trackers),
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
     "docs/explanation/training.md": (["reports/bench/training.json"], markdown),

@@ -125,8 +125,14 @@ def works(inputs: Path) -> list[Work]:
         Work("evaluate", evaluate, otb, loop, untimed),
         Work("starts", starts, otb, loop, untimed),
         Work("embed", embed, inputs / "store", network, lambda path: path.suffix == ".npy"),
-        Work("sweep", sweep, inputs / "nothing", cut, of_chain),
+        Work("sweep", sweep, inputs / "nothing", cut, of_cluster),
     ]
+
+
+def of_cluster(path: Path) -> bool:
+    """What a sweep makes on the cluster: not the built-in data, nor when its files were made."""
+    alone = {"raw", "source.json", "sweep.json"} & set(path.parts)
+    return of_chain(path) and not alone
 
 
 def make_inputs(folder: Path) -> None:
@@ -167,7 +173,7 @@ class Table:
 def sentence(log: Path) -> str:
     """The last line that a command said of itself."""
     lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
-    own = ("esiamfc ", "tools.train, process", "esiamfc_lib.errors")
+    own = ("esiamfc ", "tools.train, process", "esiamfc_lib.errors", "stage dataset failed")
     return next((line for line in reversed(lines) if line.startswith(own)), "")
 
 
@@ -312,7 +318,9 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
         time.sleep(0.1)
     hosts.start(0, ["slurmctld", "-D", "-c", "-f", config], log)
     for i in (1, 2):
-        hosts.start(i, ["slurmd", "-D", "-N", f"host{i}", "-f", config], log)
+        # ip mounts a /sys of its own, without the control groups that slurmd asks for
+        mounted = "mount -t cgroup2 none /sys/fs/cgroup; exec slurmd -D -N $0 -f $1"
+        hosts.start(i, ["sh", "-c", mounted, f"host{i}", config], log)
     environment = os.environ | {"SLURM_CONF": str(config), "PYTHONPATH": str(ROOT)}
     environment |= {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from esiamfc_lib.analysis.intervals import LEVEL, signed
+from esiamfc_lib.analysis.intervals import LEVEL, mean_interval, signed
 from esiamfc_lib.reports import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,11 @@ PLACES = {
 }
 HEAD = "| {} | measured | size | verdict | known to |\n|---|---|---|---|---|"
 LOSS = 5  # decimals of a loss
+AFTERWARDS = (
+    "Every ensemble minus the network of its study's arm `equal_budget`, on the same held-out "
+    "pairs. Not all of this was predicted, and the best of many look better than they are; each "
+    "interval is of one comparison:"
+)
 LEVELS = ("sequences", "starts", "seeds")
 Row = tuple[str, str, str, str]
 
@@ -48,6 +53,15 @@ def known(root: Path = ROOT) -> str:
     if tested:
         lines += ["", "Predictions that were written down before the experiment ran:", ""]
         lines += [HEAD.format("experiment: prediction"), *tested]
+    ensembles = list(against_budget(root))
+    if ensembles:
+        lines += [
+            "",
+            AFTERWARDS,
+            "",
+            "| experiment: arm | pairs, the network's | loss | 95 % | videos, seeds |",
+        ]
+        lines += ["|---|---:|---:|---|---|", *ensembles]
     return "\n".join(lines)
 
 
@@ -246,6 +260,48 @@ def predictions(root: Path) -> Iterator[str]:
             seeds = "1 seed" if one["seeds"] == 1 else f"{one['seeds']} seeds"
             size = f"{one['videos']} {of} videos, {seeds}"
             yield f"| `{name}`: {one['prediction']} | {said} | {size} | {one['verdict']} | {half} |"
+
+
+def against_budget(root: Path) -> Iterator[str]:
+    """Lines of the table of all ensembles of the experiments against their study's equal budget."""
+    files = sorted(root.glob("reports/experiments/*/tables/10_videos.csv"))
+    tables = {file.parents[1].name: read_table(file) for file in files}
+    fusions = {
+        name: {arm: _by_video(own, arm, "fusion") for arm in own["arm"].unique()}
+        for name, own in tables.items()
+    }
+    for one, table in tables.items():
+        if "equal_budget" not in set(table["arm"]):
+            continue
+        budget = _by_video(table, "equal_budget", "single")
+        of_budget = _pairs(root, one)["equal_budget"]
+        for name, arms in fusions.items():
+            if not arms["main"].equals(fusions[one]["main"]):
+                continue  # another study: other pairs
+            pairs = _pairs(root, name)
+            for arm, own in arms.items():
+                if not len(own) or (arm == "main" and name != one):
+                    continue
+                both = (own - budget).dropna(axis=1, how="all")
+                mean, low, high = mean_interval(both.to_numpy())[:3]
+                mean, *ends = (_signed(number, LOSS) for number in (mean, low, high))
+                learned = f"{pairs[arm]:,}, {of_budget:,}"
+                counts = f"{len(both)}, {both.shape[1]}"
+                cells = (f"`{name}`: {arm}", learned, mean, f"[{', '.join(ends)}]", counts)
+                yield f"| {' | '.join(cells)} |"
+
+
+def _pairs(root: Path, experiment: str) -> pd.Series:
+    """Pairs that the branches of each arm learned from."""
+    return _table(root, f"experiments/{experiment}/tables/10_arms").set_index("arm")["pairs"]
+
+
+def _by_video(table: pd.DataFrame, arm: str, measure: str) -> pd.DataFrame:
+    """A measure of an arm where it has one: a row a video, a column a seed."""
+    if measure not in table:
+        return pd.DataFrame()
+    rows = table[table["arm"] == arm].dropna(subset=[measure])
+    return rows.pivot(index="video", columns="seed", values=measure)
 
 
 def experiments(root: Path) -> Iterator[tuple[str, dict]]:
