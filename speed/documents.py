@@ -235,7 +235,10 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "docs/howto/cluster.md": (["reports/bench/hosts.csv"], hosts),
     "docs/howto/which_tracker.md": (["reports/bench/other_trackers.csv"], trackers),
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
-    "docs/explanation/training.md": (["reports/bench/training.json"], markdown),
+    "docs/explanation/training.md": (
+        ["reports/bench/training.json", "reports/bench/threads.json"],
+        markdown,
+    ),
     "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),
     "docs/explanation/speed_rows.md": (["reports/bench/tracking.json"], markdown),
     "docs/explanation/statistics.md": (["reports/bench/coverage.json"], coverage),
