@@ -12,8 +12,8 @@ success      share of frames with IoU **>** t, 21 thresholds 0, 0.05 … 1; the 
              mean of the curve (AUC), so perfect boxes score 20/21
 precision    share of frames with centre error **<=** t, 51 thresholds 0 … 50 px; the score
              is the value at 20 px
-normalised   centre error divided by the true width and height, 51 thresholds 0, 0.01 … 0.5;
-precision    the score is the value at 0.20 (LaSOT)
+normalised   share of frames with a centre error, divided by the true width and height, of at
+precision    most 0.20 (LaSOT)
 frame 1      counts in OTB, UAV123, DTB70, TColor128, NfS, LaSOT; is left out in GOT-10k
 no truth     frames whose ground truth is NaN are left out everywhere
 ===========  ========================================================================="""
@@ -31,9 +31,8 @@ from esiamfc_lib.tracking.base import SequenceTracker
 
 IOU_THRESHOLDS = np.linspace(0, 1, 21)
 PIXEL_THRESHOLDS = np.arange(51)
-NORMALISED_THRESHOLDS = np.arange(51) / 100
 PRECISION_PIXELS = 20
-PRECISION_NORMALISED = 20  # index of 0.20
+PRECISION_NORMALISED = 0.2
 LARGE = 30_000  # pixels; OpenCV draws in 32-bit fixed point
 BURN_IN = 10  # frames from an initialisation, which tells the answer: not in VOT's accuracy
 
@@ -45,12 +44,12 @@ SKIPPED, INITIALISED, FAILED = 0, 1, 2
 class Scores:
     """One tracker on one sequence, one pass without reset: shares of the ``frames`` that count,
     above each IoU threshold (``success_curve``, (21,)), within 0 … 50 px (``precision_curve``,
-    (51,)), within 0 … 0.5 of the target's size (``normalised_curve``, (51,)), with IoU above 0.5
-    and 0.75 (``success_rate_…``); and ``average_overlap``, the mean IoU (GOT-10k's AO)."""
+    (51,)), within 0.2 of the target's size (``normalised_precision``), with IoU above 0.5 and 0.75
+    (``success_rate_…``); and ``average_overlap``, the mean IoU (GOT-10k's AO)."""
 
     success_curve: np.ndarray
     precision_curve: np.ndarray
-    normalised_curve: np.ndarray
+    normalised_precision: float
     average_overlap: float
     success_rate_50: float
     success_rate_75: float
@@ -65,11 +64,6 @@ class Scores:
     def precision(self) -> float:
         """Share of frames within 20 px."""
         return float(self.precision_curve[PRECISION_PIXELS])
-
-    @property
-    def normalised_precision(self) -> float:
-        """Share of frames whose normalised centre error is at most 0.20."""
-        return float(self.normalised_curve[PRECISION_NORMALISED])
 
 
 def score(
@@ -96,7 +90,7 @@ def score(
     return Scores(
         success_curve=np.greater(overlaps[:, None], IOU_THRESHOLDS).mean(axis=0),
         precision_curve=np.less_equal(pixels[:, None], PIXEL_THRESHOLDS).mean(axis=0),
-        normalised_curve=np.less_equal(normalised[:, None], NORMALISED_THRESHOLDS).mean(axis=0),
+        normalised_precision=float((normalised <= PRECISION_NORMALISED).mean()),
         average_overlap=float(overlaps.mean()),
         success_rate_50=float((overlaps > 0.5).mean()),
         success_rate_75=float((overlaps > 0.75).mean()),

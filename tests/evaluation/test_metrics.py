@@ -33,9 +33,11 @@ def test_success_is_strict_and_precision_is_not():
     assert scores.success_rate_50 == 0.0
     assert scores.precision == 1.0
     assert scores.precision_curve[19] == 0.0
-    # 20 px of a width of 80 is 0.25.
+    # 20 px of a width of 80 is 0.25, of a width of 100 exactly 0.2.
     assert scores.normalised_precision == 0.0
-    assert scores.normalised_curve[25] == 1.0
+    wider = np.array([[0.0, 0, 100, 10]])
+    boxes = np.array([[20.0, 0, 100, 10]])
+    assert metrics.score(boxes, wider).normalised_precision == 1.0
 
 
 def test_overlap_by_hand():
