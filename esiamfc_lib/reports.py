@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from esiamfc_lib.config import StageParameters
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import write_atomically
 from esiamfc_lib.runtime.latex import latex_table
 
@@ -112,12 +112,10 @@ def read_table(file: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
 def load_metrics(folder: Path) -> dict[str, Any]:
     """What ``save_metrics`` left in a stage's folder; a StudyError where it has not run."""
     file = folder / "metrics.json"
-    try:
+    if not file.is_file():
+        raise StudyError(f"{file} is missing: run stage {folder.name!r} first")
+    with refused(f"{file} is damaged, run stage {folder.name!r} again"):
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise StudyError(f"{file} is missing: run stage {folder.name!r} first") from None
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"{file} is damaged ({error}): run stage {folder.name!r} again") from None
 
 
 def last_answer(parameters: StageParameters) -> str:

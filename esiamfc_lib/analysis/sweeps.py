@@ -13,7 +13,7 @@ import pandas as pd
 
 from esiamfc_lib.analysis import arm_comparison, intervals
 from esiamfc_lib.artefacts import STORE, SWEEP, Artefacts
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 
 BUDGET = "equal_budget SiamFC"
 """The tracker that gains are taken from: one network that has seen as many pairs."""
@@ -22,13 +22,11 @@ BUDGET = "equal_budget SiamFC"
 def read_points(out: Path) -> pd.DataFrame:
     """The values of a sweep's points that have scores, with ``tracks`` (in the crop store) and
     ``run`` (the folder), a row per point; a StudyError if no sweep or no point is done."""
-    try:
+    if not (out / SWEEP).is_file():
+        raise StudyError(f"no sweep in {out}: make one with 'esiamfc run --sweep'")
+    with refused(f"{out / SWEEP} is damaged, run the sweep again"):
         listed = json.loads((out / SWEEP).read_text(encoding="utf-8"))
         points = [{**point["values"], "run": out / point["folder"]} for point in listed]
-    except FileNotFoundError:
-        raise StudyError(f"no sweep in {out}: make one with 'esiamfc run --sweep'") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{out / SWEEP} is damaged ({error!r}): run the sweep again") from None
     done = [point for point in points if Artefacts(point["run"]).control_scores.is_file()]
     if not done:
         raise StudyError(f"no point of the sweep in {out} is done: run it first")

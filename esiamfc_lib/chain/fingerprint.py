@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.runtime.code import library_modules
 from esiamfc_lib.runtime.files import file_digest, text_digest
 
@@ -19,18 +19,15 @@ def code_cells(notebook: Path, parameters: bool = False) -> list[str]:
     """Sources of the notebook's code cells: those tagged ``parameters``, or all others. The chain
     injects every parameter, so the defaults in that cell have no effect here. A StudyError says
     that the file is missing or is not a notebook."""
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    if not notebook.is_file():
+        raise StudyError(f"no notebook {notebook}")
+    with refused(f"{notebook} is not a notebook", (*DAMAGE, AttributeError)):
         return [
             "".join(cell["source"])
-            for cell in cells
+            for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             if cell["cell_type"] == "code"
             and ("parameters" in cell["metadata"].get("tags", [])) == parameters
         ]
-    except FileNotFoundError:
-        raise StudyError(f"no notebook {notebook}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StudyError(f"{notebook} is not a notebook ({error!r})") from None
 
 
 def check_notebook(notebook: Path, parameters: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from esiamfc_lib.clustering.centroids import check_unit_rows
 from esiamfc_lib.data.exemplars import exemplar
 from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.store import CropStore
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.runtime.bars import Progress
@@ -63,17 +62,15 @@ class VideoFeatures:
     def load(cls, path: str | Path, weights_digest: str | None = None) -> "VideoFeatures":
         """Read what :meth:`save` wrote. A ``StudyError`` names a missing or damaged file, features
         of weights other than ``weights_digest`` (None: any), or rows not of unit length."""
-        try:
+        if not Path(path).is_file():
+            raise StudyError(f"no video features at {path}: run notebook 03 first")
+        with refused(f"{path} is not a file of video features"):
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
             columns = [name for name in found if name.startswith("table_")]
             table = pd.DataFrame({name.removeprefix("table_"): found[name] for name in columns})
             tracks, digest = found["tracks"].astype(object), str(found["weights_digest"])
             loaded = cls(found["features"], tracks, table, digest)
-        except FileNotFoundError:
-            raise StudyError(f"no video features at {path}: run notebook 03 first") from None
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise StudyError(f"{path} is not a file of video features: {error}") from error
         if weights_digest not in (None, digest):
             raise StudyError(
                 f"{path} holds features of weights {digest[:12] or '?'}, "

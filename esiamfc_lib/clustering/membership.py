@@ -4,12 +4,11 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from esiamfc_lib.errors import StudyError
+from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime.files import text_digest, write_atomically
 
@@ -88,14 +87,13 @@ def save_partition(result: Partition, folder: str | Path) -> None:
 def load_partition(folder: str | Path) -> Partition:
     """Read what :func:`save_partition` wrote; nothing there, or damaged, is a ``StudyError``."""
     folder = Path(folder)
-    try:
+    for file in (folder / TABLE, folder / CENTRES):
+        if not file.is_file():
+            raise StudyError(f"{file} is missing: run notebook 04 first")
+    with refused(f"{folder}: damaged partition"):
         table = pd.read_csv(io.BytesIO((folder / TABLE).read_bytes()), dtype={"track": str})
-        with np.load(folder / CENTRES, allow_pickle=False) as file:
-            result = Partition(table[COLUMNS], file["centres"], str(file["method"]))
-    except FileNotFoundError as error:
-        raise StudyError(f"{error.filename} is missing: run notebook 04 first") from None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise StudyError(f"{folder}: damaged partition: {error}") from error
+        with np.load(folder / CENTRES, allow_pickle=False) as arrays:
+            result = Partition(table[COLUMNS], arrays["centres"], str(arrays["method"]))
     if len(table) and not table["cluster"].between(0, result.k - 1).all():
         raise StudyError(f"{folder / TABLE} names clusters that {CENTRES} does not have")
     return result

@@ -68,16 +68,9 @@ def fill_store(p: DatasetParameters, roots: Roots) -> dict:
             return adopt(resolve(p.store), place)
     if place.is_symlink():  # to a store that was taken over before, which is not ours to write
         place.unlink()
-    return curate(
-        resolve(p.vid_root) if p.source == "vid" else roots.path("vid"),
-        place,
-        splits=tuple(p.splits),
-        jpeg_quality=p.jpeg_quality,
-        workers=p.workers,
-        scheduler=p.scheduler,
-        max_bad_fraction=p.max_bad_fraction,
-        families=roots.families,
-    )
+    videos = resolve(p.vid_root) if p.source == "vid" else roots.path("vid")
+    own = {"splits", "jpeg_quality", "workers", "scheduler", "max_bad_fraction"}
+    return curate(videos, place, families=roots.families, **p.model_dump(include=own))
 
 
 def _portable(path: Path) -> str:

@@ -100,22 +100,15 @@ def segments(
                 boxes = sequence.boxes[indices].copy()
                 if perturbations:
                     # a stream of its own for each; unlike hash(), crc32 is the same everywhere
-                    name = zlib.crc32(sequence.name.encode())
-                    stream = [seed, name, start, direction == "backward", number]
+                    code = zlib.crc32(sequence.name.encode())
+                    stream = [seed, code, start, direction == "backward", number]
                     random = np.random.default_rng(stream)
                     boxes[0] = perturbed(boxes[0], shift, scale, random)
-                segment = Segment(
-                    name=f"{sequence.name}/{start:05d}-{direction}-{number}",
-                    frames=tuple(sequence.frames[i] for i in indices),
-                    boxes=boxes,
-                    attributes=sequence.attributes,
-                    family=sequence.family,
-                    source=sequence.name,
-                    start=start,
-                    direction=direction,
-                    perturbation=number,
-                )
-                found.append(segment)
+                name = f"{sequence.name}/{start:05d}-{direction}-{number}"
+                parts = {"frames": tuple(sequence.frames[i] for i in indices), "boxes": boxes}
+                parts |= {"attributes": sequence.attributes, "family": sequence.family}
+                place = {"start": start, "direction": direction, "perturbation": number}
+                found.append(Segment(name, source=sequence.name, **parts, **place))
     return found
 
 
