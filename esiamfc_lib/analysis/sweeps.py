@@ -40,13 +40,12 @@ def at_every_point(of_point: Callable[..., pd.DataFrame]) -> Callable[..., pd.Da
     """From a table of one study to that of the points of ``read_points``, their values first."""
 
     @functools.wraps(of_point)
-    def of_points(points: pd.DataFrame, *args, **options) -> pd.DataFrame:
+    def of_points(points: pd.DataFrame) -> pd.DataFrame:
         parts = []
         for point in points.to_dict("records"):
-            table = of_point(Artefacts(point.pop("run")), *args, **options)
-            place = pd.DataFrame([point] * len(table))
-            place = place[[name for name in place if name not in table]]
-            parts.append(place.join(table.reset_index(drop=True)))
+            table = of_point(Artefacts(point.pop("run")))
+            place = {name: value for name, value in point.items() if name not in table}
+            parts.append(pd.DataFrame(place, table.index).join(table))
         return pd.concat(parts, ignore_index=True)
 
     return of_points

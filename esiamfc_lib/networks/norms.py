@@ -21,18 +21,14 @@ def folded(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def has_identity_norms(model: nn.Module) -> bool:
-    """Whether every BatchNorm leaves its input as it is, as after folding."""
+def check_norms(model: nn.Module, learn: bool) -> None:
+    """A StudyError where BatchNorm is to ``learn`` that was folded into the weights, and leaves its
+    input as it is: with the statistics of a batch all activations would change their scale."""
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    return all(
+    identity = all(
         bool((layer.running_mean == 0).all() and (layer.bias == 0).all())
         and torch.allclose(layer.running_var + layer.eps, layer.weight.square(), rtol=1e-4)
         for layer in norms
     )
-
-
-def check_norms(model: nn.Module, learn: bool) -> None:
-    """A StudyError where BatchNorm is to ``learn`` that was folded into the weights: with the
-    statistics of a batch in place of the identity, all activations would change their scale."""
-    if learn and has_identity_norms(model):
+    if learn and identity:
         raise StudyError("train_norms: BatchNorm is folded into these weights, set it to false")
