@@ -310,6 +310,8 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
     config, log = folder / "slurm.conf", folder / "daemons.txt"
     addresses = [hosts.address(i) for i in range(3)]
     config.write_text(SLURM.format(folder=folder, address=addresses))
+    # None is used, but slurmd looks for control groups, and a network namespace shows none.
+    config.with_name("cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     subprocess.run(["mungekey", "--create", "--keyfile", folder / "key"], check=True)
     munge = ["munged", "--foreground", "--force", "--key-file", folder / "key"]
     munge += [f"--{name}-file={folder / name}" for name in ("pid", "log", "seed")]
@@ -318,9 +320,7 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
         time.sleep(0.1)
     hosts.start(0, ["slurmctld", "-D", "-c", "-f", config], log)
     for i in (1, 2):
-        # ip mounts a /sys of its own, without the control groups that slurmd asks for
-        mounted = "mount -t cgroup2 none /sys/fs/cgroup; exec slurmd -D -N $0 -f $1"
-        hosts.start(i, ["sh", "-c", mounted, f"host{i}", config], log)
+        hosts.start(i, ["slurmd", "-D", "-N", f"host{i}", "-f", config], log)
     environment = os.environ | {"SLURM_CONF": str(config), "PYTHONPATH": str(ROOT)}
     environment |= {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
@@ -346,7 +346,7 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
 
     def same(store: str) -> bool:
         manifest = folder / store / "manifest.json"
-        return manifest.is_file() and json.loads(manifest.read_text())["digest"] == whole
+        return manifest.is_file() and json.loads(manifest.read_text()).get("digest") == whole
 
     begun = time.monotonic()
     parts = submit("--array", "1-3", scripts / "parts.sbatch", inputs / "vid", folder / "parts")
@@ -363,14 +363,19 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
     begun = time.monotonic()
     number = submit("--nodes", "2", scripts / "train.sbatch", "baseline", *training(first))
     while not (first / "data/baseline/state.pt").is_file() and "RUNNING" in said("squeue"):
-        time.sleep(1)
+        time.sleep(0.1)
     submit("--partition", "urgent", "--nodes", "2", "--exclusive", "--wrap", "sleep 5")
-    while said("squeue", "--noheader", "--format", "%r", "-j", number) != "BeginTime":
-        time.sleep(1)
-    said("scontrol", "update", f"jobid={number}", "StartTime=now+10")  # it would wait two minutes
+    # it waits for its second start, or was done before SLURM preempted it
+    while (reason := said("squeue", "--noheader", "--format", "%r", "-j", number)) != "BeginTime":
+        if not reason:
+            break
+        time.sleep(0.2)
+    else:
+        said("scontrol", "update", f"jobid={number}", "StartTime=now+10")  # else two minutes
+    case = f"a training, preempted once{'' if reason else ' (too late)'}"
     state, took = ended(number), time.monotonic() - begun
     good = losses(first) == losses(trained / "one-folder")
-    table.row("slurm", "a training, preempted once", good, took, state)
+    table.row("slurm", case, good, took, state)
 
 
 def main() -> int:
