@@ -120,7 +120,16 @@ def compared(root: Path, minus: str) -> Iterator[Row]:
         (real(root), "real/tables/08_controls_differences", "benchmark == 'otb2015'"),
         ("built-in", "mini/tables/08_controls_differences", f"benchmark == '{BUILT_IN}'"),
         (MADE, "scaling/tables/scaling_controls", "videos == videos.max()"),
-        (f"{MADE}; fixed before it ran", "confirmation/tables/08_closer", "sequences > 0"),
+        (
+            f"{MADE}; `best`, fixed before it ran",
+            "experiments/best/tables/08_controls_differences",
+            "sequences > 0",
+        ),
+        (
+            f"{MADE}; `confirmation`, fixed before it ran",
+            "confirmation/tables/08_closer",
+            "sequences > 0",
+        ),
     ):
         table = _table(root, file)
         if table is None:
