@@ -163,7 +163,11 @@ def hosts(rows: list[dict]) -> str:
             for row in on_dask.itertuples()
         ]
     ).pivot(index="command", columns="case", values="cell")
-    cells = cells.reindex(index=on_dask["command"].unique(), columns=[*CASES]).fillna("–")
+    cells = (
+        cells.reindex(index=on_dask["command"].unique(), columns=[*CASES])
+        .astype(object)
+        .fillna("–")
+    )
     lines = ["| command | " + " | ".join(name for name, _ in CASES.values()) + " |"]
     lines += ["|---" * (len(CASES) + 1) + "|"]
     lines += [f"| `{name}` | {' | '.join(own)} |" for name, own in cells.iterrows()]

@@ -194,6 +194,50 @@ def test_experiments_are_judged_where_there_are_some(tmp_path):
     assert "40 held-out videos, 3 seeds | shown | ±0.01000 |" in text  # a lower loss is better
     assert "| `fusion`: a found above 0 | +0.10000 [+0.05000, +0.15000] |" in text
     assert "| confirmed | ±0.05000 |" in text
+    shutil.copytree(folder.parent, tmp_path / "reports/experiments/other")  # the same study
+    assert "| experiments `fusion`, `other`: 40 held-out videos, 3 seeds |" in known.known(tmp_path)
+
+
+def test_ensembles_are_compared_with_the_equal_budget_of_their_own_study(tmp_path):
+    """b belongs to the study of a, which has the equal budget; c shows the same pairs to another
+    main ensemble, and has none."""
+    losses = {"a": [0.4, 0.6, 0.5], "b": [0.4, 0.6, 0.5], "c": [0.4, 0.6, 0.7]}
+    for name, main in losses.items():
+        rows = [
+            {"arm": arm, "seed": 0, "video": video, "fusion": value}
+            for arm, values in (("main", main), ("soft", [0.3, 0.4, 0.5]))
+            for video, value in zip("uvw", values, strict=True)
+        ]
+        one = {"arm": "equal_budget", "seed": 0}
+        single = [0.5, 0.6, 0.7]
+        if name == "a":
+            rows += [one | {"video": v, "single": x} for v, x in zip("uvw", single, strict=True)]
+        folder = tmp_path / f"reports/experiments/{name}/tables"
+        folder.mkdir(parents=True)
+        pd.DataFrame(rows).to_csv(folder / "10_videos.csv", index=False)
+        arms = {"arm": ["main", "soft", "equal_budget"], "pairs": [12000, 24000, 16800]}
+        pd.DataFrame(arms).to_csv(folder / "10_arms.csv", index=False)
+    lines = list(known.against_budget(tmp_path))
+    starts = ["`a`: main | 12,000, 16,800 | −0.10000", "`a`: soft | 24,000, 16,800 | −0.20000"]
+    starts.append("`b`: soft | 24,000, 16,800 | −0.20000")
+    assert [line[2:].startswith(start) for line, start in zip(lines, starts, strict=True)] == [
+        True, True, True,
+    ]  # fmt: skip
+    assert all(line.endswith("| 3, 1 |") for line in lines)
+
+
+def test_hosts_are_a_line_a_command_and_what_went_wrong_is_said():
+    good = {"outcome": "as it must be", "seconds": 3, "said": "5 files"}
+    rows = [
+        good | {"command": "store", "case": "nothing"},
+        good | {"command": "store", "case": "killed", "outcome": "WRONG"},
+        good | {"command": "store", "case": "another version"},
+        good | {"command": "training", "case": "killed", "said": "ended: [a long reason"},
+    ]
+    lines = documents.hosts(rows).splitlines()
+    assert lines[2] == "| `store` | same bytes, 3 s | WRONG, 3 s | – | refused, 3 s | – |"
+    assert "| training | killed | as it must be | 3 | ended |" in lines
+    assert lines[-1] == "3 of 4 cases ended as they must."
 
 
 def test_trackers_are_a_line_each_and_quoted_ones_say_so():
