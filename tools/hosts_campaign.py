@@ -362,7 +362,8 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
     first = Path(shutil.copytree(trained / "data-only", folder / "run", symlinks=True))
     begun = time.monotonic()
     number = submit("--nodes", "2", scripts / "train.sbatch", "baseline", *training(first))
-    while not (first / "data/baseline/state.pt").is_file() and "RUNNING" in said("squeue"):
+    state = first / "data/baseline/state.pt"
+    while not state.is_file() and said("squeue", "--noheader", "-j", number):
         time.sleep(0.1)
     submit("--partition", "urgent", "--nodes", "2", "--exclusive", "--wrap", "sleep 5")
     # it waits for its second start, or was done before SLURM preempted it
