@@ -122,16 +122,15 @@ def batch_statistics(root: Path) -> str:
     """What the experiment ``norms`` says of branches that learn with the statistics of each batch,
     and what follows for the built-in profiles."""
     table = pd.read_csv(root / "reports/experiments/norms/tables/10_verdicts.csv")
-    differences = table[table["prediction"].str.contains(" above ")]
     lines = ["## What batch statistics of the branches do here", ""]
     lines += ["Loss on held-out videos with batch statistics minus that with the start's:", ""]
     lines += ["| experiment `norms` | difference | 95 %, for all at once | |", "|---|---:|---|---|"]
-    for row in differences.itertuples():
+    for row in table.itertuples():
         what = row.prediction.removesuffix(" above 0")
         value, low, high = (signed(number) for number in (row.value, row.low_all, row.high_all))
         shown = "worse" if row.low_all > 0 else "better" if row.high_all < 0 else "not decided"
         lines.append(f"| {what} | {value} | [{low}, {high}] | {shown} |")
-    slow = differences[differences["prediction"].str.startswith("slow_batch fusion")].iloc[0]
+    slow = table[table["prediction"].str.startswith("slow_batch fusion")].iloc[0]
     shown = slow["low_all"] > 0
     lines += [
         "",

@@ -362,16 +362,14 @@ def over_slurm(hosts: Hosts, folder: Path, table: Table) -> None:
     first = Path(shutil.copytree(trained / "data-only", folder / "run", symlinks=True))
     begun = time.monotonic()
     number = submit("--nodes", "2", scripts / "train.sbatch", "baseline", *training(first))
-    state = first / "data/baseline/state.pt"
-    while not state.is_file() and said("squeue", "--noheader", "-j", number):
+    begun_to_save = first / "data/baseline/state.pt"
+    while not begun_to_save.is_file() and said("squeue", "--noheader", "-j", number):
         time.sleep(0.1)
     submit("--partition", "urgent", "--nodes", "2", "--exclusive", "--wrap", "sleep 5")
-    # it waits for its second start, or was done before SLURM preempted it
-    while (reason := said("squeue", "--noheader", "--format", "%r", "-j", number)) != "BeginTime":
-        if not reason:
-            break
+    waits = ("squeue", "--noheader", "--format", "%r", "-j", number)
+    while (reason := said(*waits)) not in ("BeginTime", ""):  # empty: done before it was preempted
         time.sleep(0.2)
-    else:
+    if reason:
         said("scontrol", "update", f"jobid={number}", "StartTime=now+10")  # else two minutes
     case = f"a training, preempted once{'' if reason else ' (too late)'}"
     state, took = ended(number), time.monotonic() - begun

@@ -15,8 +15,10 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from esiamfc_lib.analysis.intervals import LEVEL, mean_interval, signed
+from esiamfc_lib.analysis.headroom import Prediction, verdicts
+from esiamfc_lib.analysis.intervals import LEVEL, signed
 from esiamfc_lib.reports import read_table
+from tools.readme import FIXED
 
 ROOT = Path(__file__).parents[1]
 EQUAL = (
@@ -120,15 +122,13 @@ def compared(root: Path, minus: str) -> Iterator[Row]:
         (real(root), "real/tables/08_controls_differences", "benchmark == 'otb2015'"),
         ("built-in", "mini/tables/08_controls_differences", f"benchmark == '{BUILT_IN}'"),
         (MADE, "scaling/tables/scaling_controls", "videos == videos.max()"),
-        (
-            f"{MADE}; `best`, fixed before it ran",
-            "experiments/best/tables/08_controls_differences",
-            "sequences > 0",
-        ),
-        (
-            f"{MADE}; `confirmation`, fixed before it ran",
-            "confirmation/tables/08_closer",
-            "sequences > 0",
+        *(
+            (
+                f"{MADE}; `{Path(report).name}`, fixed before it ran",
+                f"{report}/tables/{name}",
+                "sequences > 0",
+            )
+            for report, name in FIXED.items()
         ),
     ):
         table = _table(root, file)
@@ -232,7 +232,7 @@ def measures(root: Path, measure: str, what: str, side: int) -> Iterator[Row]:
     for (mean, low, high, videos, seeds), names in shared.items():
         said = _gain(f"loss: {what}", mean, low, high, "", LOSS)
         word = "experiment" if len(names) == 1 else "experiments"
-        size = f"{word} {', '.join(names)}: {videos} held-out videos, {seeds} seeds"
+        size = f"{word} {', '.join(names)}: {videos} held-out videos, {_counted(seeds, 'seeds')}"
         yield said, size, *_judged(*sorted((side * low, side * high)), LOSS)
 
 
@@ -266,8 +266,7 @@ def predictions(root: Path) -> Iterator[str]:
             said = _gain("", one["value"], low, high, "", LOSS) if low is not None else "–"
             of = {"own_learned": "learned", "overfitting": "learned and held-out"}
             of = next((v for k, v in of.items() if k in one["prediction"]), "held-out")
-            seeds = "1 seed" if one["seeds"] == 1 else f"{one['seeds']} seeds"
-            size = f"{one['videos']} {of} videos, {seeds}"
+            size = f"{one['videos']} {of} videos, {_counted(one['seeds'], 'seeds')}"
             yield f"| `{name}`: {one['prediction']} | {said} | {size} | {one['verdict']} | {half} |"
 
 
@@ -275,42 +274,37 @@ def against_budget(root: Path) -> Iterator[str]:
     """Lines of the table of all ensembles of the experiments against their study's equal budget."""
     files = sorted(root.glob("reports/experiments/*/tables/10_videos.csv"))
     tables = {file.parents[1].name: read_table(file) for file in files}
-    fusions = {
-        name: {arm: _by_video(own, arm, "fusion") for arm in own["arm"].unique()}
-        for name, own in tables.items()
-    }
     for one, table in tables.items():
-        if "equal_budget" not in set(table["arm"]):
+        budget = table[table["arm"] == "equal_budget"]
+        if not len(budget):
             continue
-        budget = _by_video(table, "equal_budget", "single")
-        of_budget = _pairs(root, one)["equal_budget"]
-        for name, arms in fusions.items():
-            if not arms["main"].equals(fusions[one]["main"]):
+        for name, other in tables.items():
+            if not _main(other).equals(_main(table)):
                 continue  # another study: other pairs
             pairs = _pairs(root, name)
-            for arm, own in arms.items():
-                if not len(own) or (arm == "main" and name != one):
+            for arm in other.dropna(subset="fusion")["arm"].unique():
+                if arm == "main" and name != one:
                     continue
-                both = (own - budget).dropna(axis=1, how="all")
-                mean, low, high = mean_interval(both.to_numpy())[:3]
-                mean, *ends = (_signed(number, LOSS) for number in (mean, low, high))
-                learned = f"{pairs[arm]:,}, {of_budget:,}"
-                counts = f"{len(both)}, {both.shape[1]}"
+                asked = {"arm": arm, "measure": "fusion", "below": 0.0}
+                asked |= {"minus_arm": "equal_budget", "minus_measure": "single"}
+                rows = pd.concat([other[other["arm"] == arm], budget])
+                found = verdicts(rows, [Prediction(**asked)]).iloc[0]
+                mean, *ends = (_signed(found[name], LOSS) for name in ("value", "low", "high"))
+                learned = f"{pairs[arm]:,}, {_pairs(root, one)['equal_budget']:,}"
+                counts = f"{found['videos']}, {found['seeds']}"
                 cells = (f"`{name}`: {arm}", learned, mean, f"[{', '.join(ends)}]", counts)
                 yield f"| {' | '.join(cells)} |"
+
+
+def _main(table: pd.DataFrame) -> pd.DataFrame:
+    """What the study itself, without its arms, measured."""
+    rows = table.loc[table["arm"] == "main", ["video", "seed", "fusion"]]
+    return rows.reset_index(drop=True)
 
 
 def _pairs(root: Path, experiment: str) -> pd.Series:
     """Pairs that the branches of each arm learned from."""
     return _table(root, f"experiments/{experiment}/tables/10_arms").set_index("arm")["pairs"]
-
-
-def _by_video(table: pd.DataFrame, arm: str, measure: str) -> pd.DataFrame:
-    """A measure of an arm where it has one: a row a video, a column a seed."""
-    if measure not in table:
-        return pd.DataFrame()
-    rows = table[table["arm"] == arm].dropna(subset=[measure])
-    return rows.pivot(index="video", columns="seed", values=measure)
 
 
 def experiments(root: Path) -> Iterator[tuple[str, dict]]:
@@ -332,9 +326,13 @@ def _table(root: Path, name: str) -> pd.DataFrame | None:
 
 
 def _units(row: pd.Series) -> str:
-    counts = [f"{row[name]} {name[: -1 if row[name] == 1 else None]}" for name in LEVELS]
+    counts = [_counted(row[name], name) for name in LEVELS]
     alone = row["seeds"] > 1 and row["seeds_of"] != "both"
     return " × ".join(counts) + (f" of {row['seeds_of']} alone" if alone else "")
+
+
+def _counted(number: int, units: str) -> str:
+    return f"{number} {units.removesuffix('s') if number == 1 else units}"
 
 
 def _gain(what: str, value: float, low: float, high: float, unit: str, digits: int = 3) -> str:

@@ -12,7 +12,7 @@ from esiamfc_lib.chain.profiles import load_profile
 ROOT = Path(__file__).parents[1]
 MADE = "built-in, made for specialists"
 BENCHMARK = "built-in, otb2015 layout"
-FIXED = {"confirmation": "08_closer", "experiments/best": "08_controls_differences"}
+FIXED = {"experiments/best": "08_controls_differences", "confirmation": "08_closer"}
 """Reports of comparisons that were fixed before they ran -> table of the differences."""
 
 
