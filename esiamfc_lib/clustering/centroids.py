@@ -56,7 +56,7 @@ class Centroids:
         """Begin a run at ``centres`` (k, d)."""
         self.k = len(centres)
         self._centres = np.asarray(centres, self.x.dtype)
-        self._sums = self._labels = None
+        self._sums, self._labels = None, np.full(len(self.x), -1)
         return self
 
     def start_at(self, rows: np.ndarray) -> None:
@@ -77,8 +77,8 @@ class Centroids:
         """Move every centre to the mean of its samples: ``labels`` (n,), ``sizes`` (k,), none 0."""
         matrix = self.x if self.gram is None else self.gram
         before, self._labels, self._sizes = self._labels, labels, sizes.astype(np.float64)
-        changed = None if before is None else np.flatnonzero(labels != before)
-        if changed is None or len(changed) > len(labels) // 2:  # all rows are read sooner
+        changed = np.flatnonzero(labels != before)
+        if len(changed) > len(labels) // 2:  # all rows are read sooner
             self._sums = self._sum(matrix, labels)
         elif len(changed):
             clusters = np.arange(self.k)[:, None]

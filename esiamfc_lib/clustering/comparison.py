@@ -9,10 +9,11 @@ import time
 import warnings
 from collections.abc import Iterable
 from functools import partial
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import pdist, squareform
 from sklearn import metrics
 from sklearn.exceptions import ConvergenceWarning
 
@@ -50,8 +51,8 @@ class Comparison:
         settings = self.settings | METHODS[method] | changes
         control = settings.pop("control", None)
         estimator = PIKMeans(k, n_init=1, random_state=seed, **settings)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say which converged
+        # The tables say which converged.
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             return estimator.fit(self.features, None, self.gram, control)
 
     def runs(
@@ -112,10 +113,7 @@ class Comparison:
 
 def agreement_matrix(labels: np.ndarray) -> np.ndarray:
     """(runs, runs) Fowlkes–Mallows scores of labels (runs, n), over pairs of tracks; 1 = equal."""
-    scores = np.eye(len(labels))
-    for a, b in combinations(range(len(labels)), 2):
-        scores[a, b] = scores[b, a] = metrics.fowlkes_mallows_score(labels[a], labels[b])
-    return scores
+    return squareform(pdist(labels, metrics.fowlkes_mallows_score)) + np.eye(len(labels))
 
 
 def family_agreement(labels: dict[str, np.ndarray], families: np.ndarray) -> pd.DataFrame:

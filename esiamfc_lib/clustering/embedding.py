@@ -8,7 +8,7 @@ scaled to unit length, is the track's video feature. Source: the ESiamFC paper (
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +67,9 @@ class VideoFeatures:
         with refused(f"{path} is not a file of video features"):
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-            columns = [name for name in found if name.startswith("table_")]
-            table = pd.DataFrame({name.removeprefix("table_"): found[name] for name in columns})
+            table = {n.removeprefix("table_"): found[n] for n in found if n.startswith("table_")}
             tracks, digest = found["tracks"].astype(object), str(found["weights_digest"])
-            loaded = cls(found["features"], tracks, table, digest)
+            loaded = cls(found["features"], tracks, pd.DataFrame(table), digest)
         if weights_digest not in (None, digest):
             raise StudyError(
                 f"{path} holds features of weights {digest[:12] or '?'}, "
@@ -126,8 +125,7 @@ def embed(
 
     features = []
     with Progress(total=len(long_enough), desc="embedding", unit="track") as bar:
-        parts = spread(work, jobs, workers, scheduler, seen)
-        done = (result for part in parts for result in part)
+        done = chain.from_iterable(spread(work, jobs, workers, scheduler, seen))
         for track, feature, kept, agreement, frames in done:
             features.append(feature)
             screened = " ".join(map(str, frames[~kept]))

@@ -27,18 +27,13 @@ def cluster_tracks(
         raise StudyError(f"n_clusters = {n_clusters}, but there are only {n} tracks with features")
     check_unit_rows(x)
     fitted = PIKMeans(n_clusters, random_state=seed, **settings).fit(x, control=METHODS[method])
-    centres = fitted.cluster_centers_
-    table = _membership_table(features.tracks, x, fitted.labels_, centres)
-    stopped = "" if method == "random" or n_clusters == 1 else fitted.stop_reason_
-    return Partition(table, centres.astype(np.float32), method, stopped)
-
-
-def _membership_table(tracks, x, labels, centres) -> pd.DataFrame:
-    """Every track's cluster and the nearest other one; the same where there is no other one."""
+    centres, labels, rows = fitted.cluster_centers_, fitted.labels_, np.arange(n)
     table = Centroids(x).start(centres).distances()
-    rows, others = np.arange(len(labels)), table.copy()
-    if len(centres) > 1:
+    others = table.copy()
+    if n_clusters > 1:  # else the second choice is the first
         others[rows, labels] = np.inf
     second = others.argmin(axis=1)
     own, next_best = table[rows, labels].round(6), table[rows, second].round(6)
-    return pd.DataFrame(dict(zip(COLUMNS, (tracks, labels, second, own, next_best), strict=True)))
+    columns = zip(COLUMNS, (features.tracks, labels, second, own, next_best), strict=True)
+    stopped = "" if method == "random" or n_clusters == 1 else fitted.stop_reason_
+    return Partition(pd.DataFrame(dict(columns)), centres.astype(np.float32), method, stopped)

@@ -8,6 +8,7 @@ Source: the balanced k-means of the ESiamFC paper (doi 10.1007/s00521-022-06911-
 is this project's own."""
 
 import warnings
+from operator import attrgetter
 
 import numpy as np
 from sklearn.base import (
@@ -86,14 +87,12 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             gram_matrix = gram(x)
         samples = Centroids(x, gram_matrix)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        best, self.runs_ = None, []
+        found = []
         for i in range(runs):
             self._start(samples, np.random.default_rng([seed, i]))
             steps = control(k, 0.0, 0.0, self.random_state) if control else self._control(n)
-            one = iterate(samples, steps, self.max_iter)
-            self.runs_.append(one.loss)
-            if best is None or one.loss < best.loss:
-                best = one
+            found.append(iterate(samples, steps, self.max_iter))
+        best, self.runs_ = min(found, key=attrgetter("loss")), [one.loss for one in found]
         self.labels_, self.control_, self.loss_ = best.labels, best.control, best.loss
         self.sizes_ = np.bincount(best.labels, minlength=k)
         self.cluster_centers_ = samples.means(best.labels, self.sizes_)
@@ -146,7 +145,7 @@ class PIKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, 
             raise ClusteringError("init holds NaN or infinite values")
         samples.start(centres)
 
-    def _control(self, n: int) -> PublishedControl | BalancedControl:
+    def _control(self, n: int) -> PublishedControl:
         if self.stop == "published" or self.kp == self.ki == 0:
             return PublishedControl(self.n_clusters, self.kp, self.ki)
         easing = min(EASING, self.max_iter // 2)

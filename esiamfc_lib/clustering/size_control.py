@@ -47,9 +47,8 @@ class PublishedControl:
 
     def __init__(self, k: int, kp: float, ki: float, seed: int | None = None):
         self.kp, self.ki, self.k, self.seed = kp, ki, k, seed  # the seed: where chance decides
-        self.error = np.zeros(k)  # before the first assignment all sizes count as equal
-        self.integral = np.zeros(k)
-        self.value = np.zeros(k)
+        # Before the first assignment all sizes count as equal.
+        self.error = self.integral = self.value = np.zeros(k)
 
     def assign(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, k) distances → (n,) clusters of the smallest distance + control, and (k,) sizes."""
@@ -95,7 +94,7 @@ class EqualSizes(PublishedControl):
         return labels, np.bincount(labels, minlength=self.k)
 
 
-class BalancedControl:
+class BalancedControl(PublishedControl):
     """A controller that ends with every size within ``tolerance``, the largest ``|size - mean| /
     mean``. It adapts its steps, so that ``kp`` and ``ki`` are only their first lengths.
 
@@ -119,15 +118,13 @@ class BalancedControl:
     stable = "no label changed and every size within tolerance"
 
     def __init__(self, kp: float, ki: float, n: int, k: int, tolerance: float, easing: int = 0):
-        self.kp, self.ki, self.k = kp, ki, k
+        super().__init__(k, kp, ki)
         self.bounds = size_bounds(n, k, tolerance)
         self.aim = size_bounds(n, k, tolerance * DEAD_BAND)
         self.equal = size_bounds(n, k, 0.0)
-        self.easing = easing
-        self.settled = False
+        self.easing, self.settled = easing, False
         self._last, self._to_move = None, n  # while easing in: the sizes that the next step answers
-        self.value = np.zeros(k)
-        self._restart()
+        self._length = np.ones(k)  # of a step, for each cluster
 
     def tighten(self) -> bool:
         """From now on allow only the whole numbers next to the mean; False if it is so already."""
@@ -159,7 +156,7 @@ class BalancedControl:
     def _search(self, table, labels, sizes):
         """Labels and sizes of the controller's best step on fixed distances, taken until few
         samples are left to move; a step after which far more were left is taken back and halved."""
-        self._restart()
+        self.error, self._length = np.zeros(self.k), np.ones(self.k)
         best = excess(sizes, *self.aim), self.value, labels, sizes
         for _ in range(CONTROL_STEPS):
             if best[0] <= FEW:
@@ -171,28 +168,21 @@ class BalancedControl:
                 best = left, self.value, labels, sizes
             elif left > WORSE * best[0]:
                 _, self.value, _, sizes = best
-                self._before = sizes / sizes.mean() - 1
+                self.error = sizes / sizes.mean() - 1
                 self._length = self._length * SHORTER
         _, self.value, labels, sizes = best
         return labels, sizes
 
-    def _restart(self) -> None:
-        self._before = np.zeros(self.k)
-        self._length = np.ones(self.k)
-
     def _step(self, sizes: np.ndarray) -> None:
         """One step of ``kp·e + ki·Σe``, with its length adapted to each cluster."""
-        error = sizes / sizes.mean() - 1
-        trend = error * self._before
+        before, self.error = self.error, sizes / sizes.mean() - 1
+        trend = self.error * before
         self._length = self._length * np.where(trend > 0, LONGER, np.where(trend < 0, SHORTER, 1.0))
-        change = self.ki * error + self.kp * (error - self._before)
+        change = self.ki * self.error + self.kp * (self.error - before)
         self.value = self.value + self._length * change
-        self._before = error
 
 
-def iterate(
-    samples: Centroids, control: PublishedControl | BalancedControl, max_iter: int
-) -> ClusteringRun:
+def iterate(samples: Centroids, control: PublishedControl, max_iter: int) -> ClusteringRun:
     """Assign the samples and move the centres in turn, from where ``samples`` was started. The run
     converges when no label changes. A balanced run whose loss stops falling while labels go on
     changing is tightened once, and ended the next time; if it ends without having converged, its
