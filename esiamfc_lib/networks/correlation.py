@@ -19,11 +19,9 @@ def cross_correlation(z: Tensor, x: Tensor) -> Tensor:
         kernel = z.float().permute(0, 2, 3, 1).reshape(len(z), h * w, c)
         cells = x.float().permute(0, 2, 3, 1).reshape(n, height * width, c)
         products = (kernel @ cells.transpose(1, 2)).contiguous()  # (N, h*w, H*W)
-        per_sample, per_cell = h * w * height * width, height * width
-        diagonals = products.as_strided(
-            (n, h, w, rows, columns), (per_sample, w * per_cell + width, per_cell + 1, width, 1)
-        )
-        return diagonals.sum((1, 2))
+        cell = height * width
+        strides = (h * w * cell, w * cell + width, cell + 1, width, 1)
+        return products.as_strided((n, h, w, rows, columns), strides).sum((1, 2))
 
 
 def correlation(z: Tensor, x: Tensor) -> Tensor:
@@ -39,8 +37,5 @@ def correlation(z: Tensor, x: Tensor) -> Tensor:
     cells = x.permute(0, 2, 3, 1).reshape(n * height * width, c)
     products = (cells @ kernel.T).float()  # (N*H*W, h*w)
     cell = h * w
-    diagonals = products.as_strided(
-        (n, rows, columns, h, w),
-        (height * width * cell, width * cell, cell, width * cell + w, cell + 1),
-    )
-    return diagonals.sum((3, 4))
+    strides = (height * width * cell, width * cell, cell, width * cell + w, cell + 1)
+    return products.as_strided((n, rows, columns, h, w), strides).sum((3, 4))

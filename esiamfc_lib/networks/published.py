@@ -74,8 +74,7 @@ def load_esiamfc(path: str | Path) -> ESiamFC:
 
 
 def _load_as(kind: type, path: str | Path):
-    model, _ = load_any(path)
-    if not isinstance(model, kind):
+    if not isinstance(model := load_any(path)[0], kind):
         raise StudyError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
     return model
 

@@ -28,11 +28,8 @@ def conv_block(
     inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, padding: int = 0
 ) -> list[nn.Module]:
     """A convolution, its BatchNorm, ReLU."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
