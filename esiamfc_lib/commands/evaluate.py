@@ -64,13 +64,14 @@ def tracker_arguments(parser: ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE",
         help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
     )  # fmt: skip
-    add(
-        "--precision", default="fp32", choices=("auto", *PRECISIONS), help="of the networks",
-    )  # fmt: skip
+    numbers = (
+        "of the networks; auto: bf16 where the processor computes in it (default: %(default)s)"
+    )
+    add("--precision", default="fp32", choices=("auto", *PRECISIONS), help=numbers)
     add("--top", type=within(0, 1000), default=0, metavar="M", help="heaviest branches run; 0: all")
     least = "least weight of a branch that runs"
     add("--threshold", type=within(0, 1, float), default=0.0, metavar="W", help=least)
-    add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda ... (default: cpu)")
+    add("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda … (default: %(default)s)")
     parser.set_defaults(kind_of_spec=TrackerSpec)
 
 

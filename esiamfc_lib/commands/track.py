@@ -37,6 +37,7 @@ def arguments(parser: ArgumentParser) -> None:
     add("--format", choices=video.FORMATS, default="", help=what)
     add("--live", action="store_true", help="watch in a browser while it tracks")
     tracker_arguments(parser)
+    parser.set_defaults(device="auto", precision="auto")  # as the demo and Tracker.load
 
 
 def main(args: Namespace) -> int:
