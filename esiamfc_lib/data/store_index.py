@@ -8,6 +8,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -45,12 +46,11 @@ class Index:
     def of(cls, **columns) -> "Index":
         """An index of these columns, in the types of ``TYPES``; one that is not given is empty."""
         columns = {"offset": [0]} | columns
-        return cls(
-            **{
-                name: np.asarray(columns.get(name, []), kind).reshape(-1, *shape)
-                for name, (kind, *shape) in TYPES.items()
-            }
-        )
+        arrays = {
+            name: np.asarray(columns.get(name, []), kind).reshape(-1, *shape)
+            for name, (kind, *shape) in TYPES.items()
+        }
+        return cls(**arrays)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,23 +81,14 @@ class Index:
     def digests(self) -> list[str]:
         """One digest per video, of everything in it but the shard it happens to lie in."""
         firsts = np.searchsorted(self.track_video, np.arange(len(self.video) + 1))
+        of_tracks = self.track_id, self.track_name, np.diff(self.offset)
+        of_crops = self.frame, self.box, self.n_bytes, self.crc
         digests = []
-        for v, name in enumerate(self.video):
-            tracks = slice(firsts[v], firsts[v + 1])
-            crops = slice(self.offset[firsts[v]], self.offset[firsts[v + 1]])
-            parts = (
-                np.array([f"{self.split[v]}/{name}"]),
-                self.track_id[tracks],
-                self.track_name[tracks],
-                np.diff(self.offset[firsts[v] : firsts[v + 1] + 1]),
-                self.frame[crops],
-                self.box[crops],
-                self.n_bytes[crops],
-                self.crc[crops],
-            )
-            digests.append(
-                digest_of(text_bytes(p) if p.dtype.kind == "U" else p.tobytes() for p in parts)
-            )
+        for v, (first, end) in enumerate(pairwise(firsts)):
+            parts = [np.array([f"{self.split[v]}/{self.video[v]}"])]
+            parts += [column[first:end] for column in of_tracks]
+            parts += [column[self.offset[first] : self.offset[end]] for column in of_crops]
+            digests.append(digest_of(map(column_bytes, parts)))
         return digests
 
 
@@ -105,9 +96,11 @@ class Index:
 TYPES = {name: hint.__metadata__ for name, hint in Index.__annotations__.items()}
 
 
-def text_bytes(texts: np.ndarray) -> bytes:
-    """Text independent of how wide NumPy made the array."""
-    return "\0".join(texts.tolist()).encode("utf-8", "surrogateescape")
+def column_bytes(column: np.ndarray) -> bytes:
+    """The values as bytes; of text they do not depend on how wide NumPy made the array."""
+    if column.dtype.kind != "U":
+        return column.tobytes()
+    return "\0".join(column.tolist()).encode("utf-8", "surrogateescape")
 
 
 def join(records: Iterable[tuple[Index, int]]) -> Index:
@@ -120,16 +113,9 @@ def join(records: Iterable[tuple[Index, int]]) -> Index:
         raise StudyError(f"the video {twice[0]} is there twice")
     if not singles:
         return Index.of()
-    columns = {
-        name: np.concatenate([getattr(single, name) for single in singles])
-        for name in TYPES
-        if name not in ("track_video", "offset", "shard")
-    }
+    columns = {name: np.concatenate([vars(single)[name] for single in singles]) for name in TYPES}
     lengths = np.concatenate([np.diff(single.offset) for single in singles])
-    tracks = [len(single.track_id) for single in singles]
-    return Index.of(
-        **columns,
-        shard=[shard for _, shard in pairs],
-        track_video=np.repeat(np.arange(len(singles)), tracks),
-        offset=np.concatenate([[0], np.cumsum(lengths)]),
-    )
+    columns["offset"] = np.cumsum([0, *lengths])
+    columns["shard"] = [shard for _, shard in pairs]
+    columns["track_video"] = np.repeat(range(len(singles)), [len(s.track_id) for s in singles])
+    return Index.of(**columns)
