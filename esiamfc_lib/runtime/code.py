@@ -37,11 +37,8 @@ def library_modules(
     functions count too; IPython's ``%magic`` and ``!shell`` lines are skipped. ``shown``: whether
     what only shows results (``ONLY_SHOWN``) counts, with what it imports. A StudyError, with the
     code called ``where``, says that it is not valid Python."""
-    plain = [
-        "" if line.lstrip().startswith(("%", "!")) else line
-        for source in sources
-        for line in source.splitlines()
-    ]
+    lines = "\n".join(sources).splitlines()
+    plain = ["" if line.lstrip().startswith(("%", "!")) else line for line in lines]
     with refused(f"{where}: a cell is not valid Python", SyntaxError):
         waiting = _reached(_parsed("\n".join(plain)), package=[])
     found: dict[str, str] = {}
@@ -90,11 +87,7 @@ def _code_of(path: Path, written: int) -> tuple[ast.Module, str]:
 
 def _is_text(node: ast.AST) -> bool:
     """A docstring, or another text that stands as a statement."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
 
 
 def _parsed(source: str) -> ast.Module:
@@ -171,11 +164,10 @@ def _face(package: str) -> dict[str, set[str]]:
 
 
 def _only_passes_on(tree: ast.Module) -> bool:
-    """Whether an ``__init__`` holds nothing but a docstring, imports and plain values."""
+    """Whether an ``__init__``, without its docstring, holds only imports and plain values."""
     values = (ast.Constant, ast.List, ast.Tuple)
     return all(
         isinstance(node, ast.Import | ast.ImportFrom)
-        or _is_text(node)
         or (isinstance(node, ast.Assign) and isinstance(node.value, values))
         for node in tree.body
     )
