@@ -125,11 +125,8 @@ def _with_families(read: list[Sequence], root: Path) -> list[Sequence]:
         return read
     with refused(f"{file} is not the built-in data's table of families"):
         table = pd.read_csv(file, keep_default_na=False, dtype=str).drop_duplicates("video")
-        rows = zip(table["video"], table["family"], table["attributes"], strict=True)
-    known = {
-        video: {"family": family, "attributes": tuple(attributes.split())}
-        for video, family, attributes in rows
-    }
+        table["attributes"] = table["attributes"].str.split().map(tuple)
+        known = table.set_index("video")[["family", "attributes"]].to_dict("index")
     return [replace(sequence, **known.get(sequence.name, {})) for sequence in read]
 
 
