@@ -45,8 +45,7 @@ def build(root: str | Path, data: BuiltIn, workers: int) -> Folders:
         for _ in progress(made, "built-in data", total=len(todo), unit="video"):
             pass
         for split, folder in (("vot", folders.vot), ("got10k", folders.got10k / "val")):
-            names = [job.name for job in jobs if job.split == split]
-            if names:
+            if names := [job.name for job in jobs if job.split == split]:
                 write_atomically(folder / "list.txt", "\n".join(names) + "\n")
         files = [job.row_file(folders.root) for job in jobs]
         rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
@@ -62,26 +61,20 @@ def _is_begun(root: Path, manifest: dict) -> bool:
         return False
     with refused(f"{file} is not a valid JSON file", ValueError):
         found = json.loads(file.read_text(encoding="utf-8"))
-    changed = [name for name in manifest if found.get(name) != manifest[name]]
-    if changed:
-        raise StudyError(
-            f"{root} holds a data set made with other values of {', '.join(changed)}: "
-            "choose another folder or remove it"
-        )
+    if changed := [name for name in manifest if found.get(name) != manifest[name]]:
+        said = f"{root} holds a data set made with other values of {', '.join(changed)}"
+        raise StudyError(f"{said}: choose another folder or remove it")
     return True
 
 
 def scene_of(job: Job, data: BuiltIn) -> Scene:
     """The scene of one video: a function of the seed, the split and the index only."""
     rng = np.random.default_rng([data.seed, SPLITS.index(job.split), job.index])
-    return Scene(
-        rng,
-        data,
-        frames=data.video_frames if job.trains else data.test_frames,
-        family=job.index % data.families,
-        tracks=int(rng.choice([1, 1, 2, 3])) if job.trains else 1,
-        may_vanish=job.split not in ("otb", "vot"),
-    )
+    frames, tracks = data.test_frames, 1
+    if job.trains:
+        frames, tracks = data.video_frames, int(rng.choice([1, 1, 2, 3]))
+    family, may_vanish = job.index % data.families, job.split not in ("otb", "vot")
+    return Scene(rng, data, frames=frames, family=family, tracks=tracks, may_vanish=may_vanish)
 
 
 def _make(job: Job, root: Path, data: BuiltIn) -> None:

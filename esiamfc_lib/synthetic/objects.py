@@ -111,10 +111,8 @@ class Instance:
         if self.changes and kind.stays == "pattern":
             self._turn = _turning_colours(changes, kind.arc[1])
         elif self.changes:
-            surfaces = [self._surface]
-            while len(surfaces) < PATTERNS:
-                surface = any_texture(changes)(changes, self.colours, CANVAS)
-                surfaces.append(((surface * uneven) >> 8).astype(np.uint8))
+            more = [any_texture(changes)(changes, self.colours, CANVAS) for _ in range(1, PATTERNS)]
+            surfaces = [((one * uneven) >> 8).astype(np.uint8) for one in (surface, *more)]
             self._pattern = _fading_pattern(changes, surfaces)
         self._pose = SHAPES[kind.shape](rng)
         self._rigid: np.ndarray | None = None

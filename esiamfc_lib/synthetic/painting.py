@@ -25,8 +25,7 @@ def warp(picture: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np
     fixed = np.rint(np.asarray(matrix) * 65536).astype(np.int32)
     x, y = np.arange(width, dtype=np.int32), np.arange(height, dtype=np.int32)[:, None]
     u, v = ((row[0] * x + row[1] * y + row[2]) >> 11 for row in fixed)
-    whole = np.empty((height, width, 2), np.int16)
-    whole[..., 0], whole[..., 1] = u >> 5, v >> 5
+    whole = np.dstack([u >> 5, v >> 5]).astype(np.int16)
     part = ((v & 31) << 5 | (u & 31)).astype(np.uint16)
     return cv2.remap(picture, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 

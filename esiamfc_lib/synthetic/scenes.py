@@ -59,7 +59,7 @@ class Scene:
         self._canvas = paint(rng, self.width + 2 * self._room, self.height + 2 * self._room)
         self._camera = camera(rng, frames, room * rng.uniform(0, 0.8), rng.choice([0, 0.6, 1.8]))
         self._cast(rng, data, family, tracks, may_vanish)
-        self._order = rng.permutation(len(self.targets) + len(self._distractors))
+        self._order = rng.permutation(len(self._actors))
         self._occluders = self._plant(rng) if "occlusion" in self.challenges else []
         self._blur = rng.uniform(0.8, 1.6) if "blur" in self.challenges else rng.uniform(0, 0.35)
         strength = 0.45 if "illumination" in self.challenges else 0.08
@@ -76,13 +76,13 @@ class Scene:
         for _ in range(tracks - 1):
             other = Kind.draw(rng, int(rng.integers(data.families)), data)
             kinds.append(first if rng.uniform() < 0.5 else other)
-        self.targets: list[Actor] = []
-        self._distractors: list[Actor] = []
+        self._actors: list[Actor] = []  # the targets, then the distractors
         own = rng.spawn(1)[0]  # leaves rng itself as it is
         for kind in kinds:
             path, size = self._path(rng, kind.motion, True, may_vanish)
             changes = own if own.uniform() < data.conflict else None
-            self.targets.append(Actor(Instance(rng, kind, changes), path, size))
+            self._actors.append(Actor(Instance(rng, kind, changes), path, size))
+        self.targets = self._actors[:]
         model = self.targets[0].instance
         others = int(rng.integers(1, 4)) if "distractors" in self.challenges else 0
         for _ in range(others):  # of the first target's kind, in other colours
@@ -94,11 +94,7 @@ class Scene:
                 kind = replace(kind, arc=first.arc, stays=first.stays)
             path, size = self._path(rng, kind.motion, False, False)
             instance = Instance(rng, kind, own if model.changes else None, colours)
-            self._distractors.append(Actor(instance, path, size))
-
-    @property
-    def _actors(self) -> list[Actor]:
-        return [*self.targets, *self._distractors]
+            self._actors.append(Actor(instance, path, size))
 
     def _path(self, rng, motion: str, target: bool, may_vanish: bool) -> tuple[Path, float]:
         """A path that starts well away from the others, and the side of the object on it."""
@@ -182,8 +178,7 @@ class Scene:
         for piece, place in self._occluders:
             x, y = np.rint(place - self._camera[t, :2] + shake).astype(int)
             paste(frame, owner, piece, x, y, 255)
-        seen = [owner == index + 1 for index in range(len(self.targets))]
-        truths = [_truth(seen[index], *drawn[index]) for index in range(len(seen))]
+        truths = [_truth(owner == i + 1, *drawn[i]) for i, _ in enumerate(self.targets)]
         return self._expose(frame, t), truths
 
     def _expose(self, frame: np.ndarray, t: int) -> np.ndarray:

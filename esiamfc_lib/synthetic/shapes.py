@@ -45,9 +45,7 @@ def crate(rng) -> Pose:
     arc = corner * np.stack([np.cos(t), np.sin(t)], 1)
     quarter = np.array([half_w - corner, half_h - corner]) + arc
     flips = (1, 1), (-1, 1), (-1, -1), (1, -1)
-    steps = (1, -1, 1, -1)
-    box = [quarter[::step] * flip for flip, step in zip(flips, steps, strict=True)]
-    parts = [Part(np.concatenate(box))]
+    parts = [Part(np.concatenate([quarter[:: x * y] * (x, y) for x, y in flips]))]
     return lambda phase: parts
 
 
@@ -134,13 +132,11 @@ def face(rng) -> Pose:
 
     def pose(phase):
         look, talk = 0.05 * np.sin(phase), 0.05 + 0.06 * (1 + np.sin(2 * phase))
-        eyes = [_ellipse(x, brow, eye * 1.5, eye) for x in apart]
-        pupils = [_ellipse(x + look, brow, eye * 0.7, eye * 0.7) for x in apart]
         return [
             Part(_ellipse(0, 0, wide, 0.95)),
             Part(hair, 2),
-            *(Part(white, 1, 2.2) for white in eyes),
-            *(Part(pupil, 2, 0.4) for pupil in pupils),
+            *(Part(_ellipse(x, brow, eye * 1.5, eye), 1, 2.2) for x in apart),
+            *(Part(_ellipse(x + look, brow, eye * 0.7, eye * 0.7), 2, 0.4) for x in apart),
             Part(_limb((look, -0.05), (look, 0.2), 0.1), 0, 0.7),
             Part(_ellipse(look, 0.5, wide * 0.4, talk), 1, 0.5),
         ]

@@ -369,7 +369,7 @@ def test_distractors_have_in_common_what_changes():
     for scene in scenes:
         target = scene.targets[0].instance
         assert target.changes
-        for actor in scene._distractors:
+        for actor in scene._actors[len(scene.targets) :]:
             assert actor.instance.changes
             alike = np.array_equal(actor.instance.colours, target.colours)
             same_pattern = actor.instance.kind.texture == target.kind.texture
@@ -387,7 +387,7 @@ def test_distractors_are_of_the_same_kind_but_look_different():
         if "distractors" in s.challenges
     )
     target = scene.targets[0].instance
-    for actor in scene._distractors:
+    for actor in scene._actors[len(scene.targets) :]:
         assert actor.instance.kind == target.kind
         assert not np.array_equal(actor.instance.sprite(0), target.sprite(0))
 
