@@ -8,6 +8,4 @@ encode), ``store_writer`` (LMDB shards, resumable), ``store_manifest`` (what the
 from esiamfc_lib.curation.inputs import fill_store, prepare
 from esiamfc_lib.curation.pipeline import curate, estimate
 
-__all__ = [
-    "curate", "estimate", "fill_store", "prepare",
-]  # fmt: skip
+__all__ = ["curate", "estimate", "fill_store", "prepare"]

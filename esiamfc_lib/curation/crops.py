@@ -83,14 +83,13 @@ def cut_frame(files: FrameFiles, result: Cut, jpeg_quality: int) -> None:
     if fault:
         raise StudyError(fault)
     annotation = parse_annotation(xml)
-    size = annotation.width, annotation.height
-    result.size = result.size or size
+    result.size = result.size or annotation.size
     objects = usable(files.frame, annotation, result)
     if not objects:
         return
     image = decode_image(jpeg)
-    if image.shape[1::-1] != size:
-        both = *size, *image.shape[1::-1]
+    if image.shape[1::-1] != annotation.size:
+        both = *annotation.size, *image.shape[1::-1]
         raise StudyError("size differs: XML {}×{}, image {}×{}".format(*both))
     border, image = geometry.mean_colour(image), geometry.four_channels(image)
     for item in objects:
@@ -119,8 +118,7 @@ def usable(frame: int, annotation: Annotation, result: Cut) -> list[Object]:
     chosen: dict[int, Object] = {}
     for item in annotation.objects:
         twice = "track appears twice in the frame" if item.track_id in chosen else ""
-        fault = twice or box_fault(item.box, annotation.width, annotation.height)
-        if fault:
+        if fault := twice or box_fault(item.box, *annotation.size):
             result.problems.append((frame, item.track_id, fault))
         else:
             chosen[item.track_id] = item

@@ -101,8 +101,7 @@ def adopt(source: str | Path, place: str | Path) -> dict:
         raise StudyError(f"{source} is unfinished: curate it to its end, see manifest.json")
     if not len(store.tracks):
         raise StudyError(f"{source} holds no track: index.npz is empty")
-    faults = verify(source)
-    if faults:
+    if faults := verify(source):
         more = f"; {len(faults) - 1} more faults" if len(faults) > 1 else ""
         raise StudyError(f"{source} is damaged: {faults[0]}{more}")
     if place.is_symlink():

@@ -9,6 +9,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from operator import itemgetter
 from pathlib import Path
 
 import lmdb
@@ -155,12 +156,9 @@ class StoreWriter:
         order = sorted(self._crops)  # (track_id, frame)
         objects = [self._crops[key] for key in order]
         tracks, firsts = np.unique([track for track, _ in order], return_index=True)
-        problems = [
-            (video, str(frame), str(track_id), reason)
-            for frame, track_id, reason in sorted(self._problems, key=lambda problem: problem[:2])
-        ]
+        problems = [(video, *found) for found in sorted(self._problems, key=itemgetter(0, 1))]
         if not order:
-            problems.append((video, "-1", "-1", "video without tracks"))
+            problems.append((video, -1, -1, "video without tracks"))
         return Index.of(
             video=[video],
             split=[split],

@@ -43,8 +43,7 @@ class Object(NamedTuple):
 class Annotation(NamedTuple):
     """One XML file: the frame's size and its objects."""
 
-    width: int
-    height: int
+    size: tuple[int, int]  # width, height
     objects: tuple[Object, ...]
 
 
@@ -79,8 +78,8 @@ def parse_annotation(data: bytes) -> Annotation:
             if len(name) > LONGEST_NAME:
                 raise ValueError(name)
             objects.append(Object(track_id, name, box, *flags))
-        sides = [_whole(tree, f"size/{side}", 1, 65_535) for side in ("width", "height")]
-        return Annotation(*sides, tuple(objects))
+        size = tuple(_whole(tree, f"size/{side}", 1, 65_535) for side in ("width", "height"))
+        return Annotation(size, tuple(objects))
     except (ElementTree.ParseError, LookupError) as error:  # an unknown encoding
         raise StudyError(f"annotation: not well-formed XML ({error})") from error
     except (AttributeError, TypeError, ValueError) as error:
@@ -180,7 +179,7 @@ class VID:
             with suppress(StudyError):
                 annotation = parse_annotation(read_bytes(files[frame], MOST_XML, seen=True))
                 for item in annotation.objects:
-                    if not box_fault(item.box, annotation.width, annotation.height):
+                    if not box_fault(item.box, *annotation.size):
                         found.setdefault(item.track_id, {})[frame] = item
         tracks = []
         for track_id, items in sorted(found.items()):
@@ -192,12 +191,11 @@ class VID:
 
 def note_place(places: dict, name: str, place: PurePath, where: Path) -> None:
     """Note where a video lies; a StudyError if in two groups, or if its name can be no key."""
+    video = f"{where}: the video {place.name}"
     if plain_name(place.name, where).startswith("#"):
-        raise StudyError(
-            f"{where}: the video {place.name} begins with #, as the store's records do"
-        )
+        raise StudyError(f"{video} begins with #, as the store's records do")
     if places.setdefault(name, place) != place:
-        raise StudyError(f"{where}: the video {place.name} is there twice: {places[name]}, {place}")
+        raise StudyError(f"{video} is there twice: {places[name]}, {place}")
 
 
 def validation_sequences(root: str | Path, limit: int = 0, max_frames: int = 0) -> list[Sequence]:
