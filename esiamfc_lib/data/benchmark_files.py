@@ -312,11 +312,10 @@ def numbers(
         unknown = bool(row) and np.isnan(row).all()
         fits = not columns or len(row) in columns or unknown
         if len(row) < len(fields[part]) or not fits:
+            said = f"{file}, line {i}: {len(row)} numbers in {line[:50]!r}"
             wanted = f"where {' or '.join(map(str, columns)) or 'only such'} are expected"
             how = "(commas or blanks between them, points as decimal marks)"
-            raise StudyError(
-                f"{file}, line {i}: {len(row)} numbers in {line[:50]!r}, {wanted} {how}"
-            )
+            raise StudyError(f"{said}, {wanted} {how}")
         columns = columns if mixed or unknown else (len(row),)
         table.append(row)
     width = max(columns, default=1)

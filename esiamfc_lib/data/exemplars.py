@@ -24,7 +24,6 @@ def middle_exemplars(store: CropStore, tracks: Iterable[int]) -> Iterator[np.nda
 
 def thumbnails(store: CropStore, tracks: Iterable[str], side: int = 64) -> np.ndarray:
     """(n, side, side, 3) uint8 RGB: the middle exemplar of each of ``tracks`` (their ids)."""
-    pictures = middle_exemplars(store, store.rows_of(tracks))
-    return np.stack(
-        [cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in pictures]
-    )
+    middles = middle_exemplars(store, store.rows_of(tracks))
+    small = [cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in middles]
+    return np.stack(small)

@@ -48,9 +48,8 @@ def refuse_training_videos(sequences: Iterable[Sequence], videos: Iterable[VID])
         for test, theirs in tests.items():
             close = float((theirs @ own.T).max())
             if close >= SAME:
-                raise StudyError(
-                    f"the test sequence {test} shows the same pictures as the {vid.split} video "
-                    f"{name} in {vid.root} (correlation {close:.3f}): take one of them away"
-                )
+                said = f"the test sequence {test} shows the same pictures as the {vid.split} video"
+                both = f"{name} in {vid.root} (correlation {close:.3f})"
+                raise StudyError(f"{said} {both}: take one of them away")
             largest = max(largest, close)
     return largest

@@ -67,14 +67,11 @@ def open_shard(file: Path) -> lmdb.Environment:
     lock file, so that read-only media work. The mapping survives a fork. A StudyError if it is no
     shard, or cut short: reading beyond its end would end this process."""
     key = str(file.resolve())
-    environment = _environments.get(key)
-    if environment is None:
+    if (environment := _environments.get(key)) is None:
         with refused(f"{file.parent}: cannot open the shard {file.name}", lmdb.Error):
             if not file.is_file():  # opening a pipe would never end
                 raise lmdb.Error("no such file")
-            environment = lmdb.open(
-                key, subdir=False, readonly=True, lock=False, readahead=False, max_readers=1
-            )
+            environment = lmdb.open(key, subdir=False, readonly=True, lock=False, readahead=False)
             size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             if (there := file.stat().st_size) < size:
                 raise StudyError(f"{file} is cut short: {there} bytes instead of {size}")
@@ -117,8 +114,7 @@ class CropStore:
         if not manifest.is_file():
             raise StudyError(f"{self.path} is not a crop store: manifest.json is missing")
         self.manifest: dict = read_json(manifest)
-        if self.manifest.get("format") != FORMAT:
-            found = self.manifest.get("format")
+        if (found := self.manifest.get("format")) != FORMAT:
             raise StudyError(f"{manifest}: format {found!r}, this version reads {FORMAT}")
         needed = {"complete": bool, "parameters": dict}
         if self.manifest.get("complete"):
@@ -164,19 +160,18 @@ class CropStore:
         ``family`` ("" where unknown), ``width`` and ``height`` of the video's frames."""
         index, of = self.index, self.index.track_video
         video = pd.Series(index.video[of], dtype=object)
-        return pd.DataFrame(
-            {
-                "track": video + "/" + pd.Series(index.track_id).astype(str).astype(object),
-                "video": video,
-                "track_id": index.track_id,
-                "name": index.track_name.astype(object),
-                "split": index.split[of].astype(object),
-                "frames": np.diff(index.offset),
-                "family": index.track_family.astype(object),
-                "width": index.size[of, 0],
-                "height": index.size[of, 1],
-            }
-        )
+        columns = {
+            "track": video + "/" + pd.Series(index.track_id).astype(str).astype(object),
+            "video": video,
+            "track_id": index.track_id,
+            "name": index.track_name.astype(object),
+            "split": index.split[of].astype(object),
+            "frames": np.diff(index.offset),
+            "family": index.track_family.astype(object),
+            "width": index.size[of, 0],
+            "height": index.size[of, 1],
+        }
+        return pd.DataFrame(columns)
 
     @property
     def problems(self) -> pd.DataFrame:

@@ -40,8 +40,7 @@ def choose_precision(precision: str, device: str | torch.device) -> tuple[str, s
             return "bf16", "the GPU has it"
         return "fp32", "this GPU has no bf16"
     # Without these instructions bf16 is emulated, and slower than fp32.
-    found = sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())
-    if found:
+    if found := sorted({"avx512_bf16", "amx_bf16"} & cpu_flags()):
         return "bf16", f"the processor has {found[0]}"
     return "fp32", "the processor has no bf16 instructions"
 
