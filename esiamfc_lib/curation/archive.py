@@ -17,8 +17,8 @@ from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from esiamfc_lib.curation.crops import Chunk, FrameFiles
-from esiamfc_lib.curation.frames import Name, chunked
+from esiamfc_lib.curation.crops import Chunk, FrameFiles, Name
+from esiamfc_lib.curation.frames import chunked
 from esiamfc_lib.data.images import MOST_BYTES, TOO_LARGE
 from esiamfc_lib.data.sequence import evenly_spaced
 from esiamfc_lib.data.vid import MOST_XML, frame_of, note_place
@@ -62,16 +62,14 @@ class _Header(tarfile.TarInfo):
 def members(path: Path, splits: Iterable[str]) -> Iterator[Member]:
     """The images and annotations of an archive, in its order; a StudyError if unreadable."""
     places, run, seen = {}, None, set()  # of videos; the last one, and its frames
-    with (
-        refused(f"cannot read the archive {path}", UNREADABLE),
-        path.open("rb") as file,
-        tarfile.open(fileobj=file, mode="r|*", bufsize=BUFFER, tarinfo=_Header) as archive,
-    ):
+    opened = partial(tarfile.open, mode="r|*", bufsize=BUFFER, tarinfo=_Header)
+    fault = f"cannot read the archive {path}", UNREADABLE
+    with refused(*fault), path.open("rb") as file, opened(fileobj=file) as archive:
 
+        @refused(*fault)
         def content(entry: tarfile.TarInfo, most: int) -> bytes | str:
-            with refused(f"cannot read the archive {path}", UNREADABLE):
-                fits = entry.size <= most
-                return archive.extractfile(entry).read() if fits else TOO_LARGE.format(most)
+            fits = entry.size <= most
+            return archive.extractfile(entry).read() if fits else TOO_LARGE.format(most)
 
         while (entry := archive.next()) is not None:
             archive.members.clear()  # tarfile would keep millions of headers
@@ -131,9 +129,7 @@ class ArchiveSource:
         """Files that lie side by side and are of one video and one part."""
         return groupby(members(self._path, self._splits), key=attrgetter("name", "part"))
 
-    def _video(
-        self, name: Name, images: Iterable[Member], packed: list[bytes], finished: set[Name]
-    ) -> Iterator[Chunk]:
+    def _video(self, name: Name, images: Iterable, packed: list, finished: set) -> Iterator[Chunk]:
         """One video's images with their annotations, then the annotations without an image."""
         if name in finished:
             said = f"the files of {name[1]} are scattered over the archive"
@@ -153,7 +149,7 @@ class ArchiveSource:
                 yield FrameFiles(frame, files[frame], None)
 
         for frames, last in chunked(frames_of_it()):
-            yield Chunk(*name, frames, last, at)
+            yield Chunk(name, frames, last, at)
 
 
 def unpack_validation(path: Path, folder: Path, count: int) -> bool:

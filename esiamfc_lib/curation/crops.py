@@ -16,6 +16,7 @@ from esiamfc_lib.data.vid import MOST_XML, Annotation, Object, box_fault, parse_
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.files import digest_of
 
+Name = tuple[str, str]  # of a video: split, video
 Problem = tuple[int, int, str]  # frame, track_id (-1: the whole frame), reason
 
 
@@ -30,8 +31,7 @@ class FrameFiles(NamedTuple):
 class Chunk(NamedTuple):
     """A few frames of one video."""
 
-    split: str
-    video: str
+    name: Name
     frames: tuple[FrameFiles, ...]
     last: bool  # the video ends with it
     at: int  # how much of the source has been read with it, in the source's unit
@@ -50,8 +50,7 @@ class Crop(NamedTuple):
 class Cut:
     """The crops of a chunk of frames, and its problems."""
 
-    split: str
-    video: str
+    name: Name
     last: bool
     at: int
     crops: list[Crop] = field(default_factory=list)
@@ -66,7 +65,7 @@ def cut(chunk: Chunk, jpeg_quality: int) -> Cut:
     # The processes are the parallelism: OpenCV's own threads would only compete with them.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    result = Cut(chunk.split, chunk.video, chunk.last, chunk.at)
+    result = Cut(chunk.name, chunk.last, chunk.at)
     for files in chunk.frames:
         try:
             cut_frame(files, result, jpeg_quality)

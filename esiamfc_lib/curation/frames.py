@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from esiamfc_lib.curation.crops import Chunk, FrameFiles, read_files
+from esiamfc_lib.curation.crops import Chunk, FrameFiles, Name, read_files
 from esiamfc_lib.data.vid import VID, note_place
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.runtime.files import digest_of
 
 CHUNK_FRAMES = 16
-Name = tuple[str, str]  # split, video
 
 
 class FolderSource:
@@ -66,7 +65,7 @@ class FolderSource:
                 step = len(files) // most if 0 < most < len(files) else 1
                 for frames, last in chunked(files[::step][: most or None]):
                     at += len(frames)
-                    yield Chunk(*name, frames, last, at)
+                    yield Chunk(name, frames, last, at)
             before += self._n_frames[name]
 
     def _files(self, split: str, video: str) -> list[FrameFiles]:

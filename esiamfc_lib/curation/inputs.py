@@ -30,8 +30,7 @@ def prepare(parameters: DatasetParameters) -> Roots:
 def _synthetic(p: DatasetParameters) -> Roots:
     data = BuiltIn.of(p)
     layout = build(p.run.parent / "raw" / data.folder, data, p.workers)
-    kinds = ("vid", "otb", "vot", "got10k")
-    places = {kind: _portable(getattr(layout, kind)) for kind in kinds}
+    places = {kind: _portable(getattr(layout, kind)) for kind in ("vid", "otb", "vot", "got10k")}
     return Roots(source="synthetic", **places, more=p.more_roots)
 
 

@@ -17,7 +17,6 @@ from esiamfc_lib.curation.frames import FolderSource
 from esiamfc_lib.curation.store_manifest import DiskFullError, write_problems
 from esiamfc_lib.curation.store_writer import SHARD_BYTES, StoreWriter
 from esiamfc_lib.data.geometry import CONTEXT, EXEMPLAR_SIZE, SEARCH_SIZE
-from esiamfc_lib.data.store_index import Index
 from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.runtime.bars import Progress
 from esiamfc_lib.runtime.files import apart, check_writable, digest_of
@@ -50,22 +49,17 @@ def curate(
     apart(store, root)
     check_writable(store)
     source = ArchiveSource(root, splits) if root.is_file() else FolderSource(root, splits, part)
-    parameters = {
-        "splits": sorted(set(splits)),
-        "jpeg_quality": jpeg_quality,
-        "context": CONTEXT,
-        "exemplar_size": EXEMPLAR_SIZE,
-        "search_size": SEARCH_SIZE,
-    }
+    sizes = {"context": CONTEXT, "exemplar_size": EXEMPLAR_SIZE, "search_size": SEARCH_SIZE}
+    parameters = {"splits": sorted(set(splits)), "jpeg_quality": jpeg_quality, **sizes}
     labels = read_families(Path(families)) if families else {}
     given = (parameters, source.signatures, source.content, labels, force, shard_bytes)
     with closing(StoreWriter(store, *given)) as writer:
-        chunks = source.chunks({record.key for record in writer.records})
+        chunks = source.chunks({record.key for record, _ in writer.records})
         cut_all = partial(cut, jpeg_quality=jpeg_quality)
         with closing(spread(cut_all, chunks, workers, scheduler, _seen)) as cuts:
             _fill(writer, cuts, source, max_bad_fraction)
         table = write_problems(store, writer.records)
-        if not any(len(record.frame) for record in writer.records):
+        if not any(len(record.frame) for record, _ in writer.records):
             raise StudyError(f"{root}: not one object could be cut out, see {table}")
         return writer.complete()
 
@@ -104,9 +98,9 @@ def _check_bad(writer: StoreWriter, most: float, total: float) -> None:
         raise StudyError(f"{said}, more than max_bad_fraction = {most} of all allows: see {table}")
 
 
-def _with_need(error: DiskFullError, records: list[Index], done: float) -> DiskFullError:
+def _with_need(error: DiskFullError, records: list, done: float) -> DiskFullError:
     """The full disk, with the space that the rest will take when the share ``done`` is there."""
-    written = sum(int(record.n_bytes.sum()) for record in records)
+    written = sum(int(record.n_bytes.sum()) for record, _ in records)
     if not done or not written:
         return error
     need = f"about {written * (1 / done - 1) / 1e9:.3g} GB more are needed"
@@ -134,14 +128,13 @@ def estimate(
     cuts = [cut(chunk, jpeg_quality) for chunk in source.chunks(skip, sample_frames)]
     taken = time.perf_counter() - start
     frames = sum(len(c.digests) for c in cuts)
-    crops = sum(len(c.crops) for c in cuts)
-    size = sum(len(crop.jpeg) for c in cuts for crop in c.crops)
+    sizes = [len(crop.jpeg) for c in cuts for crop in c.crops]
     share = source.total / max(frames, 1)
     return {
         "videos": len(source.names),
         "frames": source.total,
-        "crops": round(crops * share),
-        "gigabytes": size * share / 1e9,
+        "crops": round(len(sizes) * share),
+        "gigabytes": sum(sizes) * share / 1e9,
         "hours": taken * share / workers / 3600,
-        "seconds_per_crop": taken / max(crops, 1),
+        "seconds_per_crop": taken / max(len(sizes), 1),
     }

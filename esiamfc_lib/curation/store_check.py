@@ -49,11 +49,8 @@ def verify(path: str | Path, decode: bool = False) -> list[str]:
     with Progress(total=len(store), desc="verify", unit="crop") as bar:
         for track, name in enumerate(store.tracks["track"]):
             frames = store.frames(track)
-            faults += [
-                f"{name}/{frame:06d}: {fault}"
-                for i, frame in enumerate(frames)
-                if (fault := _crop_fault(store, track, i, decode))
-            ]
+            found = ((n, _crop_fault(store, track, i, decode)) for i, n in enumerate(frames))
+            faults += [f"{name}/{n:06d}: {fault}" for n, fault in found if fault]
             bar.update(len(frames))
     return faults
 
@@ -62,11 +59,9 @@ def _disagreements(store: stores.CropStore) -> list[str]:
     """Where the manifest, the index and the shards of a finished store differ."""
     index, manifest = store.index, store.manifest
     expected = store_manifest.manifest_of(index, store.path, manifest["parameters"])
-    faults = [
-        f"manifest.json and index.npz disagree about {name}"
-        for name in sorted(set(expected) - {"made_with"})
-        if expected[name] != manifest.get(name)
-    ]
+    del expected["made_with"]  # other versions may have made it
+    wrong = [name for name, value in sorted(expected.items()) if value != manifest.get(name)]
+    faults = [f"manifest.json and index.npz disagree about {name}" for name in wrong]
     digests = np.array(index.digests())
     for number, file in enumerate(store.shards):
         there = join((record, number) for record in stores.read_records(file)).digests()
@@ -143,8 +138,8 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
         if (free := shutil.disk_usage(out).free) < needed:
             said = f"the merged store takes {needed / 1e9:.3g} GB, {free / 1e9:.3g} are free"
             raise store_manifest.DiskFullError(f"cannot write {out}: {said}")
-        source = {"merged": digest_of(content.encode() for content in index.content)}
-        store_manifest.write_file(out / "source.json", source)
+        merged = digest_of(content.encode() for content in index.content)
+        store_manifest.write_file(source, {"merged": merged})
         for file in out.glob(stores.SHARDS):
             file.unlink()
         for number, file in enumerate(files):
@@ -152,6 +147,6 @@ def merge(paths: list[str | Path], out: str | Path) -> dict:
             bar.update(file.stat().st_size)
         manifest = store_manifest.manifest_of(index, out, parameters)
         store_manifest.write_file(out / "index.npz", index.to_bytes())
-        store_manifest.write_problems(out, [record for record, _ in records])
+        store_manifest.write_problems(out, records)
         store_manifest.write_file(out / "manifest.json", manifest)
     return manifest

@@ -52,10 +52,10 @@ def manifest_of(index: Index, path: Path, parameters: dict) -> dict:
     }
 
 
-def write_problems(store: Path, records: list[Index]) -> Path:
+def write_problems(store: Path, records: list[tuple[Index, int]]) -> Path:
     """Write ``problems.csv``: split, video, frame, track_id (-1: all), reason."""
-    records = sorted(records, key=lambda record: record.key)
-    rows = [[record.split[0], *row] for record in records for row in record.problem]
+    ordered = sorted((record for record, _ in records), key=lambda record: record.key)
+    rows = [[record.split[0], *row] for record in ordered for row in record.problem]
     table = pd.DataFrame(rows, columns=["split", "video", "frame", "track_id", "reason"])
     path, text = store / "problems.csv", table.to_csv(index=False, lineterminator="\n")
     write_file(path, text.encode("utf-8", "surrogateescape"))

@@ -50,8 +50,7 @@ class StoreWriter:
     ):
         self.path, self._parameters, self._signatures = path, parameters, signatures
         self._families, self._shard_bytes, self._content = families or {}, shard_bytes, content
-        self.records: list[Index] = []
-        self._shard_of: list[int] = []
+        self.records: list[tuple[Index, int]] = []  # each with the number of its shard
         self._written = Counter()  # bytes of crops, by shard
         self.frames = self.bad_frames = 0  # looked at; those of which something was left out
         self._environment: lmdb.Environment | None = None
@@ -71,7 +70,7 @@ class StoreWriter:
             raise
 
     def _begin_video(self) -> None:
-        self._shard = max(self._shard_of, default=0)
+        self._shard = max(self._written, default=0)
         # Half of a small map is left for the last video of a shard.
         if self._written[self._shard] > min(self._shard_bytes, self._map // 2):
             self._close_shard()
@@ -93,12 +92,9 @@ class StoreWriter:
         contents = {"/".join(record.key): record.content[0] for record, _ in records}
         fault = f"{manifest} or source.json is damaged"
         with refused(fault, (AttributeError, TypeError)):
-            old = store.read_json(manifest).get("parameters", {})
-            difference = [
-                f"{name}: there {old.get(name)!r}, now {self._parameters.get(name)!r}"
-                for name in sorted({*old, *self._parameters})
-                if old.get(name) != self._parameters.get(name)
-            ]
+            old, new = store.read_json(manifest).get("parameters", {}), self._parameters
+            changed = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n)]
+            difference = [f"{n}: there {old.get(n)!r}, now {new.get(n)!r}" for n in changed]
             difference += self._source_differences(store.read_json(source), contents)
         if difference:
             said = f"was made differently ({'; '.join(difference)}): choose another folder"
@@ -113,11 +109,8 @@ class StoreWriter:
         new = self._signatures
         changed = [name for name in sorted(set(old) & set(new)) if old[name] != new[name]]
         if changed and self._content:
-            changed = [
-                name
-                for name in progress(changed, "comparing", unit="video")
-                if name in contents and contents[name] != self._content(name)
-            ]
+            names = progress(changed, "comparing", unit="video")
+            changed = [n for n in names if n in contents and contents[n] != self._content(n)]
         groups = {"new": sorted(set(new) - set(old)), "gone": sorted(set(old) - set(new))}
         said = []
         for word, names in (groups | {"changed": changed}).items():
@@ -137,14 +130,14 @@ class StoreWriter:
         """Take over a chunk; with a video's last chunk the video is finished."""
         for crop in cut.crops:
             self._crops[crop.object.track_id, crop.frame] = (crop.object, len(crop.jpeg), crop.crc)
-            key = store.crop_key(cut.video, crop.object.track_id, crop.frame)
+            key = store.crop_key(cut.name[1], crop.object.track_id, crop.frame)
             self._pending.append((key, crop.jpeg))
         self._digests |= cut.digests
         self._problems += cut.problems
         self._size = self._size or cut.size
         if cut.last:
-            record = self._record(cut.split, cut.video)
-            self._pending.append((store.record_key(cut.split, cut.video), record.to_bytes()))
+            record = self._record(*cut.name)
+            self._pending.append((store.record_key(*cut.name), record.to_bytes()))
         if cut.last or sum(len(value) for _, value in self._pending) > COMMIT_BYTES:
             self._commit()
         if cut.last:
@@ -204,8 +197,7 @@ class StoreWriter:
 
     def _count(self, record: Index, shard: int) -> None:
         """Note a finished video."""
-        self.records.append(record)
-        self._shard_of.append(shard)
+        self.records.append((record, shard))
         self._written[shard] += int(record.n_bytes.sum())
         self.frames += int(record.n_frames[0])
         self.bad_frames += len(set(record.problem[:, 1]) - {"-1"})
@@ -213,7 +205,7 @@ class StoreWriter:
     def complete(self) -> dict:
         """Write index and manifest, which is returned: parameters, counts, bytes and digests."""
         self._close_shard()
-        index = join(zip(self.records, self._shard_of, strict=True))
+        index = join(self.records)
         manifest = manifest_of(index, self.path, self._parameters)
         write_file(self.path / "index.npz", index.to_bytes())
         write_file(self.path / "manifest.json", manifest)

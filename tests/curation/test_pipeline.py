@@ -281,7 +281,7 @@ def test_finished_videos_are_not_redone(tmp_path, monkeypatch):
     def interrupted(chunk, jpeg_quality):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(chunk.video)
+        done.append(chunk.name[1])
         return cut(chunk, jpeg_quality)
 
     monkeypatch.setattr(curation, "cut", interrupted)

@@ -970,7 +970,7 @@ def test_a_frame_that_stays_away_stops_the_work_and_is_not_written_down(
 def test_one_frame_is_no_bad_frame_for_a_worker_without_the_data(tmp_path, patient):
     files = crops.FrameFiles(0, tmp_path / "no/000000.xml", tmp_path / "no/000000.JPEG")
     with pytest.raises(FileNotFoundError):
-        crops.cut(crops.Chunk("train", "v", (files,), True, 1), 95)
+        crops.cut(crops.Chunk(("train", "v"), (files,), True, 1), 95)
     assert patient == list(images.WAITS)
 
 
