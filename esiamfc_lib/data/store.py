@@ -122,6 +122,7 @@ class CropStore:
         there = {name for name in needed if isinstance(self.manifest.get(name), needed[name])}
         if lacking := sorted(set(needed) - there):
             raise StudyError(f"{manifest} lacks {', '.join(lacking)}")
+        self.complete: bool = self.manifest["complete"]
         if self.complete:
             self.shards = [self.path / shard_name(n) for n, _ in enumerate(self.manifest["shards"])]
             self.index = Index.from_bytes(self.path / "index.npz", str(self.path / "index.npz"))
@@ -139,10 +140,6 @@ class CropStore:
 
     def __len__(self) -> int:
         return len(self.index.frame)
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.manifest["complete"])
 
     @cached_property
     def digest(self) -> str:

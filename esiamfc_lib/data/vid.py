@@ -59,9 +59,6 @@ class Track:
     occluded: np.ndarray  # (n,) flags of the annotation
     generated: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
 
 def parse_annotation(data: bytes) -> Annotation:
     """Read one XML file; a StudyError if it is empty, no XML, or a field is missing or cannot be.
