@@ -110,7 +110,7 @@ def annotate(job: Job, folder: Path, scene: Scene, truths: list[list[Truth]]) ->
 VID_FRAME = (
     "<annotation>\n\t<folder>{folder}</folder>\n\t<filename>{t:06d}</filename>\n"
     "\t<source>\n\t\t<database>ILSVRC_2015</database>\n\t</source>\n"
-    "\t<size>\n\t\t<width>{width}</width>\n\t\t<height>{height}</height>\n\t</size>\n"
+    "\t<size>\n\t\t<width>{scene.width}</width>\n\t\t<height>{scene.height}</height>\n\t</size>\n"
     "{objects}</annotation>\n"
 )
 VID_OBJECT = (
@@ -125,7 +125,6 @@ def _write_vid(folder: Path, job: Job, scene: Scene, truths: list[list[Truth]]) 
     """One XML file per frame, as in ILSVRC2015-VID: 0-based corners that belong to the box."""
     data = job.folders(Path())[0]
     name = data.name if job.split == "val" else f"{data.parent.name}/{data.name}"
-    size = {"width": scene.width, "height": scene.height}
     for t, seen in enumerate(truths):
         objects = ""
         for i, truth in enumerate(seen):
@@ -133,7 +132,7 @@ def _write_vid(folder: Path, job: Job, scene: Scene, truths: list[list[Truth]]) 
                 facts = {"name": scene.facts(i)["family"], "occluded": truth.occluded}
                 box = box_to_corners(truth.box).astype(int)
                 objects += VID_OBJECT.format(track=i, box=box, **facts)
-        text = VID_FRAME.format(folder=name, t=t, objects=objects, **size)
+        text = VID_FRAME.format(folder=name, t=t, objects=objects, scene=scene)
         (folder / f"{t:06d}.xml").write_text(text, encoding="utf-8")
 
 

@@ -148,8 +148,7 @@ class Instance:
 
 def family_sheet(data: BuiltIn) -> np.ndarray:
     """Individuals of each family in successive poses: uint8 (H, W, 3) RGB, one row a family."""
-    size = (data.families * CANVAS, MARGIN + INDIVIDUALS * CANVAS, 3)
-    sheet = np.full(size, PAPER, np.uint8)
+    sheet = np.full((data.families * CANVAS, MARGIN + INDIVIDUALS * CANVAS, 3), PAPER, np.uint8)
     for row in range(data.families):
         y, font = row * CANVAS, cv2.FONT_HERSHEY_SIMPLEX
         name, at = FAMILIES[row].family, (6, y + CANVAS // 2 + 4)

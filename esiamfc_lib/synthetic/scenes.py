@@ -48,9 +48,7 @@ class Scene:
     """One video, planned from ``rng`` alone: ``tracks`` targets, the first of the family with that
     index, which ``may_vanish`` from the frame completely; then iterate ``render()``."""
 
-    def __init__(
-        self, rng, data: BuiltIn, *, frames: int, family: int, tracks: int, may_vanish: bool
-    ):
+    def __init__(self, rng, data: BuiltIn, frames: int, family: int, tracks: int, may_vanish: bool):
         self.frames, self.width, self.height = frames, data.width, data.height
         self.challenges = [name for name, chance in CHANCES.items() if rng.uniform() < chance]
         room = 0.18 * self.width

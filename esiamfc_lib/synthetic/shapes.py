@@ -45,8 +45,8 @@ def crate(rng) -> Pose:
     arc = corner * np.stack([np.cos(t), np.sin(t)], 1)
     quarter = np.array([half_w - corner, half_h - corner]) + arc
     flips = (1, 1), (-1, 1), (-1, -1), (1, -1)
-    parts = [Part(np.concatenate([quarter[:: x * y] * (x, y) for x, y in flips]))]
-    return lambda phase: parts
+    box = Part(np.concatenate([quarter[:: x * y] * (x, y) for x, y in flips]))
+    return lambda phase: [box]
 
 
 def amoeba(rng) -> Pose:
@@ -59,10 +59,9 @@ def amoeba(rng) -> Pose:
     def pose(phase):
         waves = strength * np.cos(order * t[:, None] + offset + beat * phase)
         radius = 0.72 + waves.sum(1)
-        return [
-            Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
-            Part(_ellipse(0.15 * np.cos(phase), 0.15 * np.sin(phase), 0.2, 0.17), 1, 0.7),
-        ]
+        body = Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1))
+        core = Part(_ellipse(0.15 * np.cos(phase), 0.15 * np.sin(phase), 0.2, 0.17), 1, 0.7)
+        return [body, core]
 
     return pose
 
@@ -103,21 +102,17 @@ def star(rng) -> Pose:
     points, depth = int(rng.integers(4, 9)), rng.uniform(0.4, 0.65)
     t = np.arange(2 * points) * (np.pi / points)
     radius = np.where(np.arange(2 * points) % 2, depth, 0.98)
-    parts = [
-        Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1)),
-        Part(_ellipse(0, 0, 0.2, 0.2), int(rng.integers(3)), 0.8),
-    ]
-    return lambda phase: parts
+    body = Part(np.stack([radius * np.cos(t), radius * np.sin(t)], 1))
+    hub = Part(_ellipse(0, 0, 0.2, 0.2), int(rng.integers(3)), 0.8)
+    return lambda phase: [body, hub]
 
 
 def rod(rng) -> Pose:
     """A thin rod with a knob."""
     thick, knob = rng.uniform(0.24, 0.36), rng.uniform(0.16, 0.26)
-    parts = [
-        Part(_limb((-0.85, 0), (0.85, 0), thick)),
-        Part(_ellipse(0.78, 0, knob, knob), int(rng.integers(3))),
-    ]
-    return lambda phase: parts
+    bar = Part(_limb((-0.85, 0), (0.85, 0), thick))
+    end = Part(_ellipse(0.78, 0, knob, knob), int(rng.integers(3)))
+    return lambda phase: [bar, end]
 
 
 def face(rng) -> Pose:
