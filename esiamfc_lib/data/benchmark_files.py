@@ -295,9 +295,7 @@ def lines(file: Path) -> list[str]:
     return [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
 
 
-def numbers(
-    file: Path, columns: tuple[int, ...] = (), part: slice = slice(None), mixed: bool = False
-) -> np.ndarray:
+def numbers(file: Path, columns: tuple[int, ...] = (), part=slice(None), mixed=False) -> np.ndarray:
     """(lines, columns) of a file of numbers with commas, or tabs and blanks, between them; empty
     lines, and those that begin with #, do not count. The ``part`` of a line has as many numbers as
     ``columns`` allow (if given) and as the others, or else only NaN. Lines that differ, if they may

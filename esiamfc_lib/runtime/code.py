@@ -29,9 +29,7 @@ ONLY_SHOWN = (
 parameters, artefacts as files, and the others only show what was computed."""
 
 
-def library_modules(
-    sources: Iterable[str], where: str = "notebook", shown: bool = True
-) -> dict[str, str]:
+def library_modules(sources: Iterable[str], where="notebook", shown=True) -> dict[str, str]:
     """Modules of this library that ``sources``, parts of one program, reach through imports, with
     their digests. Imports are found by reading the code, not by running it, so those inside
     functions count too; IPython's ``%magic`` and ``!shell`` lines are skipped. ``shown``: whether
@@ -166,11 +164,8 @@ def _face(package: str) -> dict[str, set[str]]:
 def _only_passes_on(tree: ast.Module) -> bool:
     """Whether an ``__init__``, without its docstring, holds only imports and plain values."""
     values = (ast.Constant, ast.List, ast.Tuple)
-    return all(
-        isinstance(node, ast.Import | ast.ImportFrom)
-        or (isinstance(node, ast.Assign) and isinstance(node.value, values))
-        for node in tree.body
-    )
+    others = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    return all(isinstance(node, ast.Assign) and isinstance(node.value, values) for node in others)
 
 
 def _is_package(name: str) -> bool:

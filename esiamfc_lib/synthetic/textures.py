@@ -12,9 +12,7 @@ import numpy as np
 Palette = np.ndarray  # (k, 3) uint8 RGB
 
 
-def palette(
-    rng: np.random.Generator, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0), arc=(0.0, 1.0)
-) -> Palette:
+def palette(rng, colours: int, saturation=(0.35, 1.0), value=(0.2, 1.0), arc=(0.0, 1.0)) -> Palette:
     """(colours, 3) uint8 RGB that differ: hues around the circle, light and dark ones alternating.
     Saturation (0 = grey) and value (brightness) are ranges within [0, 1]; ``arc`` is the part of
     the colour circle that hues come from: its begin and its length, as shares of the circle."""
@@ -30,9 +28,7 @@ def palette(
     return cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
 
 
-def noise(
-    rng: np.random.Generator, width: int, height: int, cell: float, octaves: int = 1
-) -> np.ndarray:
+def noise(rng, width: int, height: int, cell: float, octaves: int = 1) -> np.ndarray:
     """Value noise, (height, width) uint8 of mean 128 or so, stretched to use most of the range:
     random numbers on a grid, interpolated; each octave halves cell and strength."""
     total = np.zeros((height, width), np.int32)
