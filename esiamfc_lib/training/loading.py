@@ -3,7 +3,7 @@
 The order of the pairs is the dataset's, whatever the number of workers."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import cv2
@@ -45,30 +45,32 @@ class PairLoader:
     ):
         if (size := min(batch_size, dataset.length)) % world:  # equal shares weigh pairs equally
             raise StudyError(f"batch_size = {batch_size}: {size} pairs do not divide by {world}")
+        self._length, self._size, self._rank, self._world = dataset.length, size, rank, world
         self._pin, self._slots, options = pin_memory, None, {"pin_memory": pin_memory}
         if workers:
-            each = -(-min(batch_size, dataset.length) // world)
-            self._slots = _Slots(dataset, each, workers)
+            self._slots = _Slots(dataset, size // world, workers)
             # "fork" shares the store's index and mapping, and the slots, at no cost. The slots see
             # to the pinning themselves.
             options = {"num_workers": workers, "persistent_workers": True}
             options |= {"prefetch_factor": PREFETCH, "multiprocessing_context": "fork"}
             options["worker_init_fn"] = partial(_one_thread, os.getpid())
-        self._numbers = _Numbers(dataset.length, batch_size, rank, world)
+        self._batches: list[range] = []  # numbers of this process's pairs in the next batches
         self._loader = DataLoader(
             self._slots or dataset,
-            batch_sampler=self._numbers,
+            batch_sampler=self._batches,
             collate_fn=lambda batch: batch,
             **options,
         )
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return len(self._numbers)
+        return self._length // self._size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[PairBatch]:
         """The batches of an epoch, from batch ``start`` on (to go on after an interruption)."""
-        self._numbers.at = (epoch, start)
+        first, size = epoch * self._length, self._size
+        begins = range(first, first + len(self) * size, size)[start:]
+        self._batches[:] = [range(i + self._rank, i + size, self._world) for i in begins]
         batches = iter(self._loader)
         if self._slots is None:
             return batches
@@ -87,10 +89,7 @@ class _Slots(Dataset):
             pixels.share_memory_() for pixels in dataset.allocate(workers * self.each, batch)
         )
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitems__(self, numbers: list[int]) -> tuple[int, tuple[np.ndarray, ...]]:
+    def __getitems__(self, numbers: Sequence[int]) -> tuple[int, tuple[np.ndarray, ...]]:
         """Slot of a batch, and what ``PairDataset.read_into`` says of it."""
         slot = get_worker_info().id * self.each + self._turn
         self._turn = (self._turn + 1) % self.each
@@ -107,24 +106,6 @@ class _Slots(Dataset):
             # Not torch's copy: its threads would spin on, where the workers decode.
             np.copyto(own[-1].numpy(), of_batch.numpy())
         return batch_of(own, facts)
-
-
-class _Numbers:
-    """Pair numbers of this process's batches in the epoch that is asked for: torch's sampler."""
-
-    def __init__(self, length: int, batch_size: int, rank: int, world: int):
-        self.length, self.batch_size, self.rank, self.world = length, batch_size, rank, world
-        self.at = (0, 0)  # epoch, first batch
-
-    def __len__(self) -> int:
-        return max(self.length // self.batch_size, 1)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch, start = self.at
-        size = min(self.batch_size, self.length)
-        for batch in range(start, len(self)):
-            first = epoch * self.length + batch * size
-            yield list(range(first + self.rank, first + size, self.world))
 
 
 def _one_thread(parent: int, worker: int) -> None:

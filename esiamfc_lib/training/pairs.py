@@ -146,7 +146,7 @@ class PairDataset(Dataset):
         first, last = self._offset[other], self._offset[other + 1]
         return other, int(first + (scaled % 1) * (last - first)), False
 
-    def __getitems__(self, numbers: list[int]) -> PairBatch:
+    def __getitems__(self, numbers: Sequence[int]) -> PairBatch:
         """The pairs ``numbers`` as one batch."""
         exemplars, searches = self.allocate(len(numbers))
         facts = self.read_into(exemplars.numpy(), searches.numpy(), numbers)
@@ -158,7 +158,7 @@ class PairDataset(Dataset):
         return tuple(torch.empty((*shape, side, side, 3), dtype=torch.uint8) for side in sides)
 
     def read_into(
-        self, exemplars: np.ndarray, searches: np.ndarray, numbers: list[int]
+        self, exemplars: np.ndarray, searches: np.ndarray, numbers: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Decode the pairs ``numbers`` into memory as of ``allocate``; returns their ``track``,
         ``positive`` and ``number``, as in ``PairBatch``."""
