@@ -5,6 +5,7 @@ Every pair's draw is a pure function of (seed, pair number), like the pair itsel
 import math
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from esiamfc_lib.config import TrainingParameters
@@ -28,9 +29,7 @@ def margin(parameters: TrainingParameters) -> int:
     return math.ceil(STRETCH * EXEMPLAR_SIZE / 2) if parameters.augmentation != "none" else 0
 
 
-def augment(
-    batch: PairBatch, *, augmentation: str, seed: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(batch: PairBatch, *, augmentation: str, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Turn a batch of uint8 pixels into the network's input, on the device where the batch is.
     ``augmentation`` is ``none``, which changes nothing but the type, ``paper`` or ``reference``.
     Returns exemplar float32 (B, 3, 127, 127) and search float32 (B, 3, s, s), RGB in 0..255, s =
@@ -48,15 +47,13 @@ def augment(
     return grey(exemplar, chosen), grey(search, chosen)
 
 
-def middle(images: torch.Tensor, size: int) -> torch.Tensor:
+def middle(images: Tensor, size: int) -> Tensor:
     """The central ``size`` pixels of images (B, 3, S, S)."""
     start = (images.shape[-1] - size) // 2
     return images[..., start : start + size, start : start + size]
 
 
-def resample(
-    images: torch.Tensor, size: int, stretch: torch.Tensor, shift: torch.Tensor
-) -> torch.Tensor:
+def resample(images: Tensor, size: int, stretch: Tensor, shift: Tensor) -> Tensor:
     """The central ``size`` pixels of images (B, 3, S, S), stretched and shifted one by one. At a
     ``stretch`` (B, 2), in x and y, of 0.05 a pixel of the result is 1.05 pixels of the image;
     ``shift`` (B, 2) are the x, y pixels by which the window moves."""
@@ -69,7 +66,7 @@ def resample(
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def grey(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+def grey(images: Tensor, chosen: Tensor) -> Tensor:
     """Images (B, 3, H, W) of which the chosen (B,) have three equal channels."""
     weights = torch.tensor(LUMINANCE, device=images.device).view(1, 3, 1, 1)
     return torch.where(chosen.view(-1, 1, 1, 1), (images * weights).sum(1, keepdim=True), images)

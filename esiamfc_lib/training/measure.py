@@ -15,7 +15,7 @@ from esiamfc_lib.runtime import devices
 from esiamfc_lib.training.augmentation import augment
 from esiamfc_lib.training.loading import PairLoader
 from esiamfc_lib.training.pairs import PairBatch
-from esiamfc_lib.training.tasks import FusionTask, Task
+from esiamfc_lib.training.tasks import FusionTask, Sums, Task
 
 if TYPE_CHECKING:  # it takes seconds to load
     from lightning_fabric import Fabric
@@ -60,7 +60,7 @@ def pair_losses(model: ESiamFC, pairs: PairLoader, parameters: FusionParameters)
 def figures_on(task: Task, pairs: PairLoader, fabric: "Fabric") -> dict[str, Any]:
     """Figures of a task on pairs, which are not augmented."""
     task.eval()
-    sums: dict[str, Tensor] = {}
+    sums: Sums = {}
     for batch in pairs.epoch(0):
         batch = batch.to(fabric.device)
         with fabric.autocast():
@@ -77,7 +77,7 @@ def inputs_of(batch: PairBatch, *, augmentation: str, seed: int = 0) -> tuple[Te
     return augment(batch, augmentation=augmentation, seed=seed)
 
 
-def add(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+def add(total: Sums, more: Sums) -> None:
     """Add the sums of a batch to those of the epoch, in place."""
     for name, value in more.items():
         total[name] = total[name] + value if name in total else value

@@ -18,6 +18,12 @@ from esiamfc_lib.runtime import devices
 
 COLLAPSED = 0.9  # mean weight of one branch above which the fusion counts as collapsed
 
+Inputs = tuple[Tensor, ...]
+"""What the frozen part of a task gives to the learning part, for a batch."""
+
+Sums = dict[str, Tensor]
+"""Sums over the pairs of a batch, or of all batches of an epoch, by name."""
+
 
 class Task(nn.Module):
     """A network, the part of it that learns, and its loss.
@@ -36,12 +42,7 @@ class Task(nn.Module):
     name = ""
 
     def __init__(
-        self,
-        model: nn.Module,
-        learners: Sequence[nn.Module],
-        *,
-        radius: float,
-        frozen_norms: bool = False,
+        self, model: nn.Module, learners: Sequence[nn.Module], *, radius: float, frozen_norms=False
     ):
         super().__init__()
         self.model, self.learners = model, nn.ModuleList(learners)
@@ -61,14 +62,12 @@ class Task(nn.Module):
         return self
 
     @torch.no_grad()
-    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> Inputs:
         """Images, or the features that were kept of them → stem features (N, C, 12, 12) and
         (N, C, 28, 28)."""
         return _stem(self.model, exemplar), _stem(self.model, search)
 
-    def forward(
-        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Inputs, tracks: Tensor, positive: Tensor) -> tuple[Tensor, Sums]:
         """The loss of a batch, and sums over it that ``report`` makes the figures of an epoch of.
         ``inputs`` are of ``frozen()``; ``tracks`` (N,) index the exemplar's track; ``positive``
         (N,) bool is False where the search image shows another object."""
@@ -81,7 +80,7 @@ class Task(nn.Module):
         labels = response_labels(response.shape[-1], radius=self.radius).to(response.device)
         return labels * positive[:, None, None]
 
-    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+    def report(self, sums: Sums) -> dict[str, Any]:
         """Figures of an epoch from the sums over its batches: means over its pairs."""
         return {
             name: float(total / sums["pairs"])
@@ -94,20 +93,20 @@ class Task(nn.Module):
         return ""
 
 
-def _sums(pairs: int, **means: Tensor) -> dict[str, Tensor]:
+def _sums(pairs: int, **means: Tensor) -> Sums:
     sums = {"pairs": torch.tensor(float(pairs), dtype=torch.float64)}
     return sums | {name: mean.detach().double().cpu() * pairs for name, mean in means.items()}
 
 
 class BaselineTask(Task):
-    """Notebook 02: the whole SiamFC learns."""
+    """Notebook 02: the whole SiamFC learns. The options are those of ``Task``."""
 
     name = "baseline"
 
-    def __init__(self, model: SiamFC, *, radius: float, frozen_norms: bool = False):
-        super().__init__(model, [model], radius=radius, frozen_norms=frozen_norms)
+    def __init__(self, model: SiamFC, **options):
+        super().__init__(model, [model], **options)
 
-    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> Inputs:
         """The images themselves: (N, 3, 127, 127) and (N, 3, 255, 255)."""
         return exemplar, search
 
@@ -118,14 +117,13 @@ class BaselineTask(Task):
 class BranchTask(Task):
     """Notebook 05: conv3–5 of the baseline learn on one cluster, the stem is frozen.
     ``diversity_weight`` times the agreement with the start is added to the loss, so that branches
-    of one start drift apart where it costs them nothing: see ``agreement``."""
+    of one start drift apart where it costs them nothing: see ``agreement``. The options are those
+    of ``Task``."""
 
     name = "branch"
 
-    def __init__(
-        self, model: SiamFC, *, radius: float, diversity_weight: float, frozen_norms: bool = False
-    ):
-        super().__init__(model, [model.branch], radius=radius, frozen_norms=frozen_norms)
+    def __init__(self, model: SiamFC, *, diversity_weight: float, **options):
+        super().__init__(model, [model.branch], **options)
         self.diversity_weight = diversity_weight
         if diversity_weight:
             # in eval mode and without gradient, like all that is not a learner
@@ -135,9 +133,7 @@ class BranchTask(Task):
         branch = self.model.branch
         return branch.response(branch(z), branch(x))
 
-    def forward(
-        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Inputs, tracks: Tensor, positive: Tensor) -> tuple[Tensor, Sums]:
         """As ``Task.forward``; with a ``diversity_weight`` the sums also hold the agreement."""
         if not self.diversity_weight:
             return super().forward(inputs, tracks, positive)
@@ -182,7 +178,8 @@ class FusionTask(Task):
         entropy_weight: times the mean entropy of the weights is subtracted from the loss: above 0
             it rewards weights that are spread, below 0 decided ones.
         left_out: for cross-fitting, of each fold the k branches that have not seen its videos;
-            ``fold``: (number of tracks,) of ``held_out.track_folds``: whose branches respond."""
+            ``fold``: (number of tracks,) of ``held_out.track_folds``: whose branches respond.
+        options: those of ``Task``."""
 
     name = "fusion"
 
@@ -191,15 +188,14 @@ class FusionTask(Task):
         model: ESiamFC,
         clusters: Sequence[int],
         *,
-        radius: float,
         temperature: float,
         entropy_weight: float,
         left_out: Sequence[Sequence[Branch]] = (),
         fold: Sequence[int] = (),
         learners: Sequence[nn.Module] = (),
-        **options: bool,
+        **options,
     ):
-        super().__init__(model, [model.cluster_weights, *learners], radius=radius, **options)
+        super().__init__(model, [model.cluster_weights, *learners], **options)
         if model.cluster_weights.reads != "stem":
             model.cluster_weights.branch.requires_grad_(False)
         self.left_out = nn.ModuleList(map(nn.ModuleList, left_out)).requires_grad_(False).eval()
@@ -209,7 +205,7 @@ class FusionTask(Task):
         self.clusters = torch.as_tensor(list(clusters), dtype=torch.int64)
 
     @torch.no_grad()
-    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
+    def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> Inputs:
         """The exemplar's stem features (N, C, 12, 12) and all responses (N, k, 17, 17)."""
         z, x = super().frozen(exemplar, search, tracks)
         if not len(self.left_out):
@@ -221,9 +217,7 @@ class FusionTask(Task):
             parts.append(self.model.responses(z[rows[-1]], x[rows[-1]], branches))
         return z, torch.cat(parts)[torch.cat(rows).argsort()]
 
-    def forward(
-        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Inputs, tracks: Tensor, positive: Tensor) -> tuple[Tensor, Sums]:
         """As ``Task.forward``; the sums also hold the weights that each cluster's tracks got."""
         z, responses = inputs
         weights = self.model.cluster_weights(z)
@@ -237,7 +231,7 @@ class FusionTask(Task):
         sums["members"] = member.sum(1)
         return loss - self.entropy_weight * entropy, sums
 
-    def report(self, sums: dict[str, Tensor]) -> dict[str, Any]:
+    def report(self, sums: Sums) -> dict[str, Any]:
         """Loss without the entropy term, entropy in nats; ``weights``: a row of k means for each
         cluster, None for one that no pair came from; ``mean_weights``: over all pairs."""
         rows = [
@@ -275,9 +269,7 @@ class JointTask(FusionTask):
 
     frozen = Task.frozen
 
-    def forward(
-        self, inputs: tuple[Tensor, ...], tracks: Tensor, positive: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Inputs, tracks: Tensor, positive: Tensor) -> tuple[Tensor, Sums]:
         """As ``FusionTask.forward``."""
         responses, weights = self.model.responses(*inputs), self.model.cluster_weights
         loss, sums = super().forward((inputs[0], responses), tracks, positive)
