@@ -58,11 +58,7 @@ class Trained:
 
 
 def fit(
-    task: Task,
-    parameters: TrainingParameters,
-    train: PairLoader,
-    folder: str | Path,
-    **options: Any,
+    task: Task, parameters: TrainingParameters, train: PairLoader, folder: str | Path, **options
 ) -> Trained:
     """Train a task, in place; arguments as for ``Training``. A killed run goes on where it was.
     A StudyError: the loss is not finite; or the folder holds a run with other parameters."""
@@ -126,13 +122,9 @@ class Training:
         }
         self.files = RunFolder(Path(folder), settings, keep, self.fabric.is_global_zero)
         task.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(
-            task.learners.parameters(),
-            lr=parameters.lr,
-            momentum=parameters.momentum,
-            weight_decay=parameters.weight_decay,
-        )
-        self.step_module, self.optimizer = self.fabric.setup(task, self.optimizer)
+        sgd = parameters.model_dump(include={"lr", "momentum", "weight_decay"})
+        optimizer = torch.optim.SGD(task.learners.parameters(), **sgd)
+        self.step_module, self.optimizer = self.fabric.setup(task, optimizer)
 
     # The course of a training, from top to bottom.
 
@@ -164,10 +156,9 @@ class Training:
                 self._end_epoch()
             if not self.at.best:
                 self._keep_best({"epoch": 0})  # no epochs: the starting weights are the result
-        model = self.fabric.broadcast(checkpoints.load(self.files.best)[0] if first else None)
-        return Trained(
-            model, self.at.best, self.at.history, self.files.best, found is not None, self.precision
-        )
+        at, path, resumed = self.at, self.files.best, found is not None
+        model = self.fabric.broadcast(checkpoints.load(path)[0] if first else None)
+        return Trained(model, at.best, at.history, path, resumed, self.precision)
 
     def _learn(self, batch: PairBatch) -> float:
         p = self.parameters

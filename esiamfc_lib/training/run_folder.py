@@ -12,6 +12,8 @@ from esiamfc_lib.errors import DAMAGE, StudyError, refused
 from esiamfc_lib.networks import checkpoints
 from esiamfc_lib.runtime.paths import explored
 
+TEXTS = ("history", "best")  # of a position: kept as JSON
+
 
 @dataclass
 class Position:
@@ -52,14 +54,9 @@ class RunFolder:
     def save_state(self, learners: nn.Module, optimizer: Optimizer, at: Position) -> None:
         """Write everything that a killed training needs to go on."""
         if self.enabled:
-            state = {
-                "settings": json.dumps(self.settings),
-                "optimizer": optimizer.state_dict(),
-                "learners": {n: t.detach().cpu() for n, t in learners.state_dict().items()},
-                **vars(at),
-                "history": json.dumps(at.history),
-                "best": json.dumps(at.best),
-            }
+            state = {"settings": json.dumps(self.settings), "optimizer": optimizer.state_dict()}
+            state["learners"] = {n: t.detach().cpu() for n, t in learners.state_dict().items()}
+            state |= vars(at) | {name: json.dumps(getattr(at, name)) for name in TEXTS}
             checkpoints.save_state(self.state, state)
 
     def load_state(self, learners: nn.Module, optimizer: Optimizer, shared) -> Position | None:
@@ -81,7 +78,7 @@ class RunFolder:
                 )
             checkpoints.load_into(learners, state.pop("learners"), str(self.state))
             optimizer.load_state_dict(state.pop("optimizer"))
-            state |= {name: json.loads(state[name]) for name in ("history", "best")}
+            state |= {name: json.loads(state[name]) for name in TEXTS}
             return Position(**state)
 
 

@@ -64,12 +64,8 @@ def keep_stem_features(
     with refused(f"{folder}: the stem's features cannot be kept", OSError):
         (folder / FACTS).unlink(missing_ok=True)
         files.write_atomically(folder / FEATURES, stream)
-    facts = {
-        "weights": checkpoints.digest(model.stem.state_dict()),
-        "store": store.digest,
-        "shape": list(shape),
-        "digest": sha.hexdigest(),
-    }
+    facts = {"weights": checkpoints.digest(model.stem.state_dict()), "store": store.digest}
+    facts |= {"shape": shape, "digest": sha.hexdigest()}
     files.write_atomically(folder / FACTS, json.dumps(facts, indent=2) + "\n")
     return StemFeatures(np.load(folder / FEATURES, mmap_mode="r"), facts["digest"])
 
