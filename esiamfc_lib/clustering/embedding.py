@@ -115,9 +115,8 @@ def embed(
     target = choose_device(device)
     bf16 = choose_precision(precision, target)[0] == "bf16"
     network = folded(model).to(target, memory_format=torch.channels_last)
-    sizes = {"frames_per_track": frames_per_track, "batch_size": batch_size}
-    settings = sizes | {"keep": (keep_fraction, keep_rounds), "bf16": bf16}
-    work = partial(_embed_tracks, store=store, model=network, **settings)
+    keep = keep_fraction, keep_rounds
+    work = partial(_embed_tracks, store, network, frames_per_track, keep, batch_size, bf16)
     jobs = [long_enough[i : i + JOB_TRACKS] for i in range(0, len(long_enough), JOB_TRACKS)]
 
     def seen(job: np.ndarray) -> dict[str, str]:  # by a Dask worker, which must see the same store
@@ -137,7 +136,7 @@ def embed(
     return VideoFeatures(np.stack(features), names, table, weights_digest)
 
 
-def _embed_tracks(tracks, store, model, frames_per_track, keep, batch_size, bf16) -> list[tuple]:
+def _embed_tracks(store, model, frames_per_track, keep, batch_size, bf16, tracks) -> list[tuple]:
     """Per track: its index, video feature, frames kept, agreement of the frames, their numbers."""
     chosen = {track: evenly_spaced(len(store.frames(track)), frames_per_track) for track in tracks}
     exemplars = (exemplar(store, track, i) for track, frames in chosen.items() for i in frames)
