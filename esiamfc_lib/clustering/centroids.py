@@ -26,9 +26,8 @@ def check_unit_rows(features: np.ndarray, where: str = "features") -> None:
     bad = ~(np.abs(norms - 1) <= UNIT_TOLERANCE)
     if bad.any():
         row = int(bad.argmax())
-        raise ClusteringError(
-            f"{where}: row {row} has length {norms[row]:.6g}, but rows must be finite unit vectors"
-        )
+        said = f"{where}: row {row} has length {norms[row]:.6g}"
+        raise ClusteringError(f"{said}, but rows must be finite unit vectors")
 
 
 def distances(products: np.ndarray) -> np.ndarray:

@@ -71,10 +71,8 @@ class VideoFeatures:
             tracks, digest = found["tracks"].astype(object), str(found["weights_digest"])
             loaded = cls(found["features"], tracks, pd.DataFrame(table), digest)
         if weights_digest not in (None, digest):
-            raise StudyError(
-                f"{path} holds features of weights {digest[:12] or '?'}, "
-                f"not of {weights_digest[:12]}: run notebook 03 again"
-            )
+            said = f"{path} holds features of weights {digest[:12] or '?'}"
+            raise StudyError(f"{said}, not of {weights_digest[:12]}: run notebook 03 again")
         check_unit_rows(loaded.features, str(path))
         return loaded
 

@@ -71,10 +71,8 @@ def check_split(models: Iterable[Path], split: Partition) -> None:
     for model in models:
         _, about = checkpoints.load(model)
         if about.get("training", {}).get("split") != split.digest:
-            raise StudyError(
-                f"{model} learned from another split of the tracks than that of notebook 04: run "
-                "notebook 05 for every cluster, then 06"
-            )
+            said = f"{model} learned from another split of the tracks than that of notebook 04"
+            raise StudyError(f"{said}: run notebook 05 for every cluster, then 06")
 
 
 def save_partition(result: Partition, folder: str | Path) -> None:

@@ -38,10 +38,8 @@ class ESiamFC(nn.Module):
         for j, tracker in enumerate(base_trackers):
             own = tracker.stem.state_dict()
             if not all(torch.equal(stem[name], own[name]) for name in stem):
-                raise StudyError(
-                    f"base trackers 0 and {j} have different stems: all branches of "
-                    "an ensemble must come from one baseline"
-                )
+                said = f"base trackers 0 and {j} have different stems"
+                raise StudyError(f"{said}: all branches of an ensemble must come from one baseline")
             model.branches[j].load_state_dict(tracker.branch.state_dict())
         model.stem.load_state_dict(stem)
         if kind != "stem":

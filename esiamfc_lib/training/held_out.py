@@ -20,10 +20,8 @@ def split_videos(videos: Sequence[str], fraction: float) -> tuple[set[str], set[
     names = sorted(set(videos))
     count = max(round(fraction * len(names)), 1) if fraction > 0 else 0
     if count >= len(names):
-        raise StudyError(
-            f"{len(names)} videos cannot be divided with validation_fraction = "
-            f"{fraction}: nothing is left for training"
-        )
+        said = f"{len(names)} videos cannot be divided with validation_fraction = {fraction}"
+        raise StudyError(f"{said}: nothing is left for training")
     validation = set(sorted(names, key=lambda name: sha256(name.encode()).digest())[:count])
     return set(names) - validation, validation
 

@@ -225,10 +225,8 @@ class Training:
         at, path = self.at, self.files.path / f"nonfinite{self.fabric.global_rank or ''}.pt"
         facts = {"epoch": at.epoch + 1, "step": at.step + 1, "loss": value}
         checkpoints.save_state(path, batch._asdict() | facts)
-        raise StudyError(
-            f"{self.title}: the loss is {value} in epoch {at.epoch + 1}, step {at.step + 1}; "
-            f"its batch is in {path}; a smaller lr or clip_norm > 0 may help"
-        )
+        said = f"{self.title}: the loss is {value} in epoch {at.epoch + 1}, step {at.step + 1}"
+        raise StudyError(f"{said}; its batch is in {path}; a smaller lr or clip_norm > 0 may help")
 
 
 def _frozen_tensors(task: Task) -> dict[str, Tensor]:

@@ -85,10 +85,8 @@ class PairDataset(Dataset):
         self.frame_range = frame_range
         self.negative_fraction, self.hard_negatives = negative_fraction, hard_negatives
         if length < 1 or frame_range < 1 or not 0 <= negative_fraction <= 1:
-            raise StudyError(
-                f"length = {length} and frame_range = {frame_range} must be at least "
-                f"1, negative_fraction = {negative_fraction} between 0 and 1"
-            )
+            said = f"length = {length} and frame_range = {frame_range} must be at least 1"
+            raise StudyError(f"{said}, negative_fraction = {negative_fraction} between 0 and 1")
         around = (SEARCH_SIZE - EXEMPLAR_SIZE) // 2
         if not 0 <= margin <= around:
             raise StudyError(f"margin = {margin}: the crop has {around} pixels around the exemplar")

@@ -73,9 +73,8 @@ class RunFolder:
             if differing and explored(self.path):
                 return None  # whoever explores tries one value after the other
             if differing:
-                raise StudyError(
-                    f"{self.state} belongs to a training with other parameters: {differing}; {anew}"
-                )
+                said = f"{self.state} belongs to a training with other parameters: {differing}"
+                raise StudyError(f"{said}; {anew}")
             checkpoints.load_into(learners, state.pop("learners"), str(self.state))
             optimizer.load_state_dict(state.pop("optimizer"))
             state |= {name: json.loads(state[name]) for name in TEXTS}

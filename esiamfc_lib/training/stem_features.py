@@ -85,10 +85,8 @@ def _computed(store: CropStore, model: SiamFC, device: str) -> Iterator[np.ndarr
         with torch.inference_mode():
             found = stem(images).permute(0, 2, 3, 1).half().cpu().numpy()
         if not np.isfinite(found).all():
-            raise StudyError(
-                f"crops {first} to {rows[-1]}: the stem's features are too large for float16: "
-                "set embedding.keep_stem to false"
-            )
+            said = f"crops {first} to {rows[-1]}: the stem's features are too large for float16"
+            raise StudyError(f"{said}: set embedding.keep_stem to false")
         yield found
 
 

@@ -246,10 +246,8 @@ class FusionTask(Task):
         mean, most = figures["mean_weights"], max(figures["mean_weights"])
         if len(mean) == 1 or most <= COLLAPSED:
             return ""
-        return (
-            f"the fusion has collapsed: branch {mean.index(most)} gets {most:.0%} of the weight; "
-            "raise entropy_weight or temperature"
-        )
+        said = f"the fusion has collapsed: branch {mean.index(most)} gets {most:.0%} of the weight"
+        return f"{said}; raise entropy_weight or temperature"
 
 
 class JointTask(FusionTask):
