@@ -87,10 +87,8 @@ def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
 def video_sheet(videos: VID, count: int, frames: int) -> Figure:
     """``count`` videos spread over the list, a row of ``frames`` each, with the annotated boxes."""
     names = [videos.videos[i] for i in evenly_spaced(len(videos.videos), count)]
-    figure, axes = style.panels(len(names), frames, (style.WIDTH, 5.4 / frames * len(names)))
-    tones = style.colours(10)
-    for axis in axes.flat:
-        axis.axis("off")
+    size, tones = (style.WIDTH, 5.4 / frames * len(names)), style.colours(10)
+    figure, axes = style.panels(len(names), frames, size, bare=True)
     for row, name in zip(axes, names, strict=True):
         tracks, known = videos.tracks(name), list(videos.frames(name)[0])
         shown = [known[i] for i in evenly_spaced(len(known), frames)]

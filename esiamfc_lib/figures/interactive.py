@@ -85,13 +85,11 @@ def map_to_click(coordinates: np.ndarray, groups: Sequence, control: ipywidgets.
 def track_view(rows: dict[str, Sequence[np.ndarray]]) -> Figure:
     """A track and what is near it: a heading and its pictures, RGB, a row each."""
     longest = max(len(images) for images in rows.values())
-    figure, axes = panels(len(rows), longest, (longest * 0.95, len(rows) * 1.2))
+    figure, axes = panels(len(rows), longest, (longest * 0.95, len(rows) * 1.2), bare=True)
     for (heading, images), line in zip(rows.items(), axes, strict=True):
         line[0].set_title(heading, loc="left", fontsize=8)
         for axis, image in zip(line, images, strict=False):
             axis.imshow(image)
-        for axis in line:
-            axis.axis("off")
     return figure
 
 

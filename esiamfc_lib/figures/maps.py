@@ -75,8 +75,7 @@ def map_with_thumbnails(
     for i in spread_out(coordinates, limit):
         picture = OffsetImage(images[i], zoom=20 / images.shape[1])
         frame = {"edgecolor": colour_of[groups[i]], "linewidth": 1.8}
-        box = AnnotationBbox(picture, coordinates[i], pad=0.12, bboxprops=frame)
-        box.set_zorder(3)
+        box = AnnotationBbox(picture, coordinates[i], pad=0.12, bboxprops=frame, zorder=3)
         axis.add_artist(box)
     axis.set(title=heading, xlabel=axis_names[0], ylabel=axis_names[1])
     axis.margins(0.06)
@@ -115,11 +114,8 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
     orders = {"most central": table["distance"], "most doubtful": doubt}
     halves = figure.subfigures(1, 2, wspace=0.04)
     for half, (title, order) in zip(halves, orders.items(), strict=True):
-        axes = half.subplots(k, count, squeeze=False)
+        axes = half.subplots(k, count, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
         half.suptitle(title)
-        for axis in axes.flat:
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
         for cluster, colour in enumerate(colours(k)):
             own = order[table["cluster"] == cluster].sort_values(kind="stable")
             rows = table.index.get_indexer(own.index[:count])
@@ -129,6 +125,7 @@ def gallery(images: np.ndarray, table: pd.DataFrame, count: int = 6) -> Figure:
                     axis.set_xlabel(f"→ {table['second'].iloc[row]}", fontsize=SMALL, labelpad=1)
             look = {"color": colour, "weight": "bold", "fontsize": SMALL}
             axes[cluster, 0].set_ylabel(f"cluster {cluster}", **look)
+    sns.despine(figure, left=True, bottom=True)
     return figure
 
 

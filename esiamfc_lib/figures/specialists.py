@@ -18,7 +18,8 @@ def branch_responses(
     The weights (n, k) are written above the branches."""
     n, k = weights.shape
     cell = style.WIDTH / (k + 2)
-    figure, axes = style.panels(n, k + 2, (style.WIDTH, (cell + 0.17) * n))
+    empty = {"xticks": [], "yticks": []}
+    figure, axes = style.panels(n, k + 2, (style.WIDTH, (cell + 0.17) * n), subplot_kw=empty)
     for row in range(n):
         maps = [*responses[row], fused[row]]
         low, high = np.min(maps), np.max(maps)
@@ -32,9 +33,7 @@ def branch_responses(
     names = ["search region", *(f"branch {i}" for i in range(k)), "ESiamFC"]
     for axis, name in zip(axes[-1], names, strict=True):
         axis.set_xlabel(name, fontsize=style.SMALL)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        sns.despine(ax=axis, left=True, bottom=True)
+    sns.despine(figure, left=True, bottom=True)
     return figure
 
 
@@ -50,12 +49,10 @@ def kinds(table: pd.DataFrame, title: str) -> style.Made:
     figure, (left, right) = style.side_by_side(2, 2.8, 0.9 + 0.22 * len(matrix))
     sns.heatmap(matrix, ax=left, vmin=0, vmax=1, fmt=".2f", cmap="viridis", **numbers)
     sns.heatmap(rest, ax=right, vmin=-reach, vmax=reach, fmt="+.2f", cmap="vlag", **numbers)
-    left.set_title("success AUC")
-    right.set_title("beyond branch and kind")
-    for axis in (left, right):
+    for axis, heading in ((left, "success AUC"), (right, "beyond branch and kind")):
         axis.tick_params(axis="y", rotation=0)
         axis.tick_params(axis="x", rotation=90 if style.inches() < 5 else 0)
-        axis.set(xlabel="", ylabel="")
+        axis.set(xlabel="", ylabel="", title=heading)
         for row, column in np.argwhere(own.to_numpy() > 0):
             axis.add_patch(Rectangle((column, row), 1, 1, fill=False, color="k", lw=1.6))
     figure.suptitle(title)
@@ -67,10 +64,9 @@ def correlations(table: pd.DataFrame) -> style.Made:
     """Correlation of the branches' responses: ``branch, other, correlation``, of each pair."""
     matrix = table.pivot_table(index="branch", columns="other", values="correlation", sort=False)
     figure, (axis,) = style.side_by_side(1, 1, 0.7 + 0.3 * len(matrix))
-    look = {"vmax": 1, "fmt": ".3f", "cmap": "rocket_r", "annot_kws": {"fontsize": style.small()}}
-    hidden = np.eye(len(matrix), dtype=bool)
-    bar = {"label": "correlation"}
-    sns.heatmap(matrix, ax=axis, annot=True, mask=hidden, cbar_kws=bar, **look)
+    numbers = {"annot": True, "annot_kws": {"fontsize": style.small()}, "fmt": ".3f"}
+    look = {"mask": np.eye(len(matrix), dtype=bool), "cbar_kws": {"label": "correlation"}}
+    sns.heatmap(matrix, ax=axis, vmax=1, cmap="rocket_r", **numbers, **look)
     axis.tick_params(axis="y", rotation=0)
     axis.set(xlabel="", ylabel="")
     return figure, {}

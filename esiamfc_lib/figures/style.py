@@ -166,9 +166,13 @@ def colours(k: int) -> list[tuple[float, float, float]]:
     return sns.color_palette(PALETTE if k <= 10 else "husl", k)
 
 
-def panels(rows: int, columns: int, size: tuple[float, float], **options) -> tuple:
-    """A figure of ``size`` inches, and its (rows, columns) axes."""
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+def panels(rows: int, columns: int, size: tuple[float, float], bare=False, **options) -> tuple:
+    """A figure of ``size`` inches, and its (rows, columns) axes; ``bare``: these are not drawn."""
+    look = {"figsize": size, "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(rows, columns, **look, **options)
+    for axis in axes.flat if bare else ():
+        axis.axis("off")
+    return figure, axes
 
 
 def side_by_side(count: int, least: float, height: float, **options) -> tuple[Figure, list[Axes]]:
@@ -240,9 +244,7 @@ def pictures(
     """Pictures, RGB or grey, row by row in cells of ``size`` inches, and the axes of each."""
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
-    figure, axes = panels(rows, columns, (columns * size[0], rows * size[1]))
-    for axis in axes.flat:
-        axis.axis("off")
+    figure, axes = panels(rows, columns, (columns * size[0], rows * size[1]), bare=True)
     for axis, image in zip(axes.flat, images, strict=False):
         axis.imshow(image, cmap="viridis")
     return figure, list(axes.flat[: len(images)])

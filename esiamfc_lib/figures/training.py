@@ -20,16 +20,13 @@ def training_pairs(exemplars: np.ndarray, searches: np.ndarray, labels: np.ndarr
     corner = (side - 1) / 2 - 8 * (cells - 1) / 2
     extent = (corner - 4, corner + 8 * cells - 4, corner + 8 * cells - 4, corner - 4)
     positive = np.where(labels > 0, 1.0, np.nan)
-    figure, axes = style.panels(2, count, (style.WIDTH, 2 * style.WIDTH / count + 0.4))
-    for (top, bottom), exemplar, search in zip(axes.T, exemplars, searches, strict=True):
-        top.imshow(exemplar)
-        bottom.imshow(search)
-        bottom.imshow(positive, extent=extent, alpha=0.45, cmap="autumn")
-        bottom.set(xlim=(0, side), ylim=(side, 0))
-    for axis in axes.flat:
-        axis.axis("off")
-    axes[0, 0].set_title("exemplar", loc="left")
-    axes[1, 0].set_title("search region, positive cells", loc="left")
+    cell = style.WIDTH / count
+    figure, axes = style.pictures([*exemplars, *searches], count, (cell, cell + 0.2))
+    for axis in axes[count:]:
+        axis.imshow(positive, extent=extent, alpha=0.45, cmap="autumn")
+        axis.set(xlim=(0, side), ylim=(side, 0))
+    axes[0].set_title("exemplar", loc="left")
+    axes[count].set_title("search region, positive cells", loc="left")
     return figure
 
 
