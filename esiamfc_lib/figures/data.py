@@ -58,12 +58,9 @@ def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
     search = geometry.search_side(exemplar)
     figure, ((left, *rest),) = style.panels(1, 3, (style.WIDTH, 2.6), width_ratios=(2, 1, 2))
     left.imshow(image)
-    outlines = (
-        (box[2:], OUTLINES[0], "box"),
-        ((exemplar, exemplar), OUTLINES[1], "exemplar, side $s_z$"),
-        ((search, search), OUTLINES[2], "search region, side $s_x$"),
-    )
-    for (w, h), colour, name in outlines:
+    sizes = box[2:], (exemplar, exemplar), (search, search)
+    names = "box", "exemplar, side $s_z$", "search region, side $s_x$"
+    for (w, h), colour, name in zip(sizes, OUTLINES, names, strict=True):
         corner = (middle[0] - w / 2, middle[1] - h / 2)
         left.add_patch(Rectangle(corner, w, h, fill=False, color=colour, lw=1.5, label=name))
     left.set(title="frame", xticks=[], yticks=[])
@@ -73,11 +70,9 @@ def crop_geometry(image: np.ndarray, box: np.ndarray) -> Figure:
     low, high = middle - search / 2, middle + search / 2
     left.set_xlim(min(-0.5, low[0]), max(image.shape[1], high[0]))
     left.set_ylim(max(image.shape[0], high[1]), min(-0.5, low[1]))
-    crops = (
-        ("exemplar", exemplar, geometry.EXEMPLAR_SIZE),
-        ("search region", search, geometry.SEARCH_SIZE),
-    )
-    for axis, (name, side, pixels) in zip(rest, crops, strict=True):
+    names, sides = ("exemplar", "search region"), (exemplar, search)
+    counts = geometry.EXEMPLAR_SIZE, geometry.SEARCH_SIZE
+    for axis, name, side, pixels in zip(rest, names, sides, counts, strict=True):
         axis.imshow(geometry.crop(image, middle, side, pixels))
         axis.set(title=f"{name}, {pixels} px", xticks=[], yticks=[])
     return figure

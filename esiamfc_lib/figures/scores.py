@@ -12,12 +12,7 @@ from esiamfc_lib.evaluation import metrics
 from esiamfc_lib.figures import style
 
 STRIP = 6  # frames of a strip
-ON_TOP = ("SiamFC", "ESiamFC")
-
-
-def _above(name: str) -> float:
-    """Order of drawing: what the study compares covers the others."""
-    return 3 + ON_TOP.index(name) if name in ON_TOP else 2
+OVER = {"SiamFC": 3, "ESiamFC": 4}  # order of drawing: what the study compares covers the others
 
 
 @style.drawn()
@@ -37,7 +32,7 @@ def success_precision(table: pd.DataFrame, title: str, total: int) -> style.Made
             curve = by.get_group((measure, name))
             line = look[name] | {"linewidth": 0.9 if name.startswith("Branch") else 1.5}
             place = {"markevery": (i % 5, 5 if measure == "success" else 10), "markersize": 3.5}
-            axis.plot(curve["threshold"], curve["share"], zorder=_above(name), **line, **place)
+            axis.plot(curve["threshold"], curve["share"], zorder=OVER.get(name, 2), **line, **place)
         axis.set(ylim=(0, 1.02), xlim=(0, curve["threshold"].max()))
     names = {name: f"{auc[name]:.3f}  {near[name]:.3f}  {name}" for name in auc.index}
     style.key(figure, {label: look[name] for name, label in names.items()}, "AUC   at 20 px")
@@ -57,7 +52,7 @@ def attribute_dots(table: pd.DataFrame, title: str, column: str = "success") -> 
     single = {name: "single branches" for name in look if name.startswith("Branch ")}
     look |= dict.fromkeys(single, look.get("Branch 0", {}) | {"marker": "."})
     for name, own in table.groupby("tracker", sort=False):
-        dot = look[name] | {"linestyle": "none", "alpha": 0.8, "zorder": _above(name)}
+        dot = look[name] | {"linestyle": "none", "alpha": 0.8, "zorder": OVER.get(name, 2)}
         axis.plot(own[column], own["attribute"].map(rows), **dot)
     axis.set_yticks(range(len(rows)), [f"{n.replace('_', ' ')} ({number[n]})" for n in rows])
     axis.set(xlabel=f"mean {column}", title=title, ylim=(-0.6, len(rows) - 0.4))

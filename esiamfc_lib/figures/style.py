@@ -27,8 +27,8 @@ STYLE = {
     **{"lines.linewidth": 1.4, "lines.markersize": 4, "axes.linewidth": 0.8, "axes.labelpad": 2},
     **{"xtick.major.pad": 2, "ytick.major.pad": 2, "axes.titlepad": 4, "grid.linewidth": 0.6},
 }  # points
-FIXED = {"legend.frameon": False, "figure.dpi": 100}
-FIXED |= {"text.parse_math": False}  # names of sequences and files may hold $
+# Names of sequences and files may hold $.
+FIXED = {"legend.frameon": False, "figure.dpi": 100, "text.parse_math": False}
 WIDTH = 6.9  # inches: both columns of a page, of which one has 3.3
 SMALL = 6.3  # points: numbers in cells, words above pictures
 PALETTE = "colorblind"
@@ -83,11 +83,7 @@ class Shown(NamedTuple):
 Made = tuple[Figure, dict[str, Any]]
 MAKERS: dict[str, Callable[..., Figure]] = {}
 """By name: the figures that a tidy table and options, which are JSON, hold."""
-
-
-@cache
-def _captions() -> dict[str, str]:
-    return yaml.safe_load(Path(__file__).with_name("captions.yaml").read_text(encoding="utf-8"))
+CAPTIONS = yaml.safe_load(Path(__file__).with_name("captions.yaml").read_text(encoding="utf-8"))
 
 
 @cache
