@@ -8,9 +8,8 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 
 from esiamfc_lib.figures import style
 
-SPREAD = "largest / smallest size"
 NAMES = {
-    **{"loss": "loss", "spread": SPREAD, "agreement": "agreement of runs"},
+    **{"loss": "loss", "spread": "largest / smallest size", "agreement": "agreement of runs"},
     **{"silhouette": "mean silhouette", "changes": "labels changed"},
 }
 
@@ -23,7 +22,7 @@ def _logarithmic(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-@style.drawn()
+@style.drawn(frame=False)
 def cluster_sizes(table: pd.DataFrame) -> style.Made:
     """Tracks in every cluster, largest first, a panel a method: ``method, tracks``."""
     look, parts = style.looks(table["method"]), list(table.groupby("method", sort=False)["tracks"])
@@ -37,11 +36,10 @@ def cluster_sizes(table: pd.DataFrame) -> style.Made:
         axis.margins(y=0.12)
         axis.grid(False, axis="x")
         axis.set_ylabel("tracks" if axis.get_subplotspec().is_first_col() else "")
-    sns.despine(figure)
     return figure, {}
 
 
-@style.drawn()
+@style.drawn(frame=False)
 def histories(table: pd.DataFrame) -> style.Made:
     """First table of ``Comparison.histories``: loss, size spread, changed labels by iteration."""
     look = style.looks(table["method"])
@@ -57,11 +55,10 @@ def histories(table: pd.DataFrame) -> style.Made:
     axes[2].yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes[2].set_ylim(bottom=0)
     style.key(figure, {name: line | {"marker": ""} for name, line in look.items()})
-    sns.despine(figure)
     return figure, {}
 
 
-@style.drawn()
+@style.drawn(frame=False)
 def controls(table: pd.DataFrame) -> style.Made:
     """Second table of ``Comparison.histories``: control and size of every cluster by iteration."""
     parts = list(table.groupby("method", sort=False))
@@ -79,11 +76,10 @@ def controls(table: pd.DataFrame) -> style.Made:
         axis.set(title=name, xlabel="iteration", ylabel=rows[column])
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         style.name_lines(axis, ends, {str(c): {"color": tone} for c, tone in tones.items()})
-    sns.despine(figure)
     return figure, {}
 
 
-@style.drawn()
+@style.drawn(frame=False)
 def elbow(table: pd.DataFrame) -> style.Made:
     """Table of ``Comparison.elbow``; where it has a column ``data``, its first value is drawn
     solid and its second dashed."""
@@ -106,7 +102,6 @@ def elbow(table: pd.DataFrame) -> style.Made:
     names = {name: line | {"linestyle": "-"} for name, line in look.items()}
     names |= {kind: {"color": style.LEVEL, "linestyle": "--"} for kind in kinds[1:]}
     style.key(figure, names)
-    sns.despine(figure)
     dashed = " Dashed: the same of tracks whose principal components were shuffled."
     runs = style.span(table.groupby("k")["run"].nunique())
     said = {"columns": ", ".join(NAMES[name] for name in columns), "runs": runs}
@@ -121,14 +116,14 @@ def sensitivity(table: pd.DataFrame) -> style.Made:
     reach = means.groupby("method", sort=False).agg(["min", "max"])
     moved = reach["spread", "max"] > 1.1 * reach["spread", "min"]
     methods = list(reach.index[moved]) or list(reach.index)
-    columns = (("spread", SPREAD, "rocket_r", ".2f"), ("loss", "loss", "viridis_r", ".4g"))
+    columns = (("spread", "rocket_r", ".2f"), ("loss", "viridis_r", ".4g"))
     figure, axes = style.side_by_side(2 * len(methods), 2.6, 2.4)
     cells = [(method, *column) for method in methods for column in columns]
-    for axis, (method, column, name, palette, digits) in zip(axes, cells, strict=True):
+    for axis, (method, column, palette, digits) in zip(axes, cells, strict=True):
         values = means.loc[method, column].unstack()
         high = min(values.to_numpy().max(), 10 if column == "spread" else np.inf)  # beyond: lost
         look = {"annot": True, "annot_kws": {"size": style.small()}, "linewidths": 1, "fmt": digits}
-        bar = {"label": name, "shrink": 0.9}
+        bar = {"label": NAMES[column], "shrink": 0.9}
         sns.heatmap(values, ax=axis, vmax=high, cmap=palette, cbar_kws=bar, **look)
         axis.set_title(method)
         axis.invert_yaxis()
@@ -142,7 +137,7 @@ def sensitivity(table: pd.DataFrame) -> style.Made:
     return figure, {"runs": runs, "others": "".join(others)}
 
 
-@style.drawn()
+@style.drawn(frame=False)
 def stability(table: pd.DataFrame) -> style.Made:
     """``Comparison.runs``, where there is one with a column ``agreement``: mean Fowlkes–Mallows
     score of a run with the method's others. A dot a run, a row a method."""
@@ -160,6 +155,5 @@ def stability(table: pd.DataFrame) -> style.Made:
         axis.set_yticks(range(len(parts)), list(parts))
         axis.set(xlabel=NAMES[column], ylim=(len(parts) - 0.5, -0.5))
     _logarithmic(axes[1].xaxis)
-    sns.despine(figure)
     said = ", ".join(NAMES[name] for name in columns)
     return figure, {"runs": style.span(table.groupby("method")["run"].nunique()), "columns": said}

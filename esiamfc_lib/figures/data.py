@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -29,7 +28,7 @@ def counted(tracks: pd.DataFrame, boxes: np.ndarray) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[["panel", "name", "low", "high", "count"]]
 
 
-@style.drawn()
+@style.drawn(frame=False)
 def dataset_statistics(table: pd.DataFrame) -> style.Made:
     """The table of ``counted``: tracks by class, track lengths and box sizes of a crop store."""
     names = {CLASSES: ("", "tracks"), LENGTHS: ("tracks", "frames")}
@@ -46,7 +45,6 @@ def dataset_statistics(table: pd.DataFrame) -> style.Made:
             width = own["high"] - own["low"]
             axis.bar(own["low"], own["count"], width, align="edge", color=style.FIRST)
         axis.set(title=panel, ylabel=names[panel][0], xlabel=names[panel][1])
-    sns.despine(figure)
     return figure, {"panels": ", ".join(panel for panel, _ in parts)}
 
 

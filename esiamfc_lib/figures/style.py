@@ -114,17 +114,20 @@ def printed(width: float = WIDTH, scale: float = 1.0) -> Iterator[None]:
         _PRINTED.reset(token)
 
 
-def drawn(grid: bool = True) -> Callable:
+def drawn(grid: bool = True, frame: bool = True) -> Callable:
     """Decorator of ``maker(table, **options)``, which gives a figure and, beside the options, words
     of its caption: gives the figure, drawn in the ``style``, with a ``Shown`` as its attribute
-    ``shown``, and enters it into ``MAKERS``."""
+    ``shown``, and enters it into ``MAKERS``. ``frame``: with lines above and right of the panels.
+    """
 
     def decorate(maker: Callable[..., Made]) -> Callable[..., Figure]:
         @wraps(maker)
         def draw(table: pd.DataFrame, **options: Any) -> Figure:
             with style(grid):
                 figure, words = maker(table, **options)
-            caption = _captions()[maker.__name__].format(**options | words)
+                if not frame:
+                    sns.despine(figure)
+            caption = CAPTIONS[maker.__name__].format(**options | words)
             figure.shown = Shown(maker.__name__, table, options, caption)
             return figure
 
