@@ -170,13 +170,9 @@ def map_page(
         plot.scatter("x", "y", source=points, legend_label=text, **look)
     # "<" cannot close the script early, whatever a track is called.
     text = json.dumps(json_item(plot, "map")).replace("<", "\\u003c")
-    library = Resources("inline", components=["bokeh"]).render()
-    page = PAGE.read_text(encoding="utf-8")
-    return page.format(library=library, map=_numbered_from_one(text))
-
-
-def _numbered_from_one(text: str) -> str:
-    """Bokeh goes on counting its objects through a process; here each map starts anew. No text of a
-    track can look like such a reference: within JSON its quotes are escaped."""
+    # Bokeh goes on counting its objects through a process; here each map starts anew. No text of a
+    # track can look like such a reference: within JSON its quotes are escaped.
     ids = defaultdict(lambda: f"p{len(ids) + 1}")
-    return re.sub(r'(?<="id": ")[^"]+|(?<="root_id": ")[^"]+', lambda match: ids[match[0]], text)
+    text = re.sub(r'(?<="id": ")[^"]+|(?<="root_id": ")[^"]+', lambda match: ids[match[0]], text)
+    library = Resources("inline", components=["bokeh"]).render()
+    return PAGE.read_text(encoding="utf-8").format(library=library, map=text)
