@@ -11,7 +11,6 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation import metrics
 from esiamfc_lib.figures import style
 
-STRIP = 6  # frames of a strip
 OVER = {"SiamFC": 3, "ESiamFC": 4}  # order of drawing: what the study compares covers the others
 
 
@@ -92,7 +91,7 @@ def sequence_heatmap(table: pd.DataFrame, title: str, column: str = "success") -
 @style.style(grid=False)
 def frame_strip(sequence: Sequence, boxes: dict[str, np.ndarray], title: str = "") -> Figure:
     """Six frames with the boxes of the ground truth (white) and of trackers, (n, 4) 0-based."""
-    chosen = evenly_spaced(len(sequence), STRIP)
+    chosen = evenly_spaced(len(sequence), 6)
     lines = style.looks(boxes).items()
     look = {n: {part: line[part] for part in ("color", "linestyle")} for n, line in lines}
     shown = [images.read_image(sequence.frames[i]) for i in chosen]
