@@ -77,9 +77,8 @@ def _unexpected(name: str, error: Exception) -> str:
     text = "".join(traceback.format_exception(error))
     what = f"an unexpected error, {type(error).__name__}: {' '.join(str(error).split())}"
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix=f"esiamfc-{name}-", suffix=".log", delete=False, encoding="utf-8"
-        ) as log:
+        kept = {"prefix": f"esiamfc-{name}-", "suffix": ".log", "delete": False}
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", **kept) as log:
             log.write(text)
     except OSError:
         return f"{what}\n{text}"

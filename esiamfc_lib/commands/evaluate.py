@@ -49,25 +49,17 @@ def arguments(parser: ArgumentParser) -> None:
 
 def tracker_arguments(parser: ArgumentParser) -> None:
     """Options that say which trackers; ``evaluate``, ``track`` and two tools share them."""
-    add = parser.add_argument
-    add(
-        "--weights", action="append", default=[], type=Path, metavar="FILE",
-        help="a SiamFC or an ESiamFC, in any format that 'convert' reads; can be repeated",
-    )  # fmt: skip
-    add(
-        "--fusion", nargs="+", metavar="NAME",
-        default=[Fusion.CLUSTER_WEIGHT], choices=OF_ENSEMBLES,
-        help=f"of an ensemble: {', '.join(OF_ENSEMBLES)} (default: cluster_weight)",
-    )  # fmt: skip
+    add, again = parser.add_argument, {"action": "append", "default": []}
+    models = "a SiamFC or an ESiamFC, in any format that 'convert' reads; can be repeated"
+    add("--weights", **again, type=Path, metavar="FILE", help=models)
+    kinds = {"choices": OF_ENSEMBLES, "default": [Fusion.CLUSTER_WEIGHT]}
+    fusions = f"of an ensemble: {', '.join(OF_ENSEMBLES)} (default: cluster_weight)"
+    add("--fusion", nargs="+", **kinds, metavar="NAME", help=fusions)
     add("--centroids", default="", metavar="FILE", help="cluster centres, for nearest_centroid")
-    add(
-        "--set", action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter of the tracking loop, for example scale_step=1.02; can be repeated",
-    )  # fmt: skip
-    numbers = (
-        "of the networks; auto: bf16 where the processor computes in it (default: %(default)s)"
-    )
-    add("--precision", default="fp32", choices=("auto", *PRECISIONS), help=numbers)
+    change = "a parameter of the tracking loop, for example scale_step=1.02; can be repeated"
+    add("--set", **again, metavar="NAME=VALUE", help=change)
+    floats = "of the networks; auto: bf16 where the processor computes in it (default: %(default)s)"
+    add("--precision", default="fp32", choices=("auto", *PRECISIONS), help=floats)
     add("--top", type=within(0, 1000), default=0, metavar="M", help="heaviest branches run; 0: all")
     least = "least weight of a branch that runs"
     add("--threshold", type=within(0, 1, float), default=0.0, metavar="W", help=least)
@@ -100,15 +92,14 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
     options = _options(args)
     kinds = {path: type(published.load_any(path)[0]) for path in args.weights}
     singles, found = [path for path in args.weights if kinds[path] is not ESiamFC], []
+    beside = {"siamfc": singles[0] if singles else "", "centroids": args.centroids}
     for path in args.weights:
         if path in singles:
             (spec,) = tracker_specs(["siamfc"], siamfc=path, **options)
             found.append(spec.model_copy(update={"name": name_of(path)}))
         else:
-            found += tracker_specs(
-                args.fusion, siamfc=singles[0] if singles else "", esiamfc=path,
-                centroids=args.centroids, prefix=f"{name_of(path)} ", **options,
-            )  # fmt: skip
+            own = {"esiamfc": path, "prefix": f"{name_of(path)} "}
+            found += tracker_specs(args.fusion, **own, **beside, **options)
     for spec in found if args.precision == "auto" else []:
         device, precision, reason = spec.runs_on()
         sys.stderr.write(f"{spec.name}: {precision}, {device} ({reason})\n")
@@ -118,8 +109,7 @@ def chosen(args: Namespace) -> list[TrackerSpec]:
 def main(args: Namespace) -> int:
     """Track what has no result yet, write the tables, show the summary."""
     apart(args.out, args.root)
-    trackers = chosen(args)
-    trackers += tracker_specs(["identity"]) if args.identity else []
+    trackers = chosen(args) + (tracker_specs(["identity"]) if args.identity else [])
     if not trackers:
         raise StudyError("nothing to evaluate: give --weights FILE or --identity")
     if args.starts:

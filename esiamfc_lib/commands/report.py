@@ -37,13 +37,10 @@ def write_report(profile: Profile) -> Path:
     data, reports = profile.stages["dataset"], profile.stages["dataset"].reports
     records = [read_record(stage.folder) for stage in graph(profile).values()]
     done = [record for record in records if record and record.status == "done"]
-    stages = [
-        record.model_dump(include={"stage", "started", "seconds"})
-        | {"commit": record.environment.get("commit", "")}
-        for record in done
-    ]
+    told = {"stage", "started", "seconds"}
+    runs = [r.model_dump(include=told) | {"commit": r.environment.get("commit", "")} for r in done]
     if done:
-        page.keep_provenance(reports, {"stages": stages, "environment": done[-1].environment})
+        page.keep_provenance(reports, {"stages": runs, "environment": done[-1].environment})
     others = (data.otb_root, data.vot_root, data.got10k_root, *data.more_roots.values())
     page.keep_local(data.run, reports, publish=data.source == "synthetic" and not any(others))
     return _written(reports)

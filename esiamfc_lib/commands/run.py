@@ -74,8 +74,7 @@ def _sweep(args: Namespace, options: dict) -> int:
     done = sweep.run(points, sys.stdout, **options)
     compared = not points[0].profile.stages["experiment"].predictions  # else each speaks for itself
     if compared and not (args.only or args.until):
-        folder = sweep.report(args.profile, args.set)
-        sys.stdout.write(f"the points compared: {folder}\n")
+        sys.stdout.write(f"the points compared: {sweep.report(args.profile, args.set)}\n")
         _page(load_profile(args.profile, args.set))
     return 0 if done else 1
 

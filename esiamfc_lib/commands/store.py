@@ -52,8 +52,7 @@ def main(args: argparse.Namespace) -> int:
     DatasetParameters.validated({name: values[name] for name in of_study & set(values)}, action)
     if action == "verify":
         faults = store_check.verify(**values)
-        said = faults or [f"{args.path}: every crop is as it was made"]
-        sys.stdout.write("\n".join(said) + "\n")
+        sys.stdout.write("\n".join(faults or [f"{args.path}: every crop is as it was made"]) + "\n")
         return 1 if faults else 0
     calls = {"build": pipeline.curate, "estimate": pipeline.estimate}
     calls |= {"info": store_check.info, "merge": store_check.merge}

@@ -76,8 +76,7 @@ def main(args: Namespace) -> int:
     objects = f"{len(boxes)} objects, one network, " * (len(boxes) > 1)
     where = ", ".join(specs[0].runs_on()[:2])
     table = args.out / video.table_name(len(boxes), args.format)
-    said = f"{laps.sentence(count, count + left)}; {objects}{where}; {film}, {table}"
-    sys.stdout.write(said + "\n")
+    sys.stdout.write(f"{laps.sentence(count, count + left)}; {objects}{where}; {film}, {table}\n")
     return 130 if left else 0
 
 
