@@ -106,9 +106,14 @@ class StageParameters(Parameters):
         return Artefacts(self.run)
 
     @property
+    def place(self) -> str:
+        """This stage's folder in the working folder, of notebook 05 the cluster's: branches/2."""
+        return f"{self.stage}/{getattr(self, 'cluster_id', '')}".rstrip("/")
+
+    @property
     def folder(self) -> Path:
-        """This stage's own folder, of notebook 05 that of the cluster, made on first use."""
-        return own_folder(self.run / self.stage / str(getattr(self, "cluster_id", "")))
+        """This stage's own folder, absolute, made on first use."""
+        return own_folder(self.run / self.place)
 
     @property
     def reports(self) -> Path:

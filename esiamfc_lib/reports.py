@@ -97,16 +97,15 @@ def save_metrics(metrics: dict[str, Any], parameters: StageParameters) -> dict[s
     Only results belong here, never times or paths: two runs with one seed give the same bytes."""
     text = json.dumps(_plain(metrics), indent=2, sort_keys=True) + "\n"
     write_atomically(parameters.folder / "metrics.json", text)
-    name = parameters.folder.relative_to(parameters.run).as_posix().replace("/", "_")
-    write_atomically(parameters.reports / "metrics" / f"{name}.json", text)
+    name = parameters.place.replace("/", "_")
+    write_atomically(parameters.reports / f"metrics/{name}.json", text)
     return json.loads(text)
 
 
 def read_table(file: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
     """A table as ``save_table`` wrote it. ``texts`` are columns that stay text: 0050 and NA are
     names, too."""
-    look = {"keep_default_na": False, "na_values": [""]}
-    return pd.read_csv(file, dtype=dict.fromkeys(texts, str), **look)
+    return pd.read_csv(file, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:
@@ -120,9 +119,9 @@ def load_metrics(folder: Path) -> dict[str, Any]:
 
 def last_answer(parameters: StageParameters) -> str:
     """The sentence ``answer`` in the metrics of the stage's last run, if there is one."""
-    folder = parameters.run / parameters.stage / str(getattr(parameters, "cluster_id", ""))
     try:
-        return f"The last run's answer: {load_metrics(folder)['answer']}"
+        answer = load_metrics(parameters.run / parameters.place)["answer"]
+        return f"The last run's answer: {answer}"
     except (StudyError, OSError, LookupError):
         return "No earlier run has left an answer."
 

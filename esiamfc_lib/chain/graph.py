@@ -50,15 +50,9 @@ class Stage:
         return tuple(dict.fromkeys(maker.name for maker in self.inputs.values()))
 
     @property
-    def place(self) -> str:
-        """The stage's folder, from its working folder: ``branches/2``."""
-        cluster = self.name.partition("/")[2]
-        return f"{self.kind}/{cluster}" if cluster else self.kind
-
-    @property
     def folder(self) -> Path:
         """Where the stage writes."""
-        return self.parameters.run / self.place
+        return self.parameters.run / self.parameters.place
 
     @property
     def notebook(self) -> Path:
@@ -68,14 +62,15 @@ class Stage:
     @property
     def executed(self) -> Path:
         """The notebook with its outputs."""
-        name = self.parameters.notebook + self.place.removeprefix(self.kind).replace("/", "_")
-        return self.parameters.run / "notebooks" / f"{name}.ipynb"
+        cluster = self.parameters.place.removeprefix(self.kind).replace("/", "_")
+        return self.parameters.run / f"notebooks/{self.parameters.notebook}{cluster}.ipynb"
 
     def files(self) -> dict[str, Path]:
         """What the stage reads: artefacts, the list of arms, the user's files."""
-        made = self.inputs.items()
-        files = {name: maker.parameters.run / _within(maker, name) for name, maker in made}
-        files |= {str(getattr(self.parameters, n)): path for n, path in self.given().items()}
+        files = {n: maker.parameters.run / _within(maker, n) for n, maker in self.inputs.items()}
+        named = ("weights", "initial", "selection", "published")
+        given = [getattr(self.parameters, name, "") for name in named]
+        files |= {file: resolve(file) for file in given if file not in ("", *self.inputs)}
         if self.kind == "experiment" or any(n.startswith(f"{at.ARMS}/") for n in self.inputs):
             files[at.MANIFEST] = self.parameters.run / at.MANIFEST
         if store := getattr(self.parameters, "store", ""):
@@ -83,20 +78,15 @@ class Stage:
             files[f"{store}/manifest.json"] = resolve(store) / "manifest.json"
         return files
 
-    def given(self) -> dict[str, Path]:
-        """Files that the profile names: parameter -> absolute path."""
-        names = ("weights", "initial", "selection", "published")
-        values = {name: getattr(self.parameters, name, "") for name in names}
-        return {n: resolve(value) for n, value in values.items() if value not in ("", *self.inputs)}
-
     def links(self) -> list[tuple[Path, Path]]:
         """(place in the working folder, folder of the shared stage), for ``arms.link``."""
+        run, start = self.parameters.run, getattr(self.parameters, "initial", "")
         places = {
-            self.parameters.run / name.removesuffix(_within(maker, name)) / maker.place: maker
+            run / name.removesuffix(_within(maker, name)) / maker.parameters.place: maker.folder
             for name, maker in self.inputs.items()
-            if name != getattr(self.parameters, "initial", "")  # a path of its own
+            if name != start  # a path of its own
         }
-        return [(place, made.folder) for place, made in places.items() if place != made.folder]
+        return [(place, folder) for place, folder in places.items() if place != folder]
 
     def made(self) -> dict[str, str | int]:
         """What is there of the outputs: artefact -> digest, large file beside one -> bytes."""
@@ -118,7 +108,7 @@ class Stage:
 
 def _within(maker: Stage, name: str) -> str:
     """The artefact from the maker's own working folder: what stands before its place is dropped."""
-    return name[name.rindex(f"{maker.place}/") :]
+    return name[name.rindex(f"{maker.parameters.place}/") :]
 
 
 def graph(profile: Profile) -> dict[str, Stage]:

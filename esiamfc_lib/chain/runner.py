@@ -26,7 +26,7 @@ from esiamfc_lib.chain.profiles import Profile, check_profile
 from esiamfc_lib.chain.record import RECORD, Record, environment, read_record, report_files
 from esiamfc_lib.errors import StudyError, in_words
 from esiamfc_lib.runtime.bars import PROGRESS
-from esiamfc_lib.runtime.files import apart, check_writable, exclusive, existing, write_atomically
+from esiamfc_lib.runtime.files import apart, check_writable, exclusive, write_atomically
 from esiamfc_lib.runtime.packages import PACKAGES, versions
 from esiamfc_lib.runtime.paths import project_root
 
@@ -77,20 +77,13 @@ class Chain:
             check_notebook(stage.notebook, type(stage.parameters).model_fields)
             for folder in (stage.folder, stage.executed.parent, stage.parameters.reports):
                 check_writable(folder)
-            for parameter, path in stage.given().items():
-                existing(path)
-                if parameter in ("weights", "initial") and not read_record(stage.folder):
-                    from esiamfc_lib.networks.published import load_siamfc
-
-                    load_siamfc(path)
 
     def plan(self) -> list[tuple[str, str]]:
         """For every selected stage what would happen and why; runs nothing."""
-        lines: list[tuple[str, str]] = []
-        running: set[str] = set()
+        lines, running = [], set()
         for name in self.selected:
             stage = self.stages[name]
-            awaited = [need for need in stage.needs if need in running]
+            awaited = ", ".join(need for need in stage.needs if need in running)
             why = ["--force"] if name in self.forced else []
             try:
                 why += reasons(stage)
