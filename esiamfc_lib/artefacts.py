@@ -4,7 +4,7 @@ Names count from a run folder, or from the folder of a control arm inside it, wh
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from esiamfc_lib.errors import DAMAGE, refused
 
@@ -29,33 +29,27 @@ SWEEP = "sweep.json"
 
 MAIN = "main"  # name of the study itself among its arms, in the manifest
 
-OUTPUTS = {
-    "dataset": (DATASET, STORE),
-    "baseline": (BASELINE,),
-    "embedding": (FEATURES, UMAP),
-    "clustering": (MEMBERSHIP, CENTRES, SPLIT),
-    "comparison": (),
-    "branches": (BRANCH,),
-    "fusion": (FUSION,),
-    "results": (SCORES,),
-    "controls": (CONTROLS,),
-    "experiment": (EXPERIMENT,),
-}
-"""What each stage must leave, from the profile's folder; ``metrics.json`` comes on top."""
 
-INPUTS = {
-    "dataset": (),
-    "baseline": (DATASET, STORE),
-    "embedding": (DATASET, STORE, BASELINE),
-    "clustering": (BASELINE, FEATURES),
-    "comparison": (STORE, BASELINE, FEATURES, UMAP, MEMBERSHIP, CENTRES, SPLIT),
-    "branches": (STORE, BASELINE, MEMBERSHIP),
-    "fusion": (STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH),
-    "results": (DATASET, BASELINE, CENTRES, FUSION),
-    "controls": (DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION, SCORES),
-    "experiment": (STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION),
+class Files(NamedTuple):
+    """What a stage reads of the others' outputs, and what it must leave besides metrics.json."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+FILES = {
+    "dataset": Files((), (DATASET, STORE)),
+    "baseline": Files((DATASET, STORE), (BASELINE,)),
+    "embedding": Files((DATASET, STORE, BASELINE), (FEATURES, UMAP)),
+    "clustering": Files((BASELINE, FEATURES), (MEMBERSHIP, CENTRES, SPLIT)),
+    "comparison": Files((STORE, BASELINE, FEATURES, UMAP, MEMBERSHIP, CENTRES, SPLIT), ()),
+    "branches": Files((STORE, BASELINE, MEMBERSHIP), (BRANCH,)),
+    "fusion": Files((STORE, BASELINE, MEMBERSHIP, CENTRES, BRANCH), (FUSION,)),
+    "results": Files((DATASET, BASELINE, CENTRES, FUSION), (SCORES,)),
+    "controls": Files((DATASET, STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION, SCORES), (CONTROLS,)),
+    "experiment": Files((STORE, BASELINE, MEMBERSHIP, CENTRES, FUSION), (EXPERIMENT,)),
 }
-"""What each stage reads of the others' outputs."""
+"""Of each stage, from the profile's folder."""
 
 BESIDE = {STORE: ("index.npz", "shard-*.mdb"), STEM: ("stem.npy",)}
 """Large files that belong to an artefact and stand beside it: known by their sizes."""

@@ -8,11 +8,9 @@ because papermill turns everything else into strings; unknown names and wrong ty
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
-
-from esiamfc_lib.artefacts import INPUTS, OUTPUTS, Artefacts
+from esiamfc_lib.artefacts import FILES, Artefacts
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import exploration, own_folder, resolve
 from esiamfc_lib.runtime.validation import (
@@ -77,18 +75,15 @@ class StageParameters(Parameters):
         writes into ``run_dir`` and ``report_dir``. A notebook that anybody else runs explores: it
         works beside the run, see ``runtime.paths.exploration``. Raises StudyError where a value is
         missing or has a wrong type or value, or an artefact is missing."""
-        missing = [name for name in cls.model_fields if name not in namespace]
-        if missing:
+        if missing := [name for name in cls.model_fields if name not in namespace]:
             raise StudyError(f"{cls.notebook}: the parameters cell lacks {', '.join(missing)}")
-        values = {name: namespace[name] for name in cls.model_fields}
-        given = cls.validated(values, where=cls.notebook)
+        given = cls.validated({name: namespace[name] for name in cls.model_fields}, cls.notebook)
         own = exploration(given.run)
         if own == given.run:  # the chain has looked whether everything is there
             return given
-        for name in INPUTS.get(cls.stage, ()):
-            file = own / name.format(0)  # of the branches the first
-            if not file.is_file():
-                maker = next(model for model in STAGES if name in OUTPUTS[model.stage])
+        for name in FILES[cls.stage].inputs if cls.stage in FILES else ():
+            if not (file := own / name.format(0)).is_file():  # of the branches the first
+                maker = next(model for model in STAGES if name in FILES[model.stage].outputs)
                 hint = f"run notebook {maker.notebook[:2]}, or 'esiamfc run --until {maker.stage}'"
                 raise StudyError(f"{file} is missing: {hint}")
         sys.stdout.write(f"exploring: reads {given.run}, writes {own} (make clean-explore)\n")
@@ -319,8 +314,8 @@ class ControlsParameters(StageParameters):
     closer_arms: list = param([], "control arms to compare from more starts, closer_arms_starts")
     closer_arms_starts: NonNegativeInt = param(0, "in place of starts, for these arms")
     perturbations: NonNegativeInt = param(1, "perturbed first boxes of a segment; 0: the true one")
-    perturb: Annotated[float, Field(ge=0.0, lt=0.5)] = param(
-        0.1, "largest shift and change of size of such a box, in its sides"
+    perturb: NonNegative = param(
+        0.1, "largest shift and change of size of such a box, in its sides", lt=0.5
     )
     device: Device = param("auto", "auto, cpu, cuda ...")
     workers: Processes = param(2, "processes, one thread each")

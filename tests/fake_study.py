@@ -7,7 +7,7 @@ made from them, so a change of one is seen in all that depend on it.
 import json
 from pathlib import Path
 
-from esiamfc_lib.artefacts import INPUTS, OUTPUTS
+from esiamfc_lib.artefacts import FILES
 from esiamfc_lib.config import STAGES
 
 WORK = """
@@ -61,11 +61,7 @@ def make_project(root: Path) -> Path:
         defaults = "\n".join(
             f"{name} = {field.default!r}" for name, field in model.model_fields.items()
         )
-        names = {
-            "stage": model.stage,
-            "inputs": INPUTS[model.stage],
-            "outputs": OUTPUTS[model.stage],
-        }
+        names = {"stage": model.stage, **FILES[model.stage]._asdict()}
         write_notebook(
             root / "notebooks" / f"{model.notebook}.ipynb",
             code(defaults, 0, "parameters"),

@@ -139,19 +139,14 @@ class _Builder:
         if own in self.stages:
             return self.stages[own]
         if own in self._under_way:
-            raise StudyError(
-                f"{self.profile.name}: the start of {own} leads back to itself: set "
-                "branches.initial of one of the arms to ''"
-            )
+            fault = "leads back to itself: set branches.initial of one of the arms to ''"
+            raise StudyError(f"{self.profile.name}: the start of {own} {fault}")
         self._under_way.add(own)
         parameters, inputs = self.parameters[arm][kind], self._inputs(arm, kind)
-        outputs = tuple(dict.fromkeys((*at.OUTPUTS[kind], f"{kind}/metrics.json")))
-        if kind == "embedding" and parameters.keep_stem:
-            outputs += (at.STEM,)
+        more = [at.STEM] if kind == "embedding" and parameters.keep_stem else []
         if kind == "branches":
             parameters = parameters.model_copy(update={"cluster_id": cluster})
-            outputs = (at.BRANCH.format(cluster), f"{kind}/{cluster}/metrics.json")
-            outputs += tuple(at.FOLD.format(cluster, i) for i in range(parameters.folds))
+            more = [at.FOLD.format(cluster, i) for i in range(parameters.folds)]
             if parameters.initial in self.profile.arms:
                 # an arm's name stands for the file of its first branch
                 maker = self.stage(parameters.initial, "branches")
@@ -159,6 +154,8 @@ class _Builder:
                 parameters = parameters.model_copy(update={"initial": file})
                 inputs[file] = maker
         self._under_way.remove(own)
+        made = (*at.FILES[kind].outputs, f"{parameters.place}/metrics.json", *more)
+        outputs = tuple(dict.fromkeys(name.format(cluster) for name in made))
         found = Stage(own, parameters, inputs, outputs)
         values = parameters.model_dump(exclude={"run_dir", "report_dir"})
         same = self._made.setdefault(json.dumps([kind, values, found.needs]), found)
@@ -168,7 +165,7 @@ class _Builder:
         """Artefact -> stage; for the controls also what the arms leave."""
         inputs, stages = {}, self.parameters[arm]
         kept = kind in ("branches", "fusion", "experiment") and stages["embedding"].keep_stem
-        for name in (*at.INPUTS[kind], *([at.STEM] if kept else [])):
+        for name in (*at.FILES[kind].inputs, *([at.STEM] if kept else [])):
             for i in range(stages["clustering"].n_clusters if "{}" in name else 1):
                 inputs[name.format(i)] = self.stage(arm, name.partition("/")[0], i)
         if kind == "fusion" and stages["fusion"].cross_fit:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_study import edit, make_project
 
-from esiamfc_lib.artefacts import OUTPUTS
+from esiamfc_lib.artefacts import FILES
 from esiamfc_lib.chain import notebook_run
 from esiamfc_lib.chain.fingerprint import code_cells
 from esiamfc_lib.chain.graph import stale
@@ -209,7 +209,8 @@ def test_a_finished_store_counts_by_its_manifest_and_outlives_the_stage(quick):
     manifest = quick / "elsewhere" / "manifest.json"
     manifest.parent.mkdir()
     manifest.write_text('{"tracks": 9}')
-    edit(quick, "01_dataset_prep", f"mine = [run / n for n in {OUTPUTS['dataset']}]\n{ADOPT}", 3)
+    names = FILES["dataset"].outputs
+    edit(quick, "01_dataset_prep", f"mine = [run / n for n in {names}]\n{ADOPT}", 3)
 
     def again(**options):
         code, said = run("dataset.store=elsewhere", only="dataset", **options)
