@@ -91,8 +91,7 @@ class Chain:
                 why += [] if awaited else [f"cannot run: {error}"]
             if why or awaited:
                 running.add(name)
-            makers = ", ".join(awaited)
-            later = f"run if the outputs of {makers} change" if awaited else "up to date"
+            later = f"run if the outputs of {awaited} change" if awaited else "up to date"
             lines.append((name, f"run: {'; '.join(why)}" if why else later))
         return lines
 
@@ -123,7 +122,7 @@ class Chain:
         order = TopologicalSorter({n: wanted & set(self.stages[n].needs) for n in self.selected})
         order.prepare()
         ready: list[str] = []
-        running: dict[Future[bool], str] = {}
+        running: dict[Future, str] = {}
         # threads, also for one job: the main thread stays free to take an interrupt
         with ThreadPoolExecutor(self.jobs) as pool:
             while order.is_active() and not self.failures:
@@ -133,26 +132,24 @@ class Chain:
                     running[pool.submit(self._visit, name)] = name
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
-                    name = running.pop(future)
-                    if future.result():
-                        order.done(name)
+                    future.result()
+                    order.done(running.pop(future))
 
-    def _visit(self, name: str) -> bool:
-        """Run a stage unless it is up to date; whether it is done. A fault is kept."""
+    def _visit(self, name: str) -> None:
+        """Run a stage unless it is up to date. A fault is kept in ``failures``."""
         stage = self.stages[name]
         try:
             why = ["--force"] if name in self.forced else reasons(stage)
             if not why:
-                return True
+                return
             self.display.say(f"{name}: {'; '.join(why)}")
             took = self._run_stage(stage)
         except (StudyError, OSError) as error:  # of the system: a full disk, for example
             hint = f" (see {stage.executed})" if stage.executed.is_file() else ""
             self.failures.append(f"stage {name} failed: {in_words(error)}{hint}")
-            return False
-        self.display.say(f"{name}: done in {duration(took)}")
-        self.ran.append(name)
-        return True
+        else:
+            self.display.say(f"{name}: done in {duration(took)}")
+            self.ran.append(name)
 
     def _run_stage(self, stage: Stage) -> float:
         """One notebook from fingerprint to record; the record that says ``done`` comes last."""
