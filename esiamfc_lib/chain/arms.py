@@ -28,9 +28,7 @@ from esiamfc_lib.runtime.validation import Parameters, param
 CHANGEABLE = ("clustering", "branches", "fusion")
 """Stages that an arm may change; the data, the baseline and its embedding are those of all."""
 
-UNESSENTIAL = {
-    "run_dir", "report_dir", "seed", "device", "threads", "workers", "checkpoint_seconds",
-}  # fmt: skip
+MAY_DIFFER = {"run_dir", "report_dir", "seed", "device", "threads", "workers", "checkpoint_seconds"}
 """Parameters in which repetitions of one treatment may differ."""
 
 Stages = Mapping[str, StageParameters]
@@ -47,11 +45,9 @@ class Changes(Parameters):
 
 
 class Arm(dict[str, StageParameters]):
-    """Stage of an arm -> its parameters; ``test``: whether its tracker may run on test sets."""
+    """Stage of an arm -> its parameters."""
 
-    def __init__(self, stages: Mapping[str, StageParameters], test: bool):
-        super().__init__(stages)
-        self.test = test
+    test: bool  # whether its tracker may run on test sets
 
 
 def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) -> dict[str, Arm]:
@@ -76,7 +72,8 @@ def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) 
             every[repeated] = (seed, changes)
     arms = {}
     for name, (seed, changes) in every.items():
-        stages = {}
+        arms[name] = arm = Arm()
+        arm.test = changes.test
         for model in STAGES:
             values = sections[model.stage] | getattr(changes, model.stage, {})
             if model.stage in CHANGEABLE:
@@ -84,12 +81,9 @@ def read_arms(section: Any, sections: Mapping[str, dict[str, Any]], where: str) 
             again = f"{values.get('initial')}_s{seed}"
             if again in every:
                 values["initial"] = again
-            run = values.get("run_dir", model.model_fields["run_dir"].default)
-            values["run_dir"] = f"{run}/{ARMS}/{name}"
-            values["report_dir"] = f"{run}/{ARMS}/{name}/reports"
-            place = f"{where}: arms.{name}.{model.stage}"
-            stages[model.stage] = model.validated(values, where=place)
-        arms[name] = Arm(stages, changes.test)
+            run = f"{values.get('run_dir', model().run_dir)}/{ARMS}/{name}"
+            values |= {"run_dir": run, "report_dir": f"{run}/reports"}
+            arm[model.stage] = model.validated(values, where=f"{where}: arms.{name}.{model.stage}")
     return arms
 
 
@@ -122,7 +116,7 @@ def branch_pairs(stages: Stages, arms: Mapping[str, Stages]) -> int:
 
 def treatment(stages: Stages, arms: Mapping[str, Stages]) -> str:
     """What an arm does, whatever its seed: equal for repetitions; arguments as ``branch_pairs``."""
-    values = {stage: stages[stage].model_dump(exclude=UNESSENTIAL) for stage in CHANGEABLE}
+    values = {stage: stages[stage].model_dump(exclude=MAY_DIFFER) for stage in CHANGEABLE}
     if (start := values["branches"]["initial"]) in arms:
         values["branches"]["initial"] = treatment(arms[start], arms)
     return json.dumps(values)
@@ -150,7 +144,7 @@ def arm_facts(main: Stages, arms: Mapping[str, Stages]) -> dict[str, dict[str, A
 
 def _changed(main: Stages, stages: Stages) -> Iterator[str]:
     for kind in CHANGEABLE:
-        own, before = (s[kind].model_dump(exclude=UNESSENTIAL) for s in (stages, main))
+        own, before = (s[kind].model_dump(exclude=MAY_DIFFER) for s in (stages, main))
         yield from (f"{kind}.{name} {own[name]}" for name in own if own[name] != before[name])
 
 
@@ -163,13 +157,8 @@ def write_manifest(run: Path, main: Stages, arms: Mapping[str, Stages]) -> None:
         (run / MANIFEST).unlink(missing_ok=True)
 
 
-def link(links: Iterable[tuple[Path, Path]], own: Iterable[Path]) -> None:
-    """Bring an arm's folder into order. ``links`` are (place in the arm's folder, folder of the
-    stage that is shared); at ``own``, the folders of the arm's own stages, a link that stood there
-    before goes away."""
-    for folder in own:
-        if folder.is_symlink():
-            folder.unlink()
+def link(links: Iterable[tuple[Path, Path]]) -> None:
+    """Make links in an arm's folder: (place there, folder of the stage that is shared)."""
     for place, target in links:
         place.parent.mkdir(parents=True, exist_ok=True)
         goal = Path(os.path.relpath(target, place.parent))

@@ -195,7 +195,9 @@ class Chain:
     def begin(self, stage: Stage) -> Record:
         """Bring a stage's folder into order, and write into it the record that it is running."""
         with self.arranging:
-            link(stage.links(), own=[stage.folder])
+            if stage.folder.is_symlink():
+                stage.folder.unlink()  # it was another stage's until their parameters differed
+            link(stage.links())
         current = stage.fingerprint()
         self._check_clusters(stage)
         self._clear(stage, current)

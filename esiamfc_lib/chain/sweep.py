@@ -71,9 +71,8 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
     """Run all points, one after the other; returns whether every one is done. What happens is told
     in ``stream``. After a point that fails the others go on. ``options`` are those of ``Chain``:
     ``only``, ``until``, ``force``, ``jobs``."""
-    out = swept[0].profile.run.parent
     listed = [{"folder": point.name, "values": dict(point.values)} for point in swept]
-    write_atomically(out / SWEEP, json.dumps(listed, indent=1) + "\n")
+    write_atomically(swept[0].profile.run.parent / SWEEP, json.dumps(listed, indent=1) + "\n")
     chains = [Chain(point.profile, stream, **options) for point in swept]
     for chain in chains:
         chain.check()
@@ -82,7 +81,7 @@ def run(swept: list[Point], stream: TextIO, **options: Any) -> bool:
         stream.write(f"{point.name}\n")
         folders = [chain.stages[kind].folder for kind in SHARED]
         shared = {stage: maker for stage, maker in makers.items() if stage in folders}
-        link(shared.items(), own=[])
+        link(shared.items())
         chain.selected = [n for n in chain.selected if chain.stages[n].folder not in shared]
         done &= chain.run() == 0
     return done
@@ -96,9 +95,9 @@ def _makers(chains: list[Chain]) -> dict[Path, Path]:
     for chain in chains:
         content = []
         for kind in SHARED:  # each reads what those before it write
-            parameters = chain.stages[kind].parameters
-            content.append(parameters.model_dump(exclude={"run_dir", "report_dir"}))
-            equal.setdefault(json.dumps(content), []).append(chain.stages[kind].folder)
+            stage = chain.stages[kind]
+            content.append(stage.parameters.model_dump(exclude={"run_dir", "report_dir"}))
+            equal.setdefault(json.dumps(content), []).append(stage.folder)
     for first, *later in equal.values():
         made = [folder for folder in (first, *later) if folder.is_dir() and not folder.is_symlink()]
         if made and made[0] != first:
