@@ -26,11 +26,10 @@ from esiamfc_lib.runtime.files import digest_of, write_atomically
 COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
 # The main figures, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
-    "10_headroom",
-    *("07_curves_*", "07_differences_*", "08_closer_*", "08_precision_*", "09_gains_*"),
-    *("scaling_gains", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability"),
+    "10_headroom", "07_curves_*", "07_differences_*", "08_closer_*", "08_precision_*", "09_gains_*",
+    "scaling_gains", "06_weights_by_family", "08_kinds_*", "07_sequences_*", "04_stability",
     "04_sizes",
-)
+)  # fmt: skip
 PICTURES = ("03_umap", "04_gallery", "07_strip_*")
 
 
@@ -56,8 +55,7 @@ def write_page(folder: Path) -> Path:
 def write_index(folder: Path) -> None:
     """Write ``README.md``: the verdicts of all reports, but for ``smoke``, which are not kept."""
     pages = (*folder.glob("*/report.md"), *folder.glob("experiments/*/report.md"))
-    found = [file.parent for file in sorted(pages)]
-    reports = [_verdict(report) for report in found if report.name != "smoke"]
+    reports = [_verdict(file.parent) for file in sorted(pages) if file.parent.name != "smoke"]
     _write(folder / "README.md", "reports.md", {"reports": reports})
 
 
@@ -126,8 +124,7 @@ def _shown(file: Path) -> dict[str, Any]:
 
 def _drawable(table: pd.DataFrame) -> dict[str, Any]:
     """Rows of a table as JSON has them, without NaN, and the colours of what they name."""
-    sides = [table[side] for side in ("tracker", "minus") if side in table]
-    names = [name for side in sides for name in side]
+    names = [name for side in ("tracker", "minus") if side in table for name in table[side]]
     colours = {name: to_hex(look["color"]) for name, look in looks(names).items()}
     return {"rows": json.loads(table.to_json(orient="records")), "colours": colours}
 

@@ -3,11 +3,11 @@ makes a page of them.
 
 The same content gives the same bytes, so that a report can be compared with that of another run."""
 
-import functools
 import json
 import math
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,10 @@ def write_figure(
     """Write ``<stem>.pdf`` and so on, ``.caption`` beside it, and of a figure that keeps what it
     shows (``figures.style.Shown``) the table, ``.csv``, and how to draw it again, ``.json``. Equal
     figures give equal bytes; a page of the PDF is as large as the figure."""
-    files: dict[str, str | Callable] = {}
-    for ending in formats:
-        look = {"format": ending, "metadata": UNDATED[ending], "dpi": 150}
-        files[ending] = functools.partial(figure.savefig, **look)
+    files: dict[str, str | Callable] = {
+        ending: partial(figure.savefig, format=ending, metadata=UNDATED[ending], dpi=150)
+        for ending in formats
+    }
     if shown := getattr(figure, "shown", None):
         caption = caption or shown.caption
         made = {"maker": shown.maker, "options": shown.options}

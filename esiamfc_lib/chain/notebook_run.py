@@ -25,8 +25,6 @@ from esiamfc_lib.chain.kernels import Kernels, caches, end_kernel
 from esiamfc_lib.errors import StudyError
 from esiamfc_lib.runtime.paths import CHAIN
 
-START_TIMEOUT = 180  # seconds that a kernel may take to start; a busy machine can be slow
-
 # what papermill logs, the callers of this module say themselves and more clearly
 logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
@@ -77,7 +75,7 @@ def run_notebook(
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            start_timeout=START_TIMEOUT,
+            start_timeout=180,  # seconds; a busy machine can be slow
             kernel_manager_class=_kernel_class(environment or {}, log, kernels, forks),
             resources={"metadata": {"path": str(notebook.parent)}},
             on_cell_start=count,
@@ -102,8 +100,7 @@ def run_notebook(
                 raise NotebookFailed(_sentence(output.ename, output.evalue, number))
         if cell.execution_count is None:
             raise NotebookFailed(f"code cell {number} did not run")
-    missing = [str(path) for path in outputs if not path.is_file()]
-    if missing:
+    if missing := [str(path) for path in outputs if not path.is_file()]:
         raise NotebookFailed(f"it ended without an error but did not write {', '.join(missing)}")
 
 

@@ -96,10 +96,9 @@ def _apply(values: dict[str, Any], change: str) -> None:
     stage, dot, key = target.strip().rpartition(".")
     known = stage in NAMES if dot else key in (*COMMON, "arms")
     if not (equals and key and known):
-        raise StudyError(
-            f"--set {change}: expected stage.key=value with a stage of {', '.join(NAMES)}, "
-            f"or key=value with a key of {', '.join([*COMMON, 'arms'])}"
-        )
+        names, keys = ", ".join(NAMES), ", ".join([*COMMON, "arms"])
+        takes = f"stage.key=value with a stage of {names}, or key=value with a key of {keys}"
+        raise StudyError(f"--set {change}: expected {takes}")
     value = read_yaml(text, f"--set {change}: the value")
     if dot:
         values[stage] = {**(values.get(stage) or {}), key: value}
@@ -196,10 +195,8 @@ def _faults_of_data(data: DatasetParameters, benchmarks: list[str]) -> Iterator[
 
     if "train" not in data.splits:
         yield "dataset.splits has no 'train': nothing could be learned from"
-    if data.store:
-        store = resolve(data.store)
-        if not (store / "manifest.json").is_file():
-            yield f"dataset.store: {store} has no manifest.json"
+    if data.store and not (resolve(data.store) / "manifest.json").is_file():
+        yield f"dataset.store: {resolve(data.store)} has no manifest.json"
     folders = {name: getattr(data, f"{name}_root") for name in ("vid", *KINDS)}
     for name, folder in (folders | {"store": data.store} | data.more_roots).items():
         with refused(f"dataset: {name} = {folder}", RuntimeError):  # links in a circle
