@@ -30,8 +30,7 @@ def follow(draw: Callable[..., Figure], above: Sequence = (), **controls: Any) -
 
     def drawn() -> Figure:
         values = {name: tuple(one.value for one in own) for name, own in several.items()}
-        single = {n: v if controls[n] is several[n] else v[0] for n, v in values.items()}
-        figure = draw(**single)
+        figure = draw(**{n: v if controls[n] is several[n] else v[0] for n, v in values.items()})
         plt.close(figure)  # or Jupyter would show it a second time, below
         return figure
 

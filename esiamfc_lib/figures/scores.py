@@ -78,9 +78,8 @@ def sequence_heatmap(table: pd.DataFrame, title: str, column: str = "success") -
     digits = np.vectorize(lambda value: f"{value:.2f}".lstrip("0") if value == value else "")
     numbers = {"annot": digits(wide), "fmt": "", "annot_kws": {"fontsize": style.small()}}
     fits = cell > 2.2 * style.SMALL and 72 * height / rows > 1.2 * style.SMALL
-    bar = {"label": column, "shrink": 0.6, "pad": 0.02}
-    look = {"vmin": 0, "vmax": 1, "cmap": "viridis", "cbar_kws": bar}
-    sns.heatmap(wide, ax=axis, **look, **numbers if fits else {})
+    look = {"cmap": "viridis", "cbar_kws": {"label": column, "shrink": 0.6, "pad": 0.02}}
+    sns.heatmap(wide, ax=axis, vmin=0, vmax=1, **look, **numbers if fits else {})
     step = -(-rows * 9 // int(72 * height))  # names of 7 points, on lines of 9
     axis.set_yticks(np.arange(0, rows, step) + 0.5, wide.index[::step], rotation=0)
     axis.set_xticks(np.arange(names) + 0.5, wide.columns, rotation=90)
