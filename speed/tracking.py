@@ -71,12 +71,13 @@ class PlainEnsembleTracker(PlainTracker):
 
     network = ESiamFC
 
-    def _remember(self, exemplar, rate=1.0):
-        with torch.inference_mode():
-            self.exemplar = self.engine.model.stem(exemplar)
+    def _kernel(self, exemplar):
+        return self.engine.model.stem(exemplar)
 
-    def _respond(self, search):
-        return self.engine.model.responses(self.exemplar, self.engine.stem(search)).mean(1)
+    def respond(self, crops):
+        with torch.inference_mode():
+            stem = self.engine.stem(self.engine.images(crops))
+            return self.engine.model.responses(self.kernel, stem).mean(1).numpy()
 
     def _floor(self):
         return float(np.mean([float(branch.bias) for branch in self.engine.model.branches]))

@@ -6,7 +6,6 @@ negligible need never run: **sparse fusion** keeps the ``top`` heaviest ones, or
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from esiamfc_lib.config import Fusion
@@ -41,7 +40,7 @@ class ESiamFCTracker(SiamFCTracker):
     Attributes:
         fusion_weights: (k,) weights of the branches since ``init``, summing to 1, 0 for those that
             do not run; NaN for ``max``.
-        active: (branch, weight) of those that run."""
+        active_branches: numbers of those that run."""
 
     network = ESiamFC
 
@@ -72,28 +71,21 @@ class ESiamFCTracker(SiamFCTracker):
             if self.centroids.ndim != 2 or len(self.centroids) != model.k:
                 raise StudyError(f"centroids {self.centroids.shape} for {model.k} branches")
 
-    def init(self, image: np.ndarray | Image.Image, box: np.ndarray) -> None:
-        """As ``SiamFCTracker.init``; also sets ``fusion_weights``, once for the sequence."""
-        self.fusion_weights = None
-        super().init(image, box)
-
-    def _remember(self, exemplar: Tensor, rate: float = 1.0) -> None:
-        """Kernels of the branches that take part, side by side along the channels."""
-        model = self.engine.model
-        with torch.inference_mode():
-            stem = model.stem(exemplar)
-            if self.fusion_weights is None:
-                weights = sparse(self._weights(exemplar, stem), self.top, self.threshold)
-                self.fusion_weights = weights
-                # A branch without weight need not run.
-                self.active = [(j, float(weight)) for j, weight in enumerate(weights) if weight]
-            # The weight goes into the kernel: the sum over channels is then the weighted sum.
-            new = [
-                branch(stem).float() * (1.0 if self.fusion == Fusion.MAX else weight * branch.scale)
-                for branch, weight in self._parts
-            ]
-            new = torch.cat(new, dim=1)
-        self.kernel = new if rate == 1.0 else (1 - rate) * self.kernel + rate * new
+    def _kernel(self, exemplar: Tensor) -> Tensor:
+        """Kernels of the branches that take part, side by side along the channels. The first one
+        also sets ``fusion_weights``, once for the sequence."""
+        stem = self.engine.model.stem(exemplar)
+        if self.kernel is None:
+            weights = sparse(self._weights(exemplar, stem), self.top, self.threshold)
+            self.fusion_weights = weights
+            # A branch without weight need not run.
+            self.active_branches = tuple(np.flatnonzero(weights).tolist())
+        # The weight goes into the kernel: the sum over channels is then the weighted sum.
+        kernels = [
+            branch(stem).float() * (1.0 if self.fusion == Fusion.MAX else weight * branch.scale)
+            for branch, weight in self._parts
+        ]
+        return torch.cat(kernels, dim=1)
 
     def _weights(self, exemplar: Tensor, stem: Tensor) -> np.ndarray:
         k = self.engine.k
@@ -101,39 +93,33 @@ class ESiamFCTracker(SiamFCTracker):
             return self.engine.model.cluster_weights(stem)[0].double().cpu().numpy()
         if self.fusion == Fusion.NEAREST_CENTROID:
             feature = self.embedder.features(exemplar).float().flatten().cpu().numpy()
-            if self.centroids.shape[1] != len(feature):
-                raise StudyError(
-                    f"centroids have {self.centroids.shape[1]} numbers, features {len(feature)}"
-                )
+            numbers, wanted = self.centroids.shape[1], len(feature)
+            if numbers != wanted:
+                raise StudyError(f"centroids have {numbers} numbers, features {wanted}")
             # -log((x·c + 1) / 2) is smallest where x·c is largest.
             return np.eye(k)[int(np.argmax(self.centroids @ feature))]
         return np.full(k, np.nan if self.fusion == Fusion.MAX else 1 / k)
 
     @property
     def _parts(self) -> list[tuple[Branch, float]]:
-        return [(self.engine.model.branches[j], weight) for j, weight in self.active]
-
-    @property
-    def active_branches(self) -> tuple[int, ...]:
-        return tuple(j for j, _ in self.active)
+        branches, weights = self.engine.model.branches, self.fusion_weights
+        return [(branches[j], float(weights[j])) for j in self.active_branches]
 
     def fused(self, features: list[Tensor]) -> Tensor:
         """Search features (n, C, h, w) of the active branches → fused response (n, h', w')."""
         if self.fusion != Fusion.MAX:
             return correlation(self.kernel, torch.cat(features, dim=1)) + self._floor()
-        branches = [branch for branch, _ in self._parts]
-        kernels = self.kernel.split([branch.channels for branch in branches], dim=1)
+        kernels = self.kernel.chunk(self.engine.k, dim=1)
         responses = [
             branch.scale * correlation(z, x) + branch.bias
-            for branch, z, x in zip(branches, kernels, features, strict=True)
+            for branch, z, x in zip(self.engine.branches, kernels, features, strict=True)
         ]
         return torch.stack(responses).amax(dim=0)
 
     def _floor(self) -> float:
-        biases = [(float(branch.bias), weight) for branch, weight in self._parts]
         if self.fusion == Fusion.MAX:
-            return max(bias for bias, _ in biases)
-        return sum(weight * bias for bias, weight in biases)
+            return max(float(branch.bias) for branch in self.engine.branches)
+        return sum(weight * float(branch.bias) for branch, weight in self._parts)
 
 
 def sparse(weights: np.ndarray, top: int = 0, threshold: float = 0.0) -> np.ndarray:

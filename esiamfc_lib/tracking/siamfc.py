@@ -27,7 +27,7 @@ SIZE_RANGE = (0.2, 5.0)  # the search region may shrink and grow this much from 
 class SiamFCTracker(SequenceTracker):
     """The SiamFC tracker; without an ``engine`` for the model it runs on the CPU in fp32.
 
-    Others differ only in how crops become responses: ``_remember``, ``fused`` and ``_floor``.
+    Others differ only in how crops become responses: ``_kernel``, ``fused`` and ``_floor``.
 
     Attributes:
         box: (4,) the target in the last frame.
@@ -36,6 +36,7 @@ class SiamFCTracker(SequenceTracker):
         last_region: (4,) the box of the frame that ``last_response`` covers."""
 
     network = SiamFC  # the type of ``model``
+    active_branches: tuple[int, ...] = (0,)  # those that run
 
     def __init__(
         self,
@@ -47,13 +48,9 @@ class SiamFCTracker(SequenceTracker):
         super().__init__(name)
         checked_network(model, self.network)
         self.parameters = p = parameters or TrackingParameters()
-        for name, count in (("scale_num", p.scale_num), ("local_scales", p.local_scales or 1)):
-            if count % 2 == 0:
-                raise StudyError(f"{name} is odd, as one is in the middle, not {count}")
-        if p.search_size < p.exemplar_size:
-            raise StudyError(
-                f"search_size {p.search_size} is below exemplar_size {p.exemplar_size}"
-            )
+        search, exemplar = p.search_size, p.exemplar_size
+        if search < exemplar:
+            raise StudyError(f"search_size {search} is below exemplar_size {exemplar}")
         self.engine = engine or Engine(model)
         steps = np.arange(p.scale_num) - p.scale_num // 2
         self.scales = p.scale_step**steps
@@ -64,13 +61,10 @@ class SiamFCTracker(SequenceTracker):
         partly outside the frame; ``StudyError`` if it is none (``checked_box``)."""
         image = rgb(image)
         self.box = checked_box(box, image)
-        p = self.parameters
         self.center, self.size = geometry.center(self.box), self.box[2:].copy()
-        self.exemplar_side = geometry.context_side(*self.size, p.context)
+        self.exemplar_side = geometry.context_side(*self.size, self.parameters.context)
         self.size_limits = np.array(SIZE_RANGE) * self.exemplar_side
-        self.last_response = self.last_region = None
-
-        # The exemplar, and from it whatever the responses need.
+        self.kernel = self.last_response = self.last_region = None
         self._remember(self._exemplar(image))
 
     def update(self, image: np.ndarray | Image.Image) -> np.ndarray:
@@ -86,7 +80,9 @@ class SiamFCTracker(SequenceTracker):
     def respond(self, crops: np.ndarray) -> np.ndarray:
         """Search regions uint8 (n, S, S, 3) → float32 responses (n, R, R); R = 17 for S = 255."""
         with torch.inference_mode():
-            return self._respond(self.engine.images(crops)).float().cpu().numpy()
+            stem = self.engine.stem(self.engine.images(crops))
+            fused = self.fused([self.engine.branch(j, stem) for j in self.active_branches])
+            return fused.float().cpu().numpy()
 
     def locate(self, image: np.ndarray | Image.Image, responses: np.ndarray) -> np.ndarray:
         """Take the target to where the responses (n, R, R), one a scale, are highest: its box."""
@@ -120,22 +116,17 @@ class SiamFCTracker(SequenceTracker):
         self.box = geometry.box_around(self.center, self.size)
         return self.box
 
+    def _remember(self, exemplar: Tensor, rate: float = 1.0) -> None:
+        """Take in the exemplar (1, 3, 127, 127): the first wholly, later ones by ``rate``."""
+        with torch.inference_mode():
+            new = self._kernel(exemplar)
+        self.kernel = new if self.kernel is None else (1 - rate) * self.kernel + rate * new
+
     # The response of the network to the crops; the ensemble has its own.
 
-    def _remember(self, exemplar: Tensor, rate: float = 1.0) -> None:
-        """Take in the exemplar (1, 3, 127, 127), wholly or, for a running update, by ``rate``."""
-        with torch.inference_mode():
-            new = self.engine.model.features(exemplar)
-        self.kernel = new if rate == 1.0 else (1 - rate) * self.kernel + rate * new
-
-    def _respond(self, search: Tensor) -> Tensor:
-        """Search regions (n, 3, S, S) as the engine takes them → responses (n, R, R)."""
-        stem = self.engine.stem(search)
-        return self.fused([self.engine.branch(j, stem) for j in self.active_branches])
-
-    @property
-    def active_branches(self) -> tuple[int, ...]:
-        return (0,)
+    def _kernel(self, exemplar: Tensor) -> Tensor:
+        """What search features are correlated with, from the exemplar (1, 3, 127, 127)."""
+        return self.engine.model.features(exemplar)
 
     def fused(self, features: list[Tensor]) -> Tensor:
         """Search features (n, C, h, w) of the active branches → response (n, h', w')."""
@@ -182,15 +173,10 @@ class SiamFCTracker(SequenceTracker):
         return side * self.scales
 
     def _exemplar(self, image: np.ndarray) -> Tensor:
-        sides = np.array([self.exemplar_side])
-        crops = self._crops(image, self.center, sides, self.parameters.exemplar_size)
-        return self.engine.exemplar(crops)
+        sides, size = np.array([self.exemplar_side]), self.parameters.exemplar_size
+        return self.engine.exemplar(self._crops(image, self.center, sides, size))
 
-    def _crops(
-        self, image: np.ndarray, center: np.ndarray, sides: np.ndarray, size: int
-    ) -> np.ndarray:
-        """uint8 (n, size, size, 3): squares of the frame about one centre."""
-        return geometry.crop_many(image, center, sides, size)
+    _crops = staticmethod(geometry.crop_many)  # squares of the frame about one centre
 
     def _upsampled(self, responses: np.ndarray) -> np.ndarray:
         """(n, 17, 17) → (n, 272, 272), bicubic. Two products with one matrix take a tenth of the

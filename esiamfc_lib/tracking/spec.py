@@ -61,7 +61,9 @@ class TrackerSpec(Parameters):
         if self.kind == "branch":
             return BranchTracker(model, self.branch, **common)
         if self.fusion == Fusion.NEAREST_CENTROID:
-            common["centroids"] = _centroids(self.centroids)
+            fault = refused(f"centroids file {self.centroids!r} cannot be read")
+            with fault, np.load(self.centroids, allow_pickle=False) as file:
+                common["centroids"] = file["centres"]
             common["embedder"] = published.load_siamfc(self.baseline)
         return ESiamFCTracker(model, self.fusion, top=self.top, threshold=self.threshold, **common)
 
@@ -84,13 +86,10 @@ class TrackerSpec(Parameters):
         if self.kind == "identity":
             return facts
         device, precision, _ = self.runs_on()
-        facts |= {
-            "weights": files.file_digest(self.weights),
-            "tracking": self.tracking.model_dump(),
-            "precision": precision,
-            "device": device.partition(":")[0],
-            "libraries": [torch.__version__, cv2.__version__, np.__version__],
-        }
+        facts |= {"precision": precision, "device": device.partition(":")[0]}
+        facts["libraries"] = [torch.__version__, cv2.__version__, np.__version__]
+        facts["tracking"] = self.tracking.model_dump()
+        facts["weights"] = files.file_digest(self.weights)
         if self.kind == "branch":
             facts["branch"] = self.branch
         if self.kind == "ensemble":
@@ -153,9 +152,3 @@ def tracker_specs(
                 fields = {"baseline": siamfc, "centroids": str(centroids)}
             add(prefix + fusion.title, kind="ensemble", weights=esiamfc, fusion=fusion, **fields)
     return found
-
-
-def _centroids(path: str) -> np.ndarray:
-    fault = refused(f"centroids file {path!r} cannot be read")
-    with fault, np.load(path, allow_pickle=False) as file:
-        return file["centres"]

@@ -10,7 +10,7 @@ from esiamfc_lib.config import TrackingParameters
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.sequence import Sequence
 from esiamfc_lib.errors import StudyError
-from esiamfc_lib.networks import published
+from esiamfc_lib.networks import checkpoints, published
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
 from esiamfc_lib.tracking import base, siamfc, spec
@@ -59,9 +59,9 @@ class Told(SiamFCTracker):
         super().__init__(model, TrackingParameters(**parameters))
         self.responses = responses
 
-    def _respond(self, search):
-        assert search.shape == (len(self.scales), 3, 255, 255)
-        return torch.as_tensor(np.array(self.responses), dtype=torch.float32)
+    def respond(self, crops):
+        assert crops.shape == (len(self.scales), 255, 255, 3)
+        return np.array(self.responses, np.float32)
 
 
 def peak(row: int, column: int, height: float = 1.0) -> np.ndarray:
@@ -164,10 +164,10 @@ class Matcher(SiamFCTracker):
     def _remember(self, exemplar, rate=1.0):
         self.template = exemplar[0].permute(1, 2, 0).numpy()
 
-    def _respond(self, search):
-        images = search.permute(0, 2, 3, 1).numpy()
+    def respond(self, crops):
+        images = crops.astype(np.float32)
         maps = [cv2.matchTemplate(i, self.template, cv2.TM_CCOEFF_NORMED) for i in images]
-        return torch.from_numpy(np.stack(maps)[:, ::8, ::8].copy())
+        return np.stack(maps)[:, ::8, ::8]
 
 
 def test_crops_and_responses_share_one_geometry(model, frames):
@@ -320,8 +320,7 @@ def test_one_correlation_equals_the_fused_branches(ensemble, frames, fusion, fus
     crops = geometry.crop_many(frames[1], np.array([74.5, 49.5]), np.array([90.0, 100, 110]), 255)
     search = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
     exemplar = tracker._exemplar(frames[0])
-    with torch.inference_mode():
-        ours = tracker._respond(search)
+    ours = tracker.respond(crops)
     expected = fused_by_the_parts(ensemble, exemplar, search, fuse)
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
     if fusion != "max":
@@ -347,7 +346,7 @@ def test_the_nearest_centroid_runs_its_branch_alone(ensemble, model, frames):
     for tracker in (nearest, alone):
         tracker.init(frames[0], BOX)
     assert nearest.fusion_weights.tolist() == [0, 1, 0]
-    assert len(nearest.active) == 1
+    assert nearest.active_branches == (1,)
     for frame in frames[1:]:
         np.testing.assert_allclose(nearest.update(frame), alone.update(frame), atol=1e-6)
 
@@ -549,12 +548,16 @@ def test_local_scales_are_the_whole_search_around_the_peak(model, frames):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4cut", "npy", "other"])
-def test_a_damaged_file_of_centroids_is_named(content, tmp_path):
+def test_a_damaged_file_of_centroids_is_named(content, ensemble, tmp_path):
     path = tmp_path / "c.npz"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         with path.open("wb") as file:
             (np.save if content == "npy" else np.savez)(file, np.zeros((3, 4)))
+    weights = tmp_path / "esiamfc.safetensors"
+    checkpoints.save(weights, ensemble)
+    given = {"name": "Nearest", "kind": "ensemble", "fusion": "nearest_centroid"}
+    one = spec.TrackerSpec(**given, weights=str(weights), centroids=str(path))
     with pytest.raises(StudyError, match=r"centroids file '.*c.npz' cannot be read: "):
-        spec._centroids(str(path))
+        one.build()
