@@ -41,9 +41,8 @@ def checked_box(box: np.ndarray, image: np.ndarray) -> np.ndarray:
         raise StudyError(f"a box is {expected}, not {box.tolist()}")
     outside = (box[:2] >= frame) | (box[:2] + box[2:] <= 0) | (box[2:] > LARGEST * frame)
     if outside.any():
-        raise StudyError(
-            f"the box {box.tolist()} is none in a frame of {frame[0]}×{frame[1]} pixels"
-        )
+        size = "×".join(map(str, frame))
+        raise StudyError(f"the box {box.tolist()} is none in a frame of {size} pixels")
     return box
 
 

@@ -31,8 +31,7 @@ class Film:
         if codec != VP9:
             sys.stderr.write("this build of PyAV has no VP9: no browser will play the video\n")
         checked_ending(path)
-        fault = f"frames of {width}×{height} pixels cannot be written as a video"
-        with refused(fault, ValueError):
+        with refused(f"frames of {width}×{height} pixels cannot be written as a video", ValueError):
             self._file = av.open(str(path), "w")
             # Four digits, as MPEG-4 takes numerators up to 65535.
             self._stream = self._file.add_stream(codec, rate=Fraction(f"{fps:.4g}"))

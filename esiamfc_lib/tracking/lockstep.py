@@ -10,7 +10,7 @@ import copy
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from time import perf_counter
 
 import numpy as np
@@ -41,10 +41,9 @@ def track_many(
     together = together and not tracker.parameters.local_scales  # which ask the network twice
     # Long ones first, so that the last ones to run are not alone for long.
     waiting = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    count = torch.get_num_threads() if together else 1
     # Two pools, as decoding ahead must not hold up what the next step waits for.
     with (
-        threads(count) as start_thread,
+        threads(torch.get_num_threads() if together else 1) as start_thread,
         ThreadPoolExecutor(cores, initializer=start_thread) as pool,
         ThreadPoolExecutor(cores, initializer=start_thread) as decoders,
     ):
@@ -69,14 +68,10 @@ def track_many(
 class _UnderWay:
     """One sequence, its own tracker, and the boxes so far."""
 
-    def __init__(
-        self, index: int, tracker: SiamFCTracker, sequence: Sequence, decoders: ThreadPoolExecutor
-    ):
+    def __init__(self, index: int, tracker: SiamFCTracker, sequence: Sequence, pool: Executor):
         self.index, self.tracker, self.sequence = index, tracker, sequence
-        decoded = _decoded_ahead(sequence.frames, decoders)
-        self.images = images.of_one_size(sequence.frames, decoded)
-        self.boxes: list[np.ndarray] = []
-        self.seconds: list[float] = []
+        self.images = images.of_one_size(sequence.frames, _decoded_ahead(sequence.frames, pool))
+        self.boxes, self.seconds = [], []
 
     @property
     def ended(self) -> bool:
@@ -98,7 +93,7 @@ class _UnderWay:
         self.boxes.append(self.tracker.locate(self.image, responses))
 
 
-def _advance_together(running: list[_UnderWay], pool: ThreadPoolExecutor) -> None:
+def _advance_together(running: list[_UnderWay], pool: Executor) -> None:
     """One frame of every sequence, with one call of the network for all of them."""
     later = [one for one in running if one.boxes]
     for one in running:
@@ -128,11 +123,11 @@ def _respond(trackers: list[SiamFCTracker], crops: list[np.ndarray]) -> np.ndarr
         return torch.stack(responses).float().cpu().numpy()
 
 
-def _decoded_ahead(frames: Iterable[str], decoders: ThreadPoolExecutor) -> Iterator[np.ndarray]:
+def _decoded_ahead(frames: Iterable[str], pool: Executor) -> Iterator[np.ndarray]:
     """The frames in order; the next ``AHEAD`` are being decoded meanwhile."""
     waiting: deque[Future] = deque()
     for frame in frames:
-        waiting.append(decoders.submit(images.read_image, frame))
+        waiting.append(pool.submit(images.read_image, frame))
         if len(waiting) > AHEAD:
             yield waiting.popleft().result()
     while waiting:

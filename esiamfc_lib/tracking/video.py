@@ -151,9 +151,8 @@ def track_video(
             raise StudyError(f"{film} is incomplete: {kept} of {len(found)} frames were written")
         new_table.write_text(boxes_text(np.stack(found), table.name), encoding="utf-8")
         laps.end(WRITING)
-    for path in former:
-        if path != table:
-            path.unlink()  # of another format
+    for path in {*former} - {table}:  # of other formats
+        path.unlink()
     if isinstance(end, StudyError):
         of = f" of {source.total}" * bool(source.total)
         raise StudyError(f"{end}; incomplete: {len(found)}{of} frames are tracked, in {out}")
