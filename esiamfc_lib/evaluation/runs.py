@@ -85,11 +85,10 @@ def track_benchmark(
     names = [spec.name for spec in trackers]
     if len(set(names)) < len(names):
         raise StudyError(f"two trackers have one name: {', '.join(sorted(names))}")
-    oracles = [spec for spec in trackers if spec.kind == "oracle"]
     doers = [spec for spec in trackers if spec.kind != "oracle"]
-    chosen_from = {oracle.name: _branches(oracle, doers) for oracle in oracles}
+    chosen_from = {spec: _branches(spec, doers) for spec in trackers if spec.kind == "oracle"}
     data = {sequence.name: benchmarks.sequence_digest(sequence) for sequence in sequences}
-    jobs, at_once, frames, kept = [], [], 0, 0
+    jobs, at_once = [], []
     for spec in doers:
         facts, together = _facts(spec, benchmark), _in_lockstep(spec, benchmark, lockstep)
         if together:  # rounding may depend on the batch: these are results of their own
@@ -97,22 +96,22 @@ def track_benchmark(
         key = _digest(facts)
         for sequence in sequences:
             proof = _digest(facts | {"data": data[sequence.name]})
-            job = SequenceRun(spec, key, sequence, benchmark, Path(out), proof)
-            frames += len(sequence)
-            if job.done():
-                kept += len(sequence)
-            else:
+            job = SequenceRun(spec, key, sequence, benchmark, out, proof)
+            if not job.done():
                 job.check()
                 (at_once if together else jobs).append(job)
     jobs.sort(key=lambda job: -len(job.sequence))  # long ones first: the last worker ends early
+    frames = len(doers) * sum(map(len, sequences))
+    kept = frames - sum(len(job.sequence) for job in jobs + at_once)
     bar = Progress(total=frames, initial=kept, desc=f"track {benchmark}", unit="frame")
-    with bar, closing(_tracked(jobs, workers, scheduler)) as apart:
+    tracked = spread(_track, jobs, workers, scheduler, _seen_here, ordered=False)
+    with bar, closing(tracked) as apart:
         for job, record, seconds in chain(apart, _tracked_at_once(at_once)):
             job.write(record, seconds)
             bar.update(len(seconds))
-    for oracle in oracles:
+    for oracle, names in chosen_from.items():
         for sequence in sequences:
-            _choose(out, oracle, chosen_from[oracle.name], sequence, benchmark)
+            _choose(out, oracle, names, sequence, benchmark)
 
 
 @dataclass(frozen=True)
@@ -142,9 +141,8 @@ class SequenceRun:
     def done(self) -> bool:
         """Whether the boxes on disk are the result of exactly this tracker on exactly this data."""
         boxes, key = self.file("boxes"), self.file("keys")
-        if not (boxes.is_file() and key.is_file()):
-            return False
-        return images.read_bytes(key) == self._sealed(files.file_digest(boxes))
+        there = boxes.is_file() and key.is_file()
+        return there and images.read_bytes(key) == self._sealed(files.file_digest(boxes))
 
     def _sealed(self, boxes: str) -> bytes:
         return (json.dumps({"key": self.proof, "boxes": boxes}) + "\n").encode()
@@ -173,35 +171,28 @@ def _in_lockstep(spec: TrackerSpec, benchmark: str, asked: bool | None) -> bool:
     return spec.runs_on()[0] != "cpu" if asked is None else asked
 
 
-def _tracked(jobs: list[SequenceRun], workers: int, scheduler: str) -> Iterator[tuple]:
-    """Yield (job, record in the file's coordinates, seconds) of each job as it ends."""
-    done = spread(_track, enumerate(jobs), workers, scheduler, _seen_here, ordered=False)
-    return ((jobs[i], record, seconds) for i, record, seconds in done)
-
-
-def _seen_here(numbered: tuple[int, SequenceRun]) -> dict:
+def _seen_here(job: SequenceRun) -> dict:
     """What a job's boxes depend on, in this process, on this machine."""
-    _, job = numbered
     return _facts(job.spec, job.benchmark) | {"data": benchmarks.sequence_digest(job.sequence)}
 
 
-def _track(numbered: tuple[int, SequenceRun]) -> tuple[int, Iterable, np.ndarray]:
-    """One job, in a worker process, if that is what it was on the machine that asks for it."""
-    i, job = numbered
+def _track(job: SequenceRun) -> tuple[SequenceRun, Iterable, np.ndarray]:
+    """The job, its record in the file's coordinates, and seconds: in a worker process, if that is
+    what the job was on the machine that asks for it."""
     # One thread for the network: sums then have one order, whatever the machine is doing.
     with TRACKING, threads(1):
         tracker = _built(job.spec, job.key)
-        if _digest(_seen_here(numbered)) != job.proof:
+        if _digest(_seen_here(job)) != job.proof:
             which = f"{job.spec.name} on {job.sequence.name}: code, weights or data"
             raise StudyError(f"{which} differ between machines, or have just been changed")
         if isinstance(job.sequence, benchmarks.VOTSequence):
-            return i, *supervised.track_supervised(tracker, job.sequence)
+            return job, *supervised.track_supervised(tracker, job.sequence)
         boxes, seconds = tracker.track_sequence(job.sequence)
-    return i, benchmarks.to_file(boxes, job.benchmark), seconds
+    return job, benchmarks.to_file(boxes, job.benchmark), seconds
 
 
 def _tracked_at_once(jobs: list[SequenceRun]) -> Iterator[tuple]:
-    """As ``_tracked``, by ``lockstep``: tracker after tracker, each on all its sequences."""
+    """As ``_track``, by ``lockstep``: tracker after tracker, each on all its sequences."""
     for (spec, key), group in groupby(jobs, key=lambda job: (job.spec, job.key)):
         mine = list(group)
         for i, boxes, seconds in track_many(_built(spec, key), [job.sequence for job in mine]):
@@ -234,5 +225,6 @@ def _choose(
     scores = scoring.score_table(out, names, [sequence], benchmark)
     order = ["failures", "accuracy"] if benchmark.startswith("vot") else ["success"]
     ranked = scores.sort_values(order, ascending=[o == "failures" for o in order], kind="stable")
-    best = scoring.boxes_file(out, ranked["tracker"].iloc[0], sequence.name)
-    files.write_atomically(scoring.boxes_file(out, oracle.name, sequence.name), best.read_bytes())
+    best = scoring.result_file(out, "boxes", ranked["tracker"].iloc[0], sequence.name)
+    own = scoring.result_file(out, "boxes", oracle.name, sequence.name)
+    files.write_atomically(own, best.read_bytes())

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,6 @@ def result_file(out: Path, kind: str, tracker: str, sequence: str) -> Path:
     return Path(out) / kind / tracker / f"{sequence}.{'json' if kind == 'keys' else 'txt'}"
 
 
-def boxes_file(out: Path, tracker: str, sequence: str) -> Path:
-    return result_file(out, "boxes", tracker, sequence)
-
-
 def to_text(record) -> str:
     """A result file: one line per frame, ``x,y,w,h`` or the VOT mark."""
     lines = [
@@ -61,7 +58,7 @@ def read_supervised(path: Path) -> list[np.ndarray | int]:
 def read_boxes(out: Path, tracker: str, sequence: Sequence, benchmark: str) -> np.ndarray:
     """0-based boxes (n, 4), NaN where a VOT run has none; a StudyError if missing or of other
     length."""
-    path = boxes_file(out, tracker, sequence.name)
+    path = result_file(out, "boxes", tracker, sequence.name)
     record = read_supervised(path)
     if len(record) != len(sequence):
         raise StudyError(f"{path} has {len(record)} lines for {len(sequence)} frames")
@@ -77,7 +74,7 @@ def score_sequence(
 ) -> metrics.Scores | metrics.SupervisedScores | None:
     """Scores of one result by the benchmark's protocol; None without truth (GOT-10k test)."""
     if isinstance(sequence, benchmarks.VOTSequence):
-        record = read_supervised(boxes_file(out, tracker, sequence.name))
+        record = read_supervised(result_file(out, "boxes", tracker, sequence.name))
         bound = images.read_size(sequence.frames[0])
         return metrics.supervised_score(record, sequence.regions, bound)
     if np.isnan(sequence.boxes[1:]).all():
@@ -96,14 +93,13 @@ def score_table(
     sequence, ``counted`` the frames with an IoU that counts; ``attributes`` is one text, names
     separated by blanks."""
     rows = []
-    for tracker in trackers:
-        for sequence in sequences:
-            scores = score_sequence(out, tracker, sequence, benchmark)
-            row = {column: getattr(scores, name, math.nan) for column, name in SCORED.items()}
-            row |= {"tracker": tracker, "benchmark": benchmark, "sequence": sequence.name}
-            row |= {"frames": len(sequence), "family": sequence.family}
-            names = (name.replace(" ", "_") for name in sequence.attributes)
-            rows.append(row | {"attributes": " ".join(names)})
+    for tracker, sequence in product(trackers, sequences):
+        scores = score_sequence(out, tracker, sequence, benchmark)
+        row = {column: getattr(scores, name, math.nan) for column, name in SCORED.items()}
+        row |= {"tracker": tracker, "benchmark": benchmark, "sequence": sequence.name}
+        row |= {"frames": len(sequence), "family": sequence.family}
+        names = (name.replace(" ", "_") for name in sequence.attributes)
+        rows.append(row | {"attributes": " ".join(names)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -162,15 +158,14 @@ def write_scores(out: Path, scores: pd.DataFrame, total: int, missing: list[str]
     ``scores.csv``: tracker, benchmark, sequence, success, precision, frames, fps, then the rest;
     ``summary.csv`` and ``.tex``; ``scores.json``: both without times, and the missing sequences."""
     first = ["tracker", "benchmark", "sequence", "success", "precision", "frames", "fps"]
-    fps = [_fps(out, run) for run in scores.itertuples()]
-    timed = scores.assign(fps=fps).round({"fps": 2})
+    timed = scores.assign(fps=[_fps(out, run) for run in scores.itertuples()]).round({"fps": 2})
     timed = timed[first + [name for name in COLUMNS if name not in first]]
     short = summary(scores, total).dropna(axis=1, how="all")
-    everything = {
-        "scores": json.loads(scores.to_json(orient="records", double_precision=10)),
-        "summary": json.loads(short.to_json(orient="records", double_precision=10)),
-        "missing": missing,
-    }
+
+    def records(table: pd.DataFrame) -> list[dict]:
+        return json.loads(table.to_json(orient="records", double_precision=10))
+
+    everything = {"scores": records(scores), "summary": records(short), "missing": missing}
     texts = (
         timed.to_csv(index=False, lineterminator="\n"),
         short.to_csv(index=False, lineterminator="\n"),

@@ -147,7 +147,7 @@ def tracked(tmp_path):
         boxes = np.tile([20.0, 20.0, 10.0, 10.0], (4, 1))
         found.append(Sequence(f"s{i}", ("none",) * 4, boxes))
         for name, shift in (("Branch 0", 0.0), ("Branch 1", 5.0 * i)):
-            file = scoring.boxes_file(tmp_path, name, f"s{i}")
+            file = scoring.result_file(tmp_path, "boxes", name, f"s{i}")
             file.parent.mkdir(parents=True, exist_ok=True)
             moved = boxes.copy()
             moved[1:, 0] += shift

@@ -188,10 +188,9 @@ def test_only_what_changed_runs_again(data, weights, tmp_path, monkeypatch):
     tracked = []
     track = runs._track
 
-    def counted(numbered):
-        _, job = numbered
+    def counted(job):
         tracked.append((job.spec.name, job.sequence.name))
-        return track(numbered)
+        return track(job)
 
     monkeypatch.setattr(runs, "_track", counted)
     model = tmp_path / "model.safetensors"
@@ -238,7 +237,8 @@ def test_vot_supervised_from_files(data, weights, tmp_path):
     assert scores["failures"].notna().all()
     assert scores["success"].isna().all()
     sequence = benchmarks.read_benchmark("vot2018", data.vot)[0][0]
-    record = scoring.read_supervised(scoring.boxes_file(tmp_path, "SiamFC", sequence.name))
+    file = scoring.result_file(tmp_path, "boxes", "SiamFC", sequence.name)
+    record = scoring.read_supervised(file)
     assert record[0] == metrics.INITIALISED
     assert len(record) == FRAMES
     read = scoring.read_boxes(tmp_path, "SiamFC", sequence, "vot2018")
@@ -370,7 +370,7 @@ def test_faults_are_named(data, weights, tmp_path):
     sequence = benchmarks.read_benchmark("otb2015", data.otb)[0][0]
     with pytest.raises(StudyError, match="cannot read"):
         scoring.read_boxes(tmp_path, "SiamFC", sequence, "otb2015")
-    file = scoring.boxes_file(tmp_path, "SiamFC", sequence.name)
+    file = scoring.result_file(tmp_path, "boxes", "SiamFC", sequence.name)
     file.parent.mkdir(parents=True)
     file.write_text("1,2,3,4\n1,2\n")
     with pytest.raises(StudyError, match="line 2"):

@@ -12,7 +12,7 @@ from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation.scores import (
     COLUMNS,
     beside_published,
-    boxes_file,
+    result_file,
     score_table,
     summary,
 )
@@ -67,7 +67,7 @@ def test_published_otb_scores_through_reader_and_tables(shared, tmp_path):
             truth = (folder / "groundtruth" / f"{target}.txt").read_text()
             suffix = target.removeprefix(name)
             (images.parent / f"groundtruth_rect{suffix}.txt").write_text(truth)
-            place = boxes_file(tmp_path / "out", "SiamFC", target)
+            place = result_file(tmp_path / "out", "boxes", "SiamFC", target)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text((folder / "SiamFC" / f"{target}.txt").read_text())
         for i in range(len(truth.splitlines())):
