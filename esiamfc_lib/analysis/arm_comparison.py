@@ -128,11 +128,9 @@ def arm_means(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> pd.DataFram
     over sequences), ``seeds``, and of its arm (``facts`` of ``Artefacts.arms``) ``clusters,
     method, membership, start, pairs`` (that its branches learned from, those of their start
     included; 0 for the baseline)."""
-    per_sequence = scores.groupby(["benchmark", "tracker", "sequence"], sort=False)
-    columns = ["success", "precision"]
-    table = per_sequence[columns].mean().groupby(level=[0, 1], sort=False).mean().reset_index()
-    seeds = scores.groupby(["benchmark", "tracker"], sort=False)["seed"].nunique().clip(lower=1)
-    table["seeds"] = seeds.to_numpy()
+    of = ["benchmark", "tracker"]
+    table = segments.mean_scores(scores, of).reset_index()
+    table["seeds"] = scores.groupby(of, sort=False)["seed"].nunique().clip(lower=1).to_numpy()
     arms = {**facts, "SiamFC": {}}  # the baseline is of no arm
     rows = [arms.get(name.partition(" ")[0], facts.get(MAIN, {})) for name in table["tracker"]]
     for column in ("clusters", "method", "membership", "start"):

@@ -84,7 +84,9 @@ def score(
     if not len(truth):
         raise StudyError("no frame with ground truth is left to score")
     pixels = center_error(boxes, truth)
-    normalised = normalised_errors(boxes, truth)
+    offset = (boxes[:, :2] + boxes[:, 2:] / 2) - (truth[:, :2] + truth[:, 2:] / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normalised = np.hypot(*(offset / truth[:, 2:]).T)  # in true widths and heights
     # cuts its arguments in place: last
     overlaps = np.nan_to_num(rect_iou(boxes, truth, bound=bound), nan=0.0)
     return Scores(
@@ -96,13 +98,6 @@ def score(
         success_rate_75=float((overlaps > 0.75).mean()),
         frames=len(truth),
     )
-
-
-def normalised_errors(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Distance of the centres in units of the true width and height: (n, 4), (n, 4) → (n,)."""
-    offset = (boxes[:, :2] + boxes[:, 2:] / 2) - (truth[:, :2] + truth[:, 2:] / 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.hypot(*(offset / truth[:, 2:]).T)
 
 
 def region_overlap(region: np.ndarray, other: np.ndarray, bound: tuple[int, int]) -> float:
@@ -148,16 +143,15 @@ def supervised_score(
     StudyError if record and regions differ in length."""
     if len(record) != len(regions):
         raise StudyError(f"a VOT record of {len(record)} frames for {len(regions)} regions")
-    overlaps, counts_from = [], 0
+    overlaps, counts_from, failures = [], 0, 0
     for frame, entry in enumerate(record):
         if np.ndim(entry) == 0:
-            if entry == INITIALISED:
-                counts_from = frame + BURN_IN
+            failures += entry == FAILED
+            counts_from = frame + BURN_IN if entry == INITIALISED else counts_from
         elif frame >= counts_from:
             overlaps.append(region_overlap(regions[frame], entry, bound))
     overlaps = [overlap for overlap in overlaps if not np.isnan(overlap)]
     accuracy = float(np.mean(overlaps)) if overlaps else float("nan")
-    failures = sum(np.ndim(entry) == 0 and entry == FAILED for entry in record)
     return SupervisedScores(accuracy, failures, len(overlaps))
 
 

@@ -102,13 +102,11 @@ def segments(
                     # a stream of its own for each; unlike hash(), crc32 is the same everywhere
                     code = zlib.crc32(sequence.name.encode())
                     stream = [seed, code, start, direction == "backward", number]
-                    random = np.random.default_rng(stream)
-                    boxes[0] = perturbed(boxes[0], shift, scale, random)
+                    boxes[0] = perturbed(boxes[0], shift, scale, np.random.default_rng(stream))
                 name = f"{sequence.name}/{start:05d}-{direction}-{number}"
-                parts = {"frames": tuple(sequence.frames[i] for i in indices), "boxes": boxes}
-                parts |= {"attributes": sequence.attributes, "family": sequence.family}
-                place = {"start": start, "direction": direction, "perturbation": number}
-                found.append(Segment(name, source=sequence.name, **parts, **place))
+                data = tuple(sequence.frames[i] for i in indices), boxes, sequence.attributes
+                place = sequence.family, sequence.name, start, direction, number
+                found.append(Segment(name, *data, *place))
     return found
 
 
@@ -175,11 +173,11 @@ def write_segments(out: Path, scores: pd.DataFrame) -> None:
     files.write_atomically(out / TABLE, scores.to_csv(index=False, lineterminator="\n"))
 
 
-def mean_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """``success, precision`` of each tracker: over sequences the mean over their segments."""
-    columns = ["success", "precision"]
-    of_sequence = scores.groupby(["tracker", "sequence"], sort=False)[columns].mean()
-    return of_sequence.groupby("tracker", sort=False).mean()
+def mean_scores(scores: pd.DataFrame, of: Iterable[str] = ("tracker",)) -> pd.DataFrame:
+    """``success, precision`` of each tracker, or of what the columns ``of`` tell apart: over
+    sequences the mean over their segments."""
+    of_sequence = scores.groupby([*of, "sequence"], sort=False)[["success", "precision"]].mean()
+    return of_sequence.groupby([*of], sort=False).mean()
 
 
 def _starts(known: np.ndarray, count: int, frames: int) -> list[int]:
