@@ -5,8 +5,7 @@ same sequences, so their differences are taken pair by pair: ``differences``, by
 sequences and seeds, for one pass as for many starts. ``bootstrap_interval`` is for ratios and
 correlations, which are no means."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ TIE = 0.005  # a difference in AUC that rounding alone makes
 LOST, HELD = 0.2, 0.5
 MEASURED = ("difference", "low", "high")
 METRICS = {"success": MEASURED, "precision": ("precision", "precision_low", "precision_high")}
-NOTHING = pd.DataFrame(columns=["benchmark", "tracker", "minus", *MEASURED])
+NOTHING = ["benchmark", "tracker", "minus", *MEASURED]  # columns of an empty table
 
 
 def bootstrap_interval(
@@ -34,9 +33,8 @@ def bootstrap_interval(
     count. One unit leaves nothing to draw: both bounds are its own."""
     if len(samples[0]) == 1:
         return (float(statistic(*samples)),) * 2
-    random = np.random.default_rng(seed)
     drawn = stats.bootstrap(
-        samples, statistic, n_resamples=draws, paired=True, method="percentile", rng=random
+        samples, statistic, n_resamples=draws, paired=True, method="percentile", rng=seed
     ).bootstrap_distribution
     low, high = np.quantile(drawn[np.isfinite(drawn)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
@@ -82,19 +80,23 @@ def differences(scores: pd.DataFrame, reference: str, turned: bool = False) -> p
         others = [name for name in run if name != reference]
         if reference not in run or not others:
             continue
-        sides, tables = [(reference, o) if turned else (o, reference) for o in others], []
+        sides = [(reference, o) if turned else (o, reference) for o in others]
+        found = [{"benchmark": benchmark, "tracker": one, "minus": other} for one, other in sides]
         for metric, names in METRICS.items():
             if metric not in known:
                 continue
             pairs = [paired(part, *pair, metric) for pair in sides]
             check_complete(pairs, benchmark)
-            found = pd.DataFrame(_intervals(pairs))
-            renamed = found.rename(columns=dict(zip(MEASURED, names, strict=True)))
-            tables.append(renamed if metric == "success" else renamed.reindex(columns=names))
-        place = pd.DataFrame(sides, columns=["tracker", "minus"])
-        place.insert(0, "benchmark", benchmark)
-        rows.append(pd.concat([place, *tables], axis=1))
-    return pd.concat(rows or [NOTHING], ignore_index=True)
+            families = [pair.seeds_of == "both" for pair in pairs]
+            for row, pair, family in zip(found, pairs, families, strict=True):
+                number = families.count(family)
+                *interval, low, high = mean_interval(pair.table, number)
+                row |= dict(zip(names, interval, strict=True))
+                if metric == "success":
+                    row |= {"low_all": low, "high_all": high, "comparisons": number}
+                    row |= _counts(pair)
+        rows += found
+    return pd.DataFrame(rows, columns=None if rows else NOTHING)
 
 
 def in_precision(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,18 +115,14 @@ def sentence(row: pd.Series) -> str:
         upto = "up to " if level == "starts" and not whole else ""
         counts += f" × {upto}{row[level]} {level if row[level] > 1 else level[:-1]}"
     if row["seeds_of"] != "both":
-        alone = f" of {row['seeds_of']} alone" if row["seeds"] > 1 else ", these networks alone"
-        counts += alone
+        counts += f" of {row['seeds_of']} alone" if row["seeds"] > 1 else ", these networks alone"
     if row["comparisons"] > 1:
         low, high = row["low_all"], row["high_all"]
         among = f" among {row['comparisons']} comparisons"
-    text = (
-        f"{row['benchmark']}: {row['tracker']} − {row['minus']}: {signed(row['difference'])} "
-        f"AUC [{signed(row['low'])}, {signed(row['high'])}], "
-    )
+    text = f"{row['benchmark']}: {row['tracker']} − {row['minus']}: "
+    text += "{} AUC [{}, {}], ".format(*map(signed, row[[*MEASURED]]))
     if not np.isnan(row.get("precision", np.nan)):
-        shown = (signed(row[name]) for name in METRICS["precision"])
-        text += "precision {} [{}, {}], ".format(*shown)
+        text += "precision {} [{}, {}], ".format(*map(signed, row[[*METRICS["precision"]]]))
     text += f"{counts}: "
     if np.isnan(low):
         return text + "too few for an interval"
@@ -171,20 +169,8 @@ def mean_interval(table: np.ndarray, comparisons: int = 1) -> tuple[float, ...]:
     return mean, mean - half, mean + half, mean - half_all, mean + half_all
 
 
-def _intervals(pairs: list[MatchedRuns]) -> Iterator[dict]:
-    """The rest of each row."""
-    families = Counter(pair.seeds_of == "both" for pair in pairs)
-    for pair in pairs:
-        number = families[pair.seeds_of == "both"]
-        # One sequence cannot vary: its starts can.
-        table = pair.sequences if len(pair.cells) > 1 else pair.cells[0]
-        found = mean_interval(table, number)
-        names = ("difference", "low", "high", "low_all", "high_all")
-        row = dict(zip(names, found, strict=True)) | {"comparisons": number}
-        yield row | _counts(pair)
-
-
 def _counts(pair: MatchedRuns) -> dict:
+    """What a row of ``differences`` says besides the intervals."""
     runs, cells = pair.runs, pair.cells
     of_sequence = np.array([m.mean() for m in cells])
     starts = [m.mean(axis=1) for m in cells]
@@ -203,7 +189,7 @@ def _counts(pair: MatchedRuns) -> dict:
         "sd_starts": float(np.sqrt(np.mean(within))) if within else np.nan,
         "sequences": len(cells),
         "starts": max(map(len, cells)),
-        "seeds": len(pair.seeds),
+        "seeds": runs["seed"].nunique(),
         "seeds_of": pair.seeds_of,
         "runs": len(runs),
     }

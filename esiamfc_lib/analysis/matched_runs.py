@@ -26,28 +26,24 @@ class MatchedRuns:
     def cells(self) -> list[np.ndarray]:
         """Differences of each sequence: (starts, seeds); all runs must be there."""
         runs = self.runs.sort_values(["sequence", "start", "seed"])
-        matrix = runs["difference"].to_numpy().reshape(-1, len(self.seeds))
-        names = runs["sequence"].to_numpy()[:: len(self.seeds)]
+        seeds = runs["seed"].nunique()
+        matrix = runs["difference"].to_numpy().reshape(-1, seeds)
+        names = runs["sequence"].to_numpy()[::seeds]
         return np.split(matrix, np.flatnonzero(names[1:] != names[:-1]) + 1)
 
     @property
-    def sequences(self) -> np.ndarray:
-        """Mean differences (sequences, seeds)."""
-        return np.array([starts.mean(axis=0) for starts in self.cells])
-
-    @cached_property
-    def seeds(self) -> tuple:
-        return tuple(sorted(self.runs["seed"].unique()))
+    def table(self) -> np.ndarray:
+        """Mean differences (sequences, seeds); one sequence cannot vary: its (starts, seeds)."""
+        cells = self.cells
+        return np.array([m.mean(axis=0) for m in cells]) if len(cells) > 1 else cells[0]
 
 
-def paired(
-    part: pd.DataFrame, tracker: str, reference: str, metric: str = "success"
-) -> MatchedRuns:
+def paired(part: pd.DataFrame, tracker: str, reference: str, metric: str) -> MatchedRuns:
     """Match the runs of two trackers in a ``metric``; where both were repeated, those with the
     seeds that both have. A StudyError if there is none, or if one lacks a run or has it twice."""
     starts = [name for name in START if name in part]
     keys = ["sequence", *starts]
-    sides = []
+    sides = {}
     for name in (tracker, reference):
         side = part.loc[part["tracker"] == name]
         side = side[[*keys, metric]].assign(seed=side.get("seed", np.nan))
@@ -56,21 +52,16 @@ def paired(
             raise StudyError(f"{name}: some runs have a seed and some have none")
         if side.duplicated([*keys, "seed"]).any():
             raise StudyError(f"{name}: two scores for one run ({', '.join(keys)}, seed)")
-        sides.append(side)
-    one, other = sides
-    names = zip((tracker, reference), sides, strict=True)
-    seeded = [name for name, side in names if side["seed"].notna().all()]
-    of = "both" if len(seeded) == 2 else "".join(seeded)
+        sides[name] = side if seeded.all() else side.drop(columns="seed")
+    one, other = sides.values()
+    repeated = [name for name, side in sides.items() if "seed" in side]
+    of = "both" if len(repeated) == 2 else "".join(repeated)
     if of == "both":  # a seed that only one of them has would count twice for nothing
         keys.append("seed")
         common = set(one["seed"]) & set(other["seed"])
         if not common:
             raise StudyError(f"{tracker} and {reference} have no seed in common")
-        one, other = (side[side["seed"].isin(common)] for side in sides)
-    elif of == tracker:
-        other = other.drop(columns="seed")
-    else:
-        one = one.drop(columns="seed")
+        one, other = (side[side["seed"].isin(common)] for side in (one, other))
     runs = one.merge(other, on=keys, how="outer", suffixes=("_one", "_other"), indicator=True)
     if (runs["_merge"] != "both").any():
         first = runs.loc[runs["_merge"] != "both"].iloc[0]
@@ -80,7 +71,7 @@ def paired(
     runs = runs.rename(columns={f"{metric}_one": "value", f"{metric}_other": "reference"})
     start = runs.groupby(starts).ngroup() if starts else 0
     change = runs["value"] - runs["reference"]
-    runs = runs.assign(start=start, seed=runs["seed"].fillna(0), difference=change)
+    runs = runs.assign(start=start, seed=runs.get("seed", 0.0), difference=change)
     return MatchedRuns(tracker, runs, of)
 
 
@@ -92,7 +83,5 @@ def check_complete(pairs: list[MatchedRuns], benchmark: str) -> None:
             have = set(zip(part["sequence"], part["start"], strict=True))
             wanted = wanted or have
             if lacking := sorted({str(sequence) for sequence, _ in have ^ wanted}):
-                raise StudyError(
-                    f"{benchmark}: {pair.tracker}, seed {label}, has not the same runs as the "
-                    f"others of {', '.join(lacking[:3])}"
-                )
+                fault = f"has not the same runs as the others of {', '.join(lacking[:3])}"
+                raise StudyError(f"{benchmark}: {pair.tracker}, seed {label}, {fault}")
