@@ -18,9 +18,7 @@ from esiamfc_lib.analysis.selection import selected_tracking
 from esiamfc_lib.analysis.specialists import (
     disagreement, diversity, kind_matrix, own_kind, relation, response_maps, routing,
 )  # fmt: skip
-from esiamfc_lib.analysis.sweeps import (
-    against_controls, gain_sentences, gains, read_points,
-)  # fmt: skip
+from esiamfc_lib.analysis.sweeps import against_controls, gain_sentences, gains, read_points
 
 __all__ = [
     "against_controls", "answer", "arm_differences", "arm_means", "arm_measures",

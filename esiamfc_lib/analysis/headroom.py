@@ -94,9 +94,8 @@ def measures_of_videos(losses: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"single": held["single"].mean(), "overfitting": beyond})
     means = held[["average", "fusion", "soup"]].mean()
     means["oracle"] = _oracle(rows, branches).groupby(rows["video"]).mean()
-    means = means.assign(
-        headroom=means["average"] - means["oracle"], found=means["average"] - means["fusion"]
-    )
+    means["headroom"] = means["average"] - means["oracle"]
+    means["found"] = means["average"] - means["fusion"]
     sides = {"own_learned": learned["side"].mean(), "own_held_out": held["side"].mean()}
     return pd.concat([means, pd.DataFrame(sides | {"overfitting": beyond})], axis=1)
 
@@ -136,9 +135,8 @@ def arm_measures(values: pd.DataFrame) -> pd.DataFrame:
             interval = mean_interval(table.to_numpy())[:3]
             if measure == "share":
                 interval = _share(table, _by_seed(values, arm, "headroom"))
-            row = {"arm": arm, "measure": measure, "videos": len(table), "seeds": table.shape[1]}
-            rows.append(row | dict(zip(("mean", "low", "high"), interval, strict=True)))
-    return pd.DataFrame(rows)
+            rows.append((arm, measure, *table.shape, *interval))
+    return pd.DataFrame(rows, columns=["arm", "measure", "videos", "seeds", "mean", "low", "high"])
 
 
 def _share(found: pd.DataFrame, headroom: pd.DataFrame) -> tuple[float, float, float]:
@@ -170,9 +168,8 @@ def verdicts(values: pd.DataFrame, predictions: list[Prediction]) -> pd.DataFram
                 raise StudyError(f"{one}: the two have no seed in common, or are of other videos")
             table = table[seeds] - times * other[seeds]
         found = mean_interval(table.to_numpy(), len(predictions))
-        row = dict(zip(("value", "low", "high", "low_all", "high_all"), found, strict=True))
         low, high = sorted((end - bound) * (1 if one.below is None else -1) for end in found[3:])
         verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
-        row |= {"bound": bound, "videos": len(table), "seeds": table.shape[1], "verdict": verdict}
-        rows.append({"prediction": str(one), **row})
-    return pd.DataFrame(rows)
+        rows.append((str(one), *found, bound, *table.shape, verdict))
+    columns = ["prediction", "value", "low", "high", "low_all", "high_all", "bound", "videos"]
+    return pd.DataFrame(rows, columns=[*columns, "seeds", "verdict"])

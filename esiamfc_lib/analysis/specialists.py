@@ -108,26 +108,21 @@ def diversity(model: ESiamFC, pairs: PairLoader) -> tuple[dict[str, float], np.n
     ``disagreement`` (share of images and pairs of branches whose peaks lie more than 16 px apart);
     and the (k, k) matrix of correlations."""
     correlations, apart, count = np.zeros((model.k, model.k)), 0.0, 0
+    i, j = torch.triu_indices(model.k, model.k, offset=1)  # pairs of branches
     for batch in pairs.epoch(0):
         responses = response_maps(model, *augment(batch, augmentation="none"))["responses"]
         flat = responses.double().flatten(2)
         flat = torch.nn.functional.normalize(flat - flat.mean(2, keepdim=True), dim=2)
         correlations += (flat @ flat.transpose(1, 2)).sum(0).numpy()
-        apart += _apart(responses) * len(responses)
+        peaks = responses.flatten(2).argmax(2)
+        cells = torch.stack([peaks // responses.shape[-1], peaks % responses.shape[-1]], dim=2)
+        places = STRIDE * cells.float()
+        distances = torch.cdist(places, places)[:, i, j]
+        apart += float((distances > RADIUS).float().mean()) * len(responses)
         count += len(responses)
     correlations /= count
     mean = float(correlations[~np.eye(model.k, dtype=bool)].mean())
     return {"correlation": mean, "disagreement": apart / count}, correlations
-
-
-def _apart(responses: Tensor) -> float:
-    """Share of images and pairs of branches whose peaks lie more than ``RADIUS`` pixels apart."""
-    size = responses.shape[-1]
-    peaks = responses.flatten(2).argmax(2)
-    places = STRIDE * torch.stack([peaks // size, peaks % size], dim=2).float()
-    distances = torch.cdist(places, places)
-    i, j = torch.triu_indices(responses.shape[1], responses.shape[1], offset=1)
-    return float((distances[:, i, j] > RADIUS).float().mean())
 
 
 def disagreement(
@@ -158,9 +153,8 @@ def relation(
     values = both.to_numpy().T
     found = {"rank_correlation": np.nan, "low": np.nan, "high": np.nan, "sequences": len(both)}
     if len(both) >= 4 and (np.ptp(values, axis=1) > 0).all():
-        found["rank_correlation"] = _rank_correlation(*values)
-        interval = bootstrap_interval(_rank_correlation, *values, draws=2000, seed=seed)
-        found["low"], found["high"] = interval
+        low, high = bootstrap_interval(_rank_correlation, *values, draws=2000, seed=seed)
+        found |= {"rank_correlation": _rank_correlation(*values), "low": low, "high": high}
     return both.rename_axis("sequence").reset_index(), found
 
 
