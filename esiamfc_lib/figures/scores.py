@@ -94,12 +94,11 @@ def frame_strip(sequence: Sequence, boxes: dict[str, np.ndarray], title: str = "
     lines = style.looks(boxes).items()
     look = {n: {part: line[part] for part in ("color", "linestyle")} for n, line in lines}
     shown = [images.read_image(sequence.frames[i]) for i in chosen]
-    figure, axes = style.frame_row(shown, below=0.62)
+    figure, axes = style.frame_row(shown, look, below=0.62)
     for axis, i in zip(axes, chosen, strict=True):
         style.draw_box(axis, sequence.boxes[i], color=style.TRUTH, linewidth=1.6)
         for name, tracked in boxes.items():
             style.draw_box(axis, tracked[i], linewidth=1.3, **look[name])
         axis.set_title(f"frame {i + 1}", fontsize=style.SMALL, pad=2)
-    style.name_boxes(figure, look)
     figure.suptitle(title or sequence.name)
     return figure

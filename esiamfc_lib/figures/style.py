@@ -228,15 +228,6 @@ def key(figure: Figure, look: dict[str, dict], title: str = "") -> None:
     figure.legend(lines, list(look), loc=place, **sizes)
 
 
-def name_boxes(figure: Figure, look: dict[str, dict]) -> None:
-    """The key to outlines in pictures, below them: the truth, white with a dark edge, others."""
-    edge = [patheffects.withStroke(linewidth=3, foreground="0.3")]
-    handles = [plt.Line2D([], [], color=TRUTH, linewidth=1.6, path_effects=edge)]
-    handles += [plt.Line2D([], [], **line) for line in look.values()]
-    names = ["ground truth", *look]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6))
-
-
 def pictures(
     images: Sequence[np.ndarray], columns: int, size: tuple[float, float]
 ) -> tuple[Figure, list[Axes]]:
@@ -261,11 +252,18 @@ def image_grid(
     return figure
 
 
-def frame_row(images: Sequence[np.ndarray], below: float) -> tuple[Figure, list[Axes]]:
-    """Frames of one video side by side, with ``below`` inches for titles and legends."""
+def frame_row(images: Sequence, look: dict[str, dict], below: float) -> tuple[Figure, list[Axes]]:
+    """Frames of one video side by side; in ``below`` inches titles and the key to the outlines: the
+    truth, white with a dark edge, and others by name."""
     height, width = images[0].shape[:2]
     cell = WIDTH / len(images)
-    return pictures(images, len(images), (cell, cell * height / width + below))
+    figure, axes = pictures(images, len(images), (cell, cell * height / width + below))
+    edge = [patheffects.withStroke(linewidth=3, foreground="0.3")]
+    handles = [plt.Line2D([], [], color=TRUTH, linewidth=1.6, path_effects=edge)]
+    handles += [plt.Line2D([], [], **line) for line in look.values()]
+    names = ["ground truth", *look]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6))
+    return figure, axes
 
 
 def draw_box(axis: Axes, box: np.ndarray, **look) -> None:

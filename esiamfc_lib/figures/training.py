@@ -68,8 +68,9 @@ def learning_curves(
 @style.style(grid=False)
 def response_strip(recorded: Sequence[Any], title: str) -> Figure:
     """``tracking.record``: responses over the frames, the tracker's box, and the truth (white)."""
-    figure, axes = style.frame_row([seen.image for seen in recorded], below=0.6)
     own = {"color": style.LOOKS["ESiamFC"][0]}
+    images = [seen.image for seen in recorded]
+    figure, axes = style.frame_row(images, {"tracker": own}, below=0.6)
     height, width = recorded[0].image.shape[:2]
     for axis, seen in zip(axes, recorded, strict=True):
         x, y, w, h = seen.region
@@ -80,7 +81,6 @@ def response_strip(recorded: Sequence[Any], title: str) -> Figure:
         style.draw_box(axis, seen.box, linewidth=1.3, color=own["color"])
         peak = f"frame {seen.index + 1}, peak {seen.response.max():.3g}"
         axis.set_title(peak, fontsize=style.SMALL, pad=2)
-    style.name_boxes(figure, {"tracker": own})
     figure.suptitle(title)
     return figure
 
