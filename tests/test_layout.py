@@ -142,14 +142,14 @@ def test_no_module_is_long():
 
 
 def test_the_library_is_thin():
-    """The budget is 16,000 lines, 11,000 of them code; it is overrun, and must not be further."""
+    """The budget is 16,000 lines, 11,000 of them code."""
     lines = code = 0
     for file in MODULES.values():
         text = file.read_text(encoding="utf-8")
         lines += len(text.splitlines())
         code += len(code_lines(text))
-    assert lines <= 16_400
-    assert code <= 11_400
+    assert lines <= 16_000
+    assert code <= 11_000
 
 
 def code_lines(text):
