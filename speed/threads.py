@@ -27,7 +27,10 @@ SPIN = "while True: pass"
 SETTINGS = {
     "two threads that spin (OpenMP's default)": (2, {}),
     "two threads, OMP_WAIT_POLICY=PASSIVE": (2, {"OMP_WAIT_POLICY": "PASSIVE"}),
-    "two threads, GOMP_SPINCOUNT=1000": (2, {"GOMP_SPINCOUNT": "1000"}),
+    **{
+        f"two threads, GOMP_SPINCOUNT={count}": (2, {"GOMP_SPINCOUNT": str(count)})
+        for count in (1_000, 10_000, 30_000, 100_000)
+    },
     "one thread": (1, {}),
 }
 """Setting -> threads, and the environment of its process; the first one is the reference."""

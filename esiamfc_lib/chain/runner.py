@@ -36,9 +36,9 @@ KERNEL_ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "10000000000",
     "MALLOC_TOP_PAD_": "268435456",
-    # Threads that wait give their core up soon: as fast on idle cores, and where another process
-    # wants one nearly three times as fast (``python -m speed threads``).
-    "GOMP_SPINCOUNT": "1000",
+    # Threads that wait give their core up after a while: as fast on idle cores as those that never
+    # do, and faster where another process wants a core (``python -m speed threads``).
+    "GOMP_SPINCOUNT": "10000",
 }
 
 
