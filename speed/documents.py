@@ -141,6 +141,21 @@ def batch_statistics(root: Path) -> str:
     return "\n".join(lines)
 
 
+def course(root: Path) -> str:
+    """How long the run of a report took, from the first stage's start to the last one's end."""
+    stages = json.loads((root / "provenance.json").read_text(encoding="utf-8"))["stages"]
+    begins = pd.to_datetime([stage["started"] for stage in stages])
+    ends = (begins + pd.to_timedelta([stage["seconds"] for stage in stages], "s")).sort_values()
+    begins = begins.sort_values()
+    hours = (ends[-1] - begins[0]).total_seconds() / 3600
+    # Between two stages none ran where all that had begun had ended.
+    pause = max(0.0, *((begins[1:] - ends[:-1]).total_seconds()))
+    return (
+        f"From the first of {len(stages)} stage runs to the last it took {hours:.2f} hours; the "
+        f"longest time in which none ran was {pause:.0f} s."
+    )
+
+
 CASES = {
     "nothing": ("nothing broken", "same bytes"),
     "killed": ("a worker killed", "same bytes"),
@@ -251,7 +266,7 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     ),
     "reports/real/INTERPRETATION.md": (
         ["reports/real/tables/08_controls_differences.csv"],
-        differences,
+        lambda rows: f"{differences(rows)}\n\n{course(ROOT / 'reports/real')}",
     ),
 }
 """Document -> (files of the rows it shows, how)."""
