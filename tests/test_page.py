@@ -72,18 +72,19 @@ def test_the_verdict_is_that_of_the_table(report):
     assert count in said and ("a loss in" in said) == bool(losses)
     assert f"**{said}.**" in (report / "report.md").read_text()
     first = table.iloc[0]
-    interval = "{difference:+.3f} [{low_all:+.3f}, {high_all:+.3f}]".format(**first).replace(
-        "-", "−"
-    )
+
+    def shown(*columns):
+        rounded = [round(first[column], 3) + 0.0 for column in columns]  # no -0.000
+        return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*rounded).replace("-", "−")
+
+    interval = shown("difference", "low_all", "high_all")
     (line,) = [
         line
         for line in (report / "report.md").read_text().splitlines()
         if f"| {first['minus']} | {interval} |" in line and first["benchmark"] in line
     ][:1]
-    precision = "–"
-    if "precision" in first:
-        gain = "{precision:+.3f} [{precision_low:+.3f}, {precision_high:+.3f}]"
-        precision = gain.format(**first).replace("-", "−")
+    columns = ("precision", "precision_low", "precision_high")
+    precision = shown(*columns) if "precision" in first else "–"
     assert f" | {precision} | {first['sequences']} sequences" in line
 
 

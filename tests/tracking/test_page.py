@@ -148,6 +148,6 @@ def test_the_command_opens_it_and_shows_what_it_does(opened, tmp_path, monkeypat
     assert status.get(timeout=60) == 130
     said = capfd.readouterr().out
     assert "of 600 frames in" in said
-    assert "2 objects, one network, cpu, fp32" in said
+    assert "; 2 objects, one network, " in said
     rows = np.loadtxt(tmp_path / "o/mot.txt", delimiter=",")
     assert rows[:2, 2:6].tolist() == [[61, 81, 36, 30], [201, 101, 40, 60]]
