@@ -9,6 +9,7 @@ from faults import scene
 
 from esiamfc_lib import cli
 from esiamfc_lib.commands import track
+from esiamfc_lib.runtime.devices import choose_device, choose_precision
 
 BOX = ",".join(map(str, scene.BOX))
 
@@ -90,7 +91,9 @@ def test_objects_do_not_disturb_each_other(run):
 def test_the_summary_is_one_line(run):
     status, said = run("--box", BOX, "--format", "csv", "--video", "v/film.webm")
     assert status == 0
-    pattern = r"4 frames in [\d.]+ s \([\d.]+ frames/s\): (.*); \w+, \w+; (\S+), (\S+)\n"
+    device = choose_device("auto").type
+    where = f"{device}, {choose_precision('auto', device)[0]}"
+    pattern = rf"4 frames in [\d.]+ s \([\d.]+ frames/s\): (.*); {where}; (\S+), (\S+)\n"
     shares, film, table = re.fullmatch(pattern, said.out).groups()
     assert sum(int(share) for share in re.findall(r"(\d+)%", shares)) == pytest.approx(100, abs=3)
     assert {"tracking", "drawing and writing"} <= set(re.split(r" \d+%(?:, )?", shares))

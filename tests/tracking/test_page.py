@@ -135,7 +135,7 @@ def test_the_command_opens_it_and_shows_what_it_does(opened, tmp_path, monkeypat
         scene.frames(tmp_path / "f", 60, first=60 * i)
     given = [tmp_path / "f", "--weights", tmp_path / "n.safetensors", "--out", tmp_path / "o"]
     status = Queue()
-    command = ["track", *map(str, given), "--live"]
+    command = ["track", *map(str, given), "--live", "--device", "cpu", "--precision", "fp32"]
     thread = threading.Thread(target=lambda: status.put(cli.main(command)), daemon=True)
     thread.start()
     with browser(opened.get(timeout=60)) as tab:
@@ -148,6 +148,6 @@ def test_the_command_opens_it_and_shows_what_it_does(opened, tmp_path, monkeypat
     assert status.get(timeout=60) == 130
     said = capfd.readouterr().out
     assert "of 600 frames in" in said
-    assert "; 2 objects, one network, " in said
+    assert "2 objects, one network, cpu, fp32" in said
     rows = np.loadtxt(tmp_path / "o/mot.txt", delimiter=",")
     assert rows[:2, 2:6].tolist() == [[61, 81, 36, 30], [201, 101, 40, 60]]
