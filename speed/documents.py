@@ -149,10 +149,25 @@ def course(root: Path) -> str:
     begins = begins.sort_values()
     hours = (ends[-1] - begins[0]).total_seconds() / 3600
     # Between two stages none ran where all that had begun had ended.
-    pause = max(0.0, *((begins[1:] - ends[:-1]).total_seconds()))
+    pause = max([0.0, *(begins[1:] - ends[:-1]).total_seconds()])
     return (
         f"From the first of {len(stages)} stage runs to the last it took {hours:.2f} hours; the "
         f"longest time in which none ran was {pause:.0f} s."
+    )
+
+
+def waiting(rows: list[dict]) -> str:
+    """Which way for two threads to wait is best at its worse, idle or busy (``speed.threads``)."""
+    table = pd.DataFrame(rows)
+    table[["load", "setting"]] = table["name"].str.split(": ", n=1, expand=True)
+    table = table[table["load"].isin(["idle", "busy"]) & table["setting"].str.startswith("two")]
+    rates = table.pivot(index="setting", columns="load", values="ours")
+    shares = rates / rates.max()
+    best = shares.min(axis=1).idxmax()
+    return (
+        f"Of the ways for two threads to wait, the best in the worse of the two cases is *{best}*: "
+        f"{shares.loc[best, 'idle']:.2f} of the fastest on idle cores, "
+        f"{shares.loc[best, 'busy']:.2f} on busy ones."
     )
 
 
@@ -255,7 +270,7 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "docs/explanation/full_scale.md": (["reports/bench/data.json"], full_scale.figures),
     "docs/explanation/training.md": (
         ["reports/bench/training.json", "reports/bench/threads.json"],
-        markdown,
+        lambda rows: f"{markdown(rows)}\n\n{waiting(rows)}",
     ),
     "docs/explanation/speed.md": (["reports/bench/tracking.json"], chosen),
     "docs/explanation/speed_rows.md": (["reports/bench/tracking.json"], markdown),
