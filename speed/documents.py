@@ -15,6 +15,7 @@ from esiamfc_lib.analysis.intervals import signed
 from esiamfc_lib.errors import StudyError
 from speed import full_scale, markdown
 from speed.gpu import document as gpu
+from speed.gpu import plan
 from tools import known, readme
 from tools.other_trackers import MEASURED
 
@@ -286,7 +287,10 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
 }
 """Document -> (files of the rows it shows, how)."""
 CARDS = sorted(f"reports/bench/{file.name}" for file in ROOT.glob("reports/bench/gpu-*.json"))
-GPU_DOCUMENTS = {"docs/explanation/training.md": (CARDS, gpu.tables)}
+GPU_DOCUMENTS = {
+    "docs/explanation/training.md": (CARDS, plan.plan),
+    "docs/explanation/gpu_rows.md": (CARDS, gpu.tables),
+}
 """The same of what was measured on GPUs, in that document's place for it."""
 
 

@@ -1,5 +1,5 @@
-"""The full ILSVRC2015-VID, from measured rates, and the trainings of the profile ``paper``, from
-estimated ones (``docs/explanation/full_scale.md``).
+"""The full ILSVRC2015-VID and the trainings of the profile ``paper``, from measured rates
+(``docs/explanation/full_scale.md``).
 
 Sizes of the set are those of its publication: 3,862 training and 555 validation videos with
 1,122,397 and 176,126 frames, of at most 1280×720 for nearly all.
@@ -12,32 +12,34 @@ from pathlib import Path
 from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import load_profile
 from speed import markdown
+from speed.gpu import plan
 
 FRAMES = 1_122_397 + 176_126
 CROPS = {"1.1 million crops": 1.1e6, "2.0 million crops": 2.0e6}
 CORES = (1, 2, 8, 16, 32)
 PAIRS_AN_EPOCH, EPOCHS = 53_200, 50
 PAPER = Path(__file__).parents[1] / "notebooks/profiles/paper.yaml"
-RATES = {"baseline": (2000, 3500), "branches": (3000, 5000), "fusion": (1500, 2500)}
-"""Pairs a second on one GPU at batch 8: estimates, see ``docs/explanation/training.md``."""
 
 
 def trainings() -> str:
     """The trainings of the profile ``paper`` and of its control arms, as a table."""
-    counts, pairs = Counter(), Counter()
+    counts, pairs, speeds = Counter(), Counter(), plan.rates(plan.committed())
     for name, stage in graph(load_profile(str(PAPER))).items():
-        if stage.kind in RATES:
+        if stage.kind in speeds:
             arm = re.sub(r"_s\d+$", "", name.partition("/")[0].partition("@")[2])
             counts[arm, stage.kind] += 1
             pairs[arm, stage.kind] += stage.parameters.epochs * stage.parameters.pairs_per_epoch
-    lines = ["| arm | baseline | branches | fusion | million pairs | hours (estimate) |"]
-    lines += ["|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| arm | baseline | branches | fusion | million pairs "
+        "| hours, steps as CUDA graphs | hours, the library's loop (estimate) |"
+    ]
+    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
     for arm in dict.fromkeys([arm for arm, _ in pairs]) | {"all": None}:
         own = [key for key in pairs if arm in (key[0], "all")]
-        trained = [sum(counts[key] for key in own if key[1] == kind) for kind in RATES]
-        least, most = (sum(pairs[key] / RATES[key[1]][end] for key in own) / 3600 for end in (1, 0))
+        trained = [sum(counts[key] for key in own if key[1] == kind) for kind in speeds]
+        hours = (sum(pairs[key] / speeds[key[1]][way] for key in own) / 3600 for way in (0, 1))
         million = sum(pairs[key] for key in own) / 1e6
-        cells = [arm or "the study", *trained, f"{million:.0f}", f"{least:.1f} to {most:.1f}"]
+        cells = [arm or "the study", *trained, f"{million:.0f}", *(f"{one:.1f}" for one in hours)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

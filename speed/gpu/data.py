@@ -20,6 +20,8 @@ from speed.gpu.run import Run
 TRACKS = 5000  # that a real training is to have at least
 THRESHOLDS = np.linspace(0, 1, 21)
 HELD_OUT = 0.05  # share of the videos
+WORLD = {"hues": 0.3, "conflict": 1.0}
+"""As in the scaling study: what one half of the objects must look at, the other half must not."""
 
 
 class Data:
@@ -39,6 +41,7 @@ class Data:
             vot_sequences=1,
             got10k_sequences=1,
             test_frames=sizes.test_frames,
+            **WORLD,
         )
         self.built_in = replace(BuiltIn.of(given), seed=0)
         self.layout = build(run.folder / "data", self.built_in, run.cores)
@@ -73,16 +76,19 @@ def measure(run: Run) -> None:
     run.add("tracks; reference: what was asked for", len(store.index.track_id), TRACKS, "tracks")
 
 
-def success_auc(boxes: list[np.ndarray], sequences: list[Sequence]) -> float:
-    """Mean success AUC (OTB: strictly above each of 21 thresholds) of boxes, (n, 4) a sequence."""
-    return float(
-        np.mean(
-            [
-                (np.nan_to_num(iou(found, one.boxes))[:, None] > THRESHOLDS).mean()
-                for found, one in zip(boxes, sequences, strict=True)
-            ]
-        )
+def success_aucs(boxes: list[np.ndarray], sequences: list[Sequence]) -> np.ndarray:
+    """Success AUC (OTB: strictly above each of 21 thresholds) of boxes, (n, 4) a sequence."""
+    return np.array(
+        [
+            (np.nan_to_num(iou(found, one.boxes))[:, None] > THRESHOLDS).mean()
+            for found, one in zip(boxes, sequences, strict=True)
+        ]
     )
+
+
+def success_auc(boxes: list[np.ndarray], sequences: list[Sequence]) -> float:
+    """Their mean."""
+    return float(success_aucs(boxes, sequences).mean())
 
 
 def standing(sequences: list[Sequence]) -> float:

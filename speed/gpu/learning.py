@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from esiamfc_lib.clustering.size_control import BalancedControl, iterate
+from esiamfc_lib.clustering.size_control import BalancedControl, ClusteringRun, iterate
+from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.loss import balanced_loss
 from esiamfc_lib.networks.norms import folded
 from esiamfc_lib.networks.siamfc import SiamFC
 from speed.gpu.card import tf32_set
 from speed.gpu.clusters import TorchCentroids, starts
+from speed.gpu.convolutions import reform
 from speed.gpu.data import TRACKS, standing, success_auc
 from speed.gpu.lockstep import track_all
 from speed.gpu.resident import rows_of
@@ -106,11 +108,11 @@ def learned(run: Run, schedule: Schedule, pairs: int, points: int) -> SiamFC:
     """The real training: a row of its loss and AUC at every point of the curve."""
     still = standing(run.data.sequences)
     assert run.crops and run.lying  # made now, and not in the time of the training
-    start, measuring = time.perf_counter(), 0.0
+    start, measuring, learned_from = time.perf_counter(), 0.0, 0
 
-    def at(done: int, model: SiamFC) -> None:
-        nonlocal measuring
-        before = time.perf_counter()
+    def at(done: int, model: SiamFC) -> bool:
+        nonlocal measuring, learned_from
+        before, learned_from = time.perf_counter(), done
         run.weights = model  # what is left when the training is cut off
         loss, auc = judged(run, model)
         name = f"SiamFC from scratch, {done:,} of {pairs:,} pairs, {schedule}"
@@ -123,11 +125,15 @@ def learned(run: Run, schedule: Schedule, pairs: int, points: int) -> SiamFC:
             less=True,
         )
         measuring += time.perf_counter() - before
+        so_far = time.perf_counter() - start
+        last = done + schedule.batch > pairs
+        return last or run.time_for(f"the pairs after {done:,}", so_far / done * pairs / points)
 
     model = trained(run, schedule, pairs, model=None, points=points, at=at)
     taken = time.perf_counter() - start - measuring
-    name = f"SiamFC from scratch, {pairs:,} pairs in {taken:.0f} s; reference: 500,000 in 8 minutes"
-    run.add(name, pairs / taken, 500_000 / 480, "pairs/s", "500,000 pairs")
+    name = f"SiamFC from scratch, {learned_from:,} pairs in {taken:.0f} s; "
+    name += "reference: 500,000 in 8 minutes"
+    run.add(name, learned_from / taken, 500_000 / 480, "pairs/s", "500,000 pairs")
     return model
 
 
@@ -135,22 +141,27 @@ def trained(
     run: Run,
     schedule: Schedule,
     pairs: int,
-    model: SiamFC | None,
+    model: SiamFC | ESiamFC | None,
     kind: str = "baseline",
-    tracks: np.ndarray | None = None,
+    tracks: list[np.ndarray] | None = None,
     points: int = 10,
     at=None,
-) -> SiamFC:
-    """Train on resident crops: a copy in eval mode on the CPU. The rate falls by one factor from
+    clip: float = 0.0,
+    **options,
+) -> SiamFC | ESiamFC:
+    """Train on resident crops: a copy in eval mode on the CPU. ``tracks``: where the pairs come
+    from, a batch from each; by default all that are learned from. The rate falls by one factor from
     each tenth of the pairs to the next; ``at`` gets the pairs so far and the model after each of
-    the ``points``. An ArithmeticError where the loss is not finite."""
+    the ``points``, and says whether to go on. ``clip``: of ``Learner``; ``options``: of ``Task``.
+    An ArithmeticError where the loss is not finite."""
     batch = schedule.batch
     variant = TOGETHER if run.gpu else Variant()
-    model = model or SiamFC(run.width, schedule.seed)
-    task = task_of(kind, run.width, run.k, copy.deepcopy(model))
-    learner = Learner(task, variant, run.device, schedule.lr, run.crops.images)
-    tracks = run.data.split[0] if tracks is None else tracks
-    place = torch.zeros(2, batch, dtype=torch.int64, device=run.device)
+    model = copy.deepcopy(model or SiamFC(run.width, schedule.seed))
+    reform(model, run.forms_to_learn)
+    task = task_of(kind, run.width, run.k, model, **options)
+    learner = Learner(task, variant, run.device, schedule.lr, run.crops.images, clip)
+    tracks = tracks or [run.data.split[0]]
+    place = torch.zeros(2, batch * len(tracks), dtype=torch.int64, device=run.device)
     total, done = max(1, pairs // batch), 0
     ends = {round(total * (i + 1) / points) for i in range(points)}
     with learner.settings():
@@ -158,7 +169,11 @@ def trained(
         while done < total:
             count = min(max(1, SEGMENT // batch), total - done)
             seed = schedule.seed + 1000 * done
-            for rows in rows_of(run.data.store, tracks, count * batch, batch, seed, run.device):
+            parts = [
+                rows_of(run.data.store, part, count * batch, batch, seed + j, run.device)
+                for j, part in enumerate(tracks)
+            ]
+            for rows in torch.cat(parts, 2):
                 rate = rate_at(done / total, schedule)
                 if rate != (rate_at((done - 1) / total, schedule) if done else None):
                     learner.sgd.lr.fill_(rate)
@@ -167,8 +182,8 @@ def trained(
                 done += 1
                 if done in ends:
                     _finite(learner, schedule, done * batch)
-                    if at:
-                        at(done * batch, snapshot(learner))
+                    if at and not at(done * batch, snapshot(learner)):
+                        return snapshot(learner)
     return snapshot(learner)
 
 
@@ -186,9 +201,11 @@ def _finite(learner: Learner, schedule: Schedule, pairs: int) -> None:
         raise ArithmeticError(f"{schedule}: the loss is {learner.total} before pair {pairs:,}")
 
 
-def snapshot(learner: Learner) -> SiamFC:
-    """The network as it is, in eval mode on the CPU."""
-    return copy.deepcopy(learner.task.model).to("cpu", memory_format=torch.contiguous_format).eval()
+def snapshot(learner: Learner) -> SiamFC | ESiamFC:
+    """The network as it is, in eval mode on the CPU, its convolutions as they are defined."""
+    model = copy.deepcopy(learner.task.model)
+    reform(model, ("as it is",) * 5)
+    return model.to("cpu", memory_format=torch.contiguous_format).eval()
 
 
 def judged(run: Run, model: SiamFC) -> tuple[float, float]:
@@ -224,10 +241,7 @@ def one_branch(run: Run, model: SiamFC) -> None:
     features = video_features(run, model)
     embedded = time.perf_counter() - start
     start = time.perf_counter()
-    samples = TorchCentroids(features[train], run.device)
-    samples.start_at(starts(len(train), run.k, 0))
-    control = BalancedControl(0.005, 0.005, len(train), run.k, TOLERANCE, 20)
-    found = iterate(samples, control, 100)
+    samples, found = clustered(run, features[train], seed=0)
     wait(run.device)
     sizes = np.bincount(found.labels, minlength=run.k)
     said = f"PIk-means of {len(train):,} tracks, k = {run.k}: smallest cluster; reference: largest"
@@ -241,12 +255,20 @@ def one_branch(run: Run, model: SiamFC) -> None:
     schedule = Schedule(BATCH, *BRANCH_LR)
     start = time.perf_counter()
     branch = trained(run, schedule, run.sizes.branch_pairs, model, "branch",
-                     train[found.labels == 0])  # fmt: skip
+                     [train[found.labels == 0]])  # fmt: skip
     rate = run.sizes.branch_pairs / (time.perf_counter() - start)
     before, after = (held_out_loss(run, each, own) for each in (model, branch))
     name = f"one branch, {run.sizes.branch_pairs:,} pairs of one cluster, {schedule}: loss on its "
     name += f"{len(own)} held-out tracks; reference: the baseline"
     run.add(name, after, before, "loss", less=True, note=f"{rate:.0f} pairs/s")
+
+
+def clustered(run: Run, features: np.ndarray, seed: int) -> tuple[TorchCentroids, ClusteringRun]:
+    """PIk-means of features (n, d) in k clusters of equal size."""
+    n, samples = len(features), TorchCentroids(features, run.device)
+    samples.start_at(starts(n, run.k, seed))
+    control = BalancedControl(0.005, 0.005, n, run.k, TOLERANCE, 20)
+    return samples, iterate(samples, control, 100)
 
 
 @torch.inference_mode()

@@ -24,6 +24,7 @@ from esiamfc_lib.networks.siamfc import STRIDE, SiamFC
 from esiamfc_lib.tracking.engine import Engine
 from esiamfc_lib.tracking.siamfc import SIZE_RANGE, _bicubic, _cosine_window
 from speed.gpu import timing
+from speed.gpu.convolutions import reform
 
 DEFAULTS = TrackingParameters()
 
@@ -34,7 +35,8 @@ class LockstepTracker:
     Args:
         model: a SiamFC, or an ESiamFC, whose cluster weights fuse its branches.
         precision: of the network, fp32 or bf16; state and peaks are in float64 and float32.
-        uniform: weigh all branches alike."""
+        uniform: weigh all branches alike.
+        forms: of the convolutions, see ``convolutions.FORMS``; () as they are."""
 
     def __init__(
         self,
@@ -43,8 +45,11 @@ class LockstepTracker:
         precision: str = "fp32",
         parameters: TrackingParameters = DEFAULTS,
         uniform: bool = False,
+        forms: tuple[str, ...] = (),
     ):
         self.engine = Engine(model, str(device), precision)
+        if forms:
+            reform(self.engine.model, forms)
         self.device, self.p, self.uniform = device, parameters, uniform
         p, steps = parameters, np.arange(parameters.scale_num) - parameters.scale_num // 2
         self.scales = self._float64(p.scale_step**steps)
@@ -195,10 +200,12 @@ def track_all(
     precision: str,
     workers: int,
     lying: list[Tensor] | None = None,
+    **options,
 ) -> list[np.ndarray]:
     """Boxes (n, 4) of every sequence, all of them in lock-step; frames are read from their files,
-    unless they are ``lying`` on the device (``Lockstep.on_device``)."""
-    run = Lockstep(LockstepTracker(model, device, precision), sequences)
+    unless they are ``lying`` on the device (``Lockstep.on_device``). ``options``: of
+    ``LockstepTracker``."""
+    run = Lockstep(LockstepTracker(model, device, precision, **options), sequences)
     if lying is not None:
         return run.boxes(iter(lying))
     with ThreadPoolExecutor(workers) as pool:

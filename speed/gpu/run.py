@@ -45,23 +45,27 @@ class Sizes:
     short_pairs: int  # of each of the trainings that are compared
     branch_pairs: int
     held_out: int  # pairs
+    ensemble: tuple[int, ...]  # pairs of baseline, common start, a branch, fusion; seeds
+    formed: tuple[int, int]  # images that a convolution learns from, and that are tracked
     matrix: int  # side of the largest matrix product
     samples: tuple[int, int]  # vectors that are clustered, and their length
     correct: int  # sequences whose boxes are compared
 
 
 FULL = Sizes(
-    **{"videos": 3000, "video_frames": 10, "sequences": 24, "test_frames": 60},
+    **{"videos": 3000, "video_frames": 10, "sequences": 96, "test_frames": 60},
     **{"batches": (8, 32, 128, 512), "seconds": 0.3, "loaders": (1, 2, 4, 8, 12, 16)},
     **{"curators": (1, 2, 4, 8, 16), "curated": 100, "lockstep": (1, 8, 32, 100, 400)},
     **{"pairs": 500_000, "points": 10, "short_pairs": 100_000, "branch_pairs": 50_000},
-    **{"held_out": 1024, "matrix": 8192, "samples": (3000, 2304), "correct": 12},
+    **{"ensemble": (40_000, 40_000, 8_000, 12_000, 6), "formed": (64, 300)},
+    **{"held_out": 1024, "matrix": 8192, "samples": (3000, 2304), "correct": 4},
 )
 SHORT = Sizes(
     **{"videos": 8, "video_frames": 4, "sequences": 2, "test_frames": 6},
     **{"batches": (2,), "seconds": 0.0, "loaders": (1,)},
     **{"curators": (1, 2), "curated": 2, "lockstep": (1, 3)},
     **{"pairs": 64, "points": 2, "short_pairs": 16, "branch_pairs": 16},
+    **{"ensemble": (32, 16, 8, 8, 2), "formed": (2, 2)},
     **{"held_out": 8, "matrix": 256, "samples": (200, 32), "correct": 2},
 )
 
@@ -198,6 +202,16 @@ class Run:
     def peak(self) -> dict[str, float]:
         """FLOP/s of the fastest matrix product, by precision."""
         return importlib.import_module("speed.gpu.card").peaks(self)
+
+    @cached_property
+    def forms_to_learn(self) -> tuple[str, ...]:
+        """The fastest form of every convolution, forward and backward."""
+        return importlib.import_module("speed.gpu.convolutions").fastest(self, learning=True)
+
+    @cached_property
+    def forms_to_track(self) -> tuple[str, ...]:
+        """The fastest form of every convolution, forward."""
+        return importlib.import_module("speed.gpu.convolutions").fastest(self, learning=False)
 
     @cached_property
     def crops(self):

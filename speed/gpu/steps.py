@@ -6,11 +6,11 @@ device, so that a step can be captured once as a CUDA graph and replayed by one 
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from esiamfc_lib.networks.esiamfc import ESiamFC, fuse
 from esiamfc_lib.networks.loss import response_labels
@@ -29,8 +29,8 @@ class BranchesTask(Task):
 
     name = "six"
 
-    def __init__(self, model: ESiamFC, *, radius: float):
-        super().__init__(model, list(model.branches), radius=radius)
+    def __init__(self, model: ESiamFC, **options):
+        super().__init__(model, list(model.branches), **options)
 
     @torch.no_grad()
     def frozen(self, exemplar: Tensor, search: Tensor, tracks: Tensor) -> tuple[Tensor, ...]:
@@ -41,17 +41,21 @@ class BranchesTask(Task):
         return torch.cat([branch.response(branch(a), branch(b)) for branch, a, b in parts])
 
 
-def task_of(kind: str, width: float, k: int, model: SiamFC | ESiamFC | None = None) -> Task:
-    """One of ``KINDS``, on new weights or on those of a model; an ESiamFC is for fusion or six."""
+def task_of(
+    kind: str, width: float, k: int, model: SiamFC | ESiamFC | None = None, **options
+) -> Task:
+    """One of ``KINDS``, on new weights or on those of a model; an ESiamFC is for fusion or six.
+    ``options`` are those of ``Task``."""
+    options["radius"] = RADIUS
     if kind == "baseline":
-        return BaselineTask(model or SiamFC(width), radius=RADIUS)
+        return BaselineTask(model or SiamFC(width), **options)
     if kind == "branch":
-        return BranchTask(model or SiamFC(width), radius=RADIUS, diversity_weight=0.0)
+        return BranchTask(model or SiamFC(width), diversity_weight=0.0, **options)
     ensemble = model if isinstance(model, ESiamFC) else None
     ensemble = ensemble or ESiamFC.assembled([model or SiamFC(width)] * k)
     if kind == "six":
-        return BranchesTask(ensemble, radius=RADIUS)
-    return FusionTask(ensemble, [0], radius=RADIUS, temperature=1.0, entropy_weight=0.0)
+        return BranchesTask(ensemble, **options)
+    return FusionTask(ensemble, [0], temperature=1.0, entropy_weight=0.0, **options)
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,12 @@ class Variant:
     graph: bool = False
     compiled: bool = False
     benchmark: bool = False  # cuDNN tries its algorithms at the first call
+    reformed: bool = False  # each convolution in the form that was fastest before
 
 
 PLAIN = Variant()
 TOGETHER = Variant("bf16", tf32=True, channels_last=True, graph=True)
+FASTEST = replace(TOGETHER, reformed=True)
 
 
 class Sgd:
@@ -98,6 +104,7 @@ class Learner:
     Args:
         source: what makes images of the inputs of a step: uint8 (B, 3, 127, 127) and (B, 3, 255,
             255); by default the inputs are these.
+        clip: the largest norm of the gradient of each module that learns; 0: any.
 
     Attributes:
         total: sum of the losses since it was set to 0, float64 on the device."""
@@ -109,8 +116,9 @@ class Learner:
         device: torch.device,
         lr: float = 1e-2,
         source: Callable[..., tuple[Tensor, Tensor]] | None = None,
+        clip: float = 0.0,
     ):
-        self.variant, self.device = variant, device
+        self.variant, self.device, self.clip = variant, device, clip
         self.memory = torch.channels_last if variant.channels_last else torch.contiguous_format
         self.task = task.to(device, memory_format=self.memory).train()
         self.source = source or (lambda *images: images)
@@ -143,6 +151,8 @@ class Learner:
         # Each branch learns from the mean over its own pairs.
         gain = self.task.model.k if isinstance(self.task, BranchesTask) else 1
         (loss * gain).backward()
+        for module in self.task.learners if self.clip else ():
+            nn.utils.clip_grad_norm_(module.parameters(), self.clip, foreach=True)
         self.sgd.step()
         self.total += loss.detach()
 

@@ -31,6 +31,8 @@ from speed.gpu.timing import wait
 
 NEAR = 0.05  # px
 GOALS = {"SiamFC": 5000, "ESiamFC": 2000}  # frames/s
+FASTEST = "bf16, each convolution in its fastest form"
+KINDS = "fp32", "bf16", FASTEST
 SPREAD = 0.02  # of the branches' weights, in standard deviations of the baseline's
 
 
@@ -133,11 +135,12 @@ def lockstep(run: Run, name: str, model: SiamFC | ESiamFC, apart: float) -> None
                 rate = of_library(run, model, sequences)
                 said = f"{name}, {count} sequences, the library's lock-step, fp32"
                 run.add(f"{said}; reference: one process a core", rate, apart, "frames/s")
-        for kind in ("fp32", "TF32", "bf16") if run.gpu else ("fp32",):
+        for kind in KINDS if run.gpu else (KINDS[0], KINDS[-1]):
             said = f"{name}, {count} sequences, all on the device, {kind}"
-            with run.attempt(said), tf32_set(kind == "TF32"):
-                precision = "bf16" if kind == "bf16" else "fp32"
-                resident, read = on_device(run, model, sequences, precision)
+            with run.attempt(said), tf32_set(False):
+                precision = "bf16" if kind.startswith("bf16") else "fp32"
+                forms = run.forms_to_track if kind == FASTEST else ()
+                resident, read = on_device(run, model, sequences, precision, forms)
                 note = f"{resident * flop / 1e12:.3g} TFLOP/s of the network"
                 for rate, how in ((resident, "frames lie there"), (read, "JPEG files")):
                     full = f"{said}, {how}; reference: one process a core"
@@ -154,14 +157,19 @@ def of_library(run: Run, model: SiamFC | ESiamFC, sequences: list[Sequence]) -> 
 
 
 def on_device(
-    run: Run, model: SiamFC | ESiamFC, sequences: list[Sequence], precision: str
+    run: Run,
+    model: SiamFC | ESiamFC,
+    sequences: list[Sequence],
+    precision: str,
+    forms: tuple[str, ...],
 ) -> tuple[float, float]:
     """Frames a second with frames that lie on the device, and with files. The first frames, and
     the capture of the graph, are not counted; they come once."""
     if run.gpu:
         torch.cuda.empty_cache()
     with ThreadPoolExecutor(run.cores) as pool:
-        together = Lockstep(LockstepTracker(model, run.device, precision), sequences)
+        tracker = LockstepTracker(model, run.device, precision, forms=forms)
+        together = Lockstep(tracker, sequences)
         lying = together.on_device(pool)
         together.room.copy_(lying[0])
         together.tracker.start(together.room, np.stack([one.boxes[0] for one in sequences]))
@@ -195,7 +203,7 @@ def where(run: Run, models: dict) -> None:
         parts = of_the_library(run, clones, frames)
         show(run, f"{name}, a step of {count} sequences, the library's lock-step, fp32", parts)
         parts = of_the_device(run, model, sequences, np.stack(frames))
-        precision = "bf16" if run.gpu else "fp32"
+        precision = FASTEST if run.gpu else "fp32"
         show(run, f"{name}, a step of {count} sequences, all on the device, {precision}", parts)
 
 
@@ -242,7 +250,8 @@ def of_the_library(run: Run, clones: list[SiamFCTracker], frames: list) -> dict[
 def of_the_device(run: Run, model, sequences: list, frames: np.ndarray) -> dict[str, float]:
     """Seconds of the parts of a step, without the graph: copy of the frames, crops, network,
     peaks."""
-    tracker = LockstepTracker(model, run.device, "bf16" if run.gpu else "fp32")
+    precision, forms = ("bf16", run.forms_to_track) if run.gpu else ("fp32", ())
+    tracker = LockstepTracker(model, run.device, precision, forms=forms)
     host = torch.from_numpy(frames)
     host = host.pin_memory() if run.gpu else host
     tracker.start(host.to(run.device), np.stack([one.boxes[0] for one in sequences]))
@@ -275,13 +284,14 @@ def accuracy(run: Run, name: str, model: SiamFC | ESiamFC) -> None:
     reference = [boxes for _, boxes, _ in
                  sorted(track_many(tracker, sequences), key=lambda each: each[0])]  # fmt: skip
     of_cpu, still = success_auc(reference, sequences), standing(sequences)
-    for precision in ("fp32", "bf16"):
+    for kind in ("fp32", "bf16", FASTEST):
+        precision, forms = kind[:4], run.forms_to_track if kind == FASTEST else ()
         with tf32_set(False):
-            boxes = track_all(model, sequences, run.device, precision, run.cores)
+            boxes = track_all(model, sequences, run.device, precision, run.cores, forms=forms)
         away = np.concatenate([np.abs(a - b).max(1) for a, b in zip(boxes, reference, strict=True)])
-        said = f"{name}, all on the device, {precision}, against the library on the CPU, fp32"
+        said = f"{name}, all on the device, {kind}, against the library on the CPU, fp32"
         note = f"largest difference {away.max():.2g} px, median {np.median(away):.2g} px"
-        target = "all" * (precision == "fp32")
+        target = "all" * (kind == "fp32")
         run.add(f"{said}: boxes within {NEAR} px", (away <= NEAR).mean(), 1, "share", target,
                 note=note)  # fmt: skip
         auc = success_auc(boxes, sequences)

@@ -11,10 +11,11 @@ import torch
 from esiamfc_lib.config import BaselineParameters
 from esiamfc_lib.training.loading import PairLoader, loader
 from esiamfc_lib.training.pairs import PairDataset
+from speed.gpu.convolutions import reform
 from speed.gpu.flops import Work
 from speed.gpu.resident import MIDDLE, PAIRS, gpu_decoder, rows_of
 from speed.gpu.run import Run
-from speed.gpu.steps import KINDS, PLAIN, TOGETHER, Learner, Variant, noise, task_of
+from speed.gpu.steps import FASTEST, KINDS, PLAIN, TOGETHER, Learner, Variant, noise, task_of
 from speed.gpu.timing import quiet, seconds_of, wait
 from speed.training import TimedRun
 
@@ -27,6 +28,7 @@ ALONE = {
     "bf16, channels_last": Variant("bf16", tf32=True, channels_last=True),
     "bf16, channels_last, CUDA graph": TOGETHER,
     "the same with cuDNN's search": Variant("bf16", True, True, True, benchmark=True),
+    "the same, each convolution in its fastest form": FASTEST,
 }
 """Changes of the plain step of the baseline."""
 COMPILED = {
@@ -63,9 +65,11 @@ def steps(run: Run, kind: str, batch: int, work: Work, plain: dict, best: dict) 
     """A task at one batch size, the best variant against the plain one; the baseline has all."""
     pairs = batch * (run.k if kind == "six" else 1)
     name = f"{title(run, kind)}, batch {batch}{' each' * (kind == 'six')}"
-    variants = ALONE if kind == "baseline" else {"bf16, channels_last, CUDA graph": TOGETHER}
+    last = "the same, each convolution in its fastest form"
+    together = {"bf16, channels_last, CUDA graph": TOGETHER, last: FASTEST}
+    variants = ALONE if kind == "baseline" else together
     if not run.gpu:
-        variants = {name: ALONE[name] for name in ("bf16", "bf16, channels_last")}
+        variants = {name: ALONE[name] for name in ("bf16", "bf16, channels_last", last)}
     with run.attempt(f"{name}, plain"):
         rate, memory = bare(run, kind, batch, PLAIN)
         plain[kind, batch] = rate, memory
@@ -101,7 +105,10 @@ def bare(run: Run, kind: str, batch: int, variant: Variant) -> tuple[float, floa
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(run.device)
         held = torch.cuda.memory_allocated(run.device)
-    learner = Learner(task_of(kind, run.width, run.k), variant, run.device, lr=1e-4)
+    task = task_of(kind, run.width, run.k)
+    if variant.reformed:
+        reform(task.model, run.forms_to_learn)
+    learner = Learner(task, variant, run.device, lr=1e-4)
     with learner.settings():
         work = learner.stepper(*noise(pairs, run.device))
         taken = seconds_of(work, run.device, run.sizes.seconds)

@@ -3,6 +3,7 @@ library's way. No test measures a speed."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from esiamfc_lib.tracking.esiamfc import ESiamFCTracker
 from esiamfc_lib.tracking.siamfc import SiamFCTracker
 from esiamfc_lib.training.loop import learning_rate
 from speed import gpu
-from speed.gpu import card, correctness, data, document, learning
+from speed.gpu import card, convolutions, correctness, data, document, learning, plan
 from speed.gpu.clusters import TorchCentroids, starts
 from speed.gpu.flops import Work
 from speed.gpu.lockstep import Lockstep, LockstepTracker
@@ -68,8 +69,8 @@ def only(folder, names: set[str]) -> None:
 def rows(root, tmp_path_factory):
     """Of the whole check, in its short form, where nothing is installed but what it needs."""
     folder = tmp_path_factory.mktemp("check")
-    only(folder / "site", needed() - {"shapely", "fire"})
-    assert not {"distributed", "shapely", "umap"} & {p.name for p in (folder / "site").iterdir()}
+    only(folder / "site", needed() - {"fire"})
+    assert not {"distributed", "umap"} & {p.name for p in (folder / "site").iterdir()}
     command = [sys.executable, "-S", "-m", "speed", "gpu", "--device", "cpu"]
     command += ["--json", str(folder / "rows.json"), "--tmp", str(folder)]
     path = os.pathsep.join([str(folder / "site"), str(root)])
@@ -93,6 +94,9 @@ def test_the_whole_check_in_short_form(rows):
         "SiamFC from scratch, 64 of 64 pairs,", "SiamFC, 16 pairs, batch 32, lr 0.04:",
         "one branch, 16 pairs", "PIk-means of", "SiamFC, 3 sequences, all on the device, fp32,",
         "ESiamFC, 3 sequences, the library's lock-step", "ESiamFC, a step of 2 sequences",
+        "conv1, 2 images, bf16, forward, blocks of pixels;", "conv5, 2 images, bf16, forward and",
+        "fusion, batch 2, the same, each convolution in its fastest form;",
+        "seed 1: ESiamFC, 8 pairs a branch", "ESiamFC, 2 seeds, 2 sequences forward and backward",
     ):  # fmt: skip
         assert any(said in name for name in names), said
 
@@ -117,7 +121,41 @@ def test_the_rows_become_tables(rows):
     assert text.startswith("### no GPU\n") and "**Learning**" in text
     assert all(line.startswith(("|", "-", "*", "#")) or "cores;" in line
                for line in text.splitlines() if line)  # fmt: skip
-    assert document.tables([]) == document.NOTHING
+    assert "\n| forward, ms | as it is |" in text and "\n| conv1, 2 images | " in text
+    assert (
+        "- ESiamFC, 2 seeds, 2 sequences forward and backward: AUC; reference: SiamFC: diff" in text
+    )
+    assert document.tables([]) == plan.plan([]) == document.NOTHING
+
+
+def test_every_row_of_the_committed_runs_is_in_a_table_or_named():
+    """Each figure, in four digits, stands in a line with the words that it is looked up by."""
+    rows = plan.committed()
+    text = document.tables(rows)
+    for row in rows:
+        if row["name"].startswith("time of ") or row["part"] == "run":
+            continue
+        found = document.match(row["part"], row["name"])
+        if row["unit"] == "done":
+            assert row["ours"] or row["name"] in text
+        elif found:
+            assert re.search(rf"^\| {re.escape(found[1])} \|.* {row['ours']:.4g}", text, re.M), row
+        else:
+            assert f"| {row['name']} | {row['ours']:.4g} | {row['reference']:.4g} |" in text
+
+
+def test_the_plan_follows_the_rows():
+    """Twice the rate of a captured step is half the time, and nothing else changes."""
+    rows = plan.committed()
+    before = plan.rates(rows)
+    twice = [
+        row | {"ours": 2 * row["ours"]} if plan.CAPTURED in row["name"] else row for row in rows
+    ]
+    for kind, (captured, loop) in plan.rates(twice).items():
+        assert (captured, loop) == (2 * before[kind][0], before[kind][1])
+    minutes = 60 * before["fusion"][0]
+    assert f"| fusion | {before['fusion'][0]:,.0f} |" in plan.plan(rows)
+    assert f" | {53_200 * 50 / minutes:.0f} | " in plan.plan(rows)
 
 
 def options(path, *parts):
@@ -149,6 +187,50 @@ def test_what_takes_too_long_is_cut_off_whatever_it_catches(tmp_path):
     assert [row.name for row in run.rows] == ["part: cut off"]
     with pytest.raises(OverTimeError), run.attempt("inside"):
         raise OverTimeError
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 11, 2), nn.Conv2d(8, 12, 3, groups=2)])
+def test_every_form_of_a_convolution_computes_the_same(layer):
+    """Forward and backward: the gradients of weights, bias and input."""
+    x = torch.randn(2, layer.in_channels, 63, 63, requires_grad=True)
+    wanted = [layer.weight, layer.bias, x]
+    expected = layer(x)
+    gradient = torch.randn_like(expected)
+    expected = [expected, *torch.autograd.grad(expected, wanted, gradient)]
+    forms = convolutions.forms_of(layer)
+    assert len(forms) == 3
+    for form in forms:
+        out = convolutions.FORMS[form](layer, x)
+        found = [out, *torch.autograd.grad(out, wanted, gradient)]
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_a_network_in_other_forms_is_the_same_network():
+    model = SiamFC(0.125).eval()
+    images = torch.rand(1, 3, 127, 127) * 255
+    before, state = model.features(images), model.state_dict()
+    forms = "blocks of pixels", "without groups", "as it is", "group by group", "without groups"
+    convolutions.reform(model, forms)
+    assert [layer.form for layer in convolutions.convs(model)] == list(forms)
+    torch.testing.assert_close(model.features(images), before, rtol=1e-4, atol=1e-3)
+    assert list(model.state_dict()) == list(state)
+
+
+def test_gradients_are_clipped_module_by_module():
+    """As torch's own clipping of each branch alone, whatever the others' gradients are."""
+    model = ESiamFC(2, 0.0625)
+    learner = Learner(task_of("six", 0.0625, 2, model), PLAIN, CPU, lr=1.0, clip=1e-3)
+    before = [p.detach().clone() for p in learner.task.learners.parameters()]
+    learner.sgd.momentum = 0.0
+    learner.sgd.decay = 0.0
+    learner.step(*noise(4, CPU))
+    moved = [
+        p.detach() - b for p, b in zip(learner.task.learners.parameters(), before, strict=True)
+    ]
+    half = len(moved) // 2
+    for own in (moved[:half], moved[half:]):
+        assert torch.cat([m.flatten() for m in own]).norm() == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_flops_are_those_that_pytorch_counts():
