@@ -23,7 +23,8 @@ from esiamfc_lib.reports import read_table
 from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 # The first of these tables that is there has the verdict.
-COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
+COMPARED = ("09_controls", "scaling_controls", "08_closer", "08_controls_differences",
+            "07_differences")  # fmt: skip
 # The main figures, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
     "10_headroom", "07_curves_*", "07_differences_*", "08_closer_*", "08_precision_*", "09_gains_*",

@@ -8,6 +8,7 @@ precision and losses by their own.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,13 +90,17 @@ def tally(found: dict[str, list[Row]]) -> str:
 def claims(root: Path) -> dict[str, list[Row]]:
     """Claim -> its rows: measured, size, verdict, half the width of the interval."""
     return {
-        "**The ensemble tracks better than SiamFC**": [*compared(root, "SiamFC")],
+        "**The ensemble tracks better than SiamFC**": [
+            *compared(root, "SiamFC"),
+            *at_full_width(root, "SiamFC"),
+        ],
         "… by 6.7 to 8.6 % of SiamFC's precision (the paper, on other benchmarks)": [
             *relative(root, "real", "otb2015"),
             *relative(root, "mini", BUILT_IN),
         ],
         "**Specialists beat one network that learned from as many pairs**": [
             *compared(root, "equal_budget SiamFC"),
+            *at_full_width(root, "equal budget"),
         ],
         "**It matters which tracks a branch learns from**: better than random clusters": [
             *compared(root, "random ESiamFC"),
@@ -105,6 +110,7 @@ def claims(root: Path) -> dict[str, list[Row]]:
         "**Balance matters**: better than clusters of k-means": [*compared(root, "kmeans ESiamFC")],
         "**Weights from the first frame beat the plain average of the branches**": [
             *compared(root, "Uniform"),
+            *at_full_width(root, "plain average"),
             *saved(root),
             *measures(root, "found", "average − fusion", +1),
         ],
@@ -149,6 +155,19 @@ def compared(root: Path, minus: str) -> Iterator[Row]:
                     "″",
                     *_judged(low, high),
                 )
+
+
+def at_full_width(root: Path, minus: str) -> Iterator[Row]:
+    """The same at width 1, from what ``python -m speed gpu`` trained on a GPU."""
+    for file in sorted(root.glob("reports/bench/gpu-*.json")):
+        for row in json.loads(file.read_text("utf-8")):
+            found = re.match(r"ESiamFC, (\d+ seeds), (\d+ sequences) .*: (.+)$", row["name"])
+            if found and found[3] == minus:
+                note = row["note"].replace("−", "-")
+                mean, low, high = map(float, re.findall(r"[+-]\d\.\d+", note))
+                size = f"{MADE}; width 1: {found[2]} × 2 starts × {found[1]}, this comparison alone"
+                said = _gain(f"ESiamFC − {minus}", mean, low, high, "AUC")
+                yield said, size, *_judged(low, high)
 
 
 def relative(root: Path, report: str, benchmark: str) -> Iterator[Row]:
