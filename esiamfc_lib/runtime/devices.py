@@ -53,6 +53,9 @@ def make_fabric(device: torch.device, precision: str) -> "Fabric":
     from lightning_fabric.strategies import DDPStrategy
 
     accelerator = "cuda" if device.type == "cuda" else "cpu"
+    if accelerator == "cuda":  # same seed, same bytes; what it costs: python -m speed gpu
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     # The environment is given, as SLURM's variables would let Fabric wait for processes of SLURM's.
     if rank_and_world()[1] > 1:
         here, nodes = (os.environ.get(f"{n}_WORLD_SIZE", "1") for n in ("LOCAL", "GROUP"))

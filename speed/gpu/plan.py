@@ -6,7 +6,9 @@ from pathlib import Path
 
 from speed.gpu.document import NOTHING
 
-FILES = sorted((Path(__file__).parents[2] / "reports/bench").glob("gpu-*.json"))
+BENCH = Path(__file__).parents[2] / "reports/bench"
+FILES = sorted(BENCH.glob("gpu-*.json"))
+CHAINS = sorted(BENCH.glob("smoke-*.json"))  # provenance of a chain on a machine with a GPU
 BATCH = 8  # as published
 PAIRS = 53_200 * 50  # of each training of the profile
 KINDS = {"baseline": "baseline", "branches": "one branch", "fusion": "fusion"}
@@ -57,7 +59,22 @@ def plan(rows: list[dict]) -> str:
         name = f"{BRANCHES} branches, one after the other" if count > 1 else kind
         about = "" if kind == "baseline" else " (estimate)"
         lines.append(f"| {name} | {captured:,.0f} | {loop:,.0f}{about} | {' | '.join(times)} |")
-    return "\n".join([*lines, "", *(f"- {line}" for line in said(rows))])
+    return "\n".join([*lines, "", *(f"- {line}" for line in [*said(rows), *chains()])])
+
+
+def chains() -> list[str]:
+    """Which profiles ran whole beside which card, and how long their stages took together."""
+    lines = []
+    for file in CHAINS:
+        found = json.loads(file.read_text("utf-8"))
+        seconds = sum(stage["seconds"] for stage in found["stages"])
+        environment = found["environment"]
+        lines.append(
+            f"The profile `{found['profile']}`, all notebooks from the data to the controls, on "
+            f"{', '.join(environment['gpus'])} and {environment['cores']} cores: "
+            f"{len(found['stages'])} stages in {seconds:.0f} s together."
+        )
+    return lines
 
 
 def said(rows: list[dict]) -> list[str]:

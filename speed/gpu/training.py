@@ -251,4 +251,5 @@ def library(run: Run, batch: int) -> float:
     loop = TimedRun(task, settings, loader(dataset, settings), run.folder / f"loop-{batch}")
     with quiet():
         loop.run()
+    torch.use_deterministic_algorithms(False)  # as the loop has them; the steps here have not
     return loop.pairs_per_second()[0]
