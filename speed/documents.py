@@ -40,6 +40,14 @@ def differences(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def confirmed(rows: list[dict]) -> str:
+    """Whether the comparison that ``confirmation.yaml`` names came out as it says there."""
+    (row,) = (r for r in rows if r["minus"] == "equal_budget SiamFC")
+    verdict = "it is confirmed" if row["low"] > 0 else "it is not confirmed"
+    interval = f"[{signed(row['low'])}, {signed(row['high'])}]"
+    return f"The comparison that was fixed: {signed(row['difference'])} AUC {interval}: {verdict}."
+
+
 TEN_ROWS = (
     "SiamFC, torch fp32, 1 thread",
     "SiamFC, torch bf16, 1 thread",
@@ -279,6 +287,10 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     "reports/scaling/INTERPRETATION.md": (
         [],
         lambda rows: "\n".join(f"- {line[0].upper()}{line[1:]}" for line in readme.limits()),
+    ),
+    "reports/confirmation/INTERPRETATION.md": (
+        ["reports/confirmation/tables/08_closer.csv"],
+        lambda rows: f"{differences(rows)}\n\n{confirmed(rows)}",
     ),
     "reports/real/INTERPRETATION.md": (
         ["reports/real/tables/08_controls_differences.csv"],

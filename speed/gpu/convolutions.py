@@ -125,7 +125,8 @@ def timed(layer: nn.Conv2d, x: Tensor, form: str, learning: bool, run: Run) -> f
 
 
 def fastest(run: Run, learning: bool) -> tuple[str, ...]:
-    """The fastest form of conv1 to conv5 in bf16; a row for each that was tried."""
+    """The fastest form of conv1 to conv5 in bf16; a row for each that was tried. To learn they are
+    timed on large batches with weights in bf16: the choice is not measured for small ones."""
     images = run.sizes.formed[0 if learning else 1]
     model = SiamFC(run.width).to(run.device, torch.bfloat16, memory_format=torch.channels_last)
     pixels = torch.randint(0, 256, (images, 3, SIDE, SIDE), device=run.device)

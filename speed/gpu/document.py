@@ -56,10 +56,10 @@ def tables(rows: list[dict]) -> str:
     lines = []
     for part, group in groupby(rows, key=lambda r: r["part"]):
         own = list(group)
-        if part == "run" and own[0]["unit"] == "cores":
-            card = own[0]["name"].removeprefix("cores beside ")
-            lines += [f"### {card}", "", f"{own[0]['ours']:g} cores; {own[0]['note']}.", ""]
-        elif part in PARTS:
+        for row in [r for r in own if r["unit"] == "cores"]:  # the first of a run
+            card = row["name"].removeprefix("cores beside ")
+            lines += [f"### {card}", "", f"{row['ours']:g} cores; {row['note']}.", ""]
+        if part in PARTS:
             lines += [f"**{part.capitalize()}**", "", *of_part(part, own)]
     return "\n".join(lines).rstrip()
 
@@ -90,6 +90,7 @@ def of_part(part: str, rows: list[dict]) -> Iterable[str]:
         yield from [markdown(alone), ""]
     if notes := [f"- {r['name']}: {r['note']}" for r in alone if r["note"]]:
         yield from [*notes, ""]
+    yield from [f"- {r['name']}: {r['note']}" for r in rows if r["unit"] == "done" and r["ours"]]
     if missing := [r["name"] for r in rows if r["unit"] == "done" and not r["ours"]]:
         yield from [f"- Not measured: {'; '.join(missing)}.", ""]
 

@@ -28,8 +28,8 @@ def measure(run: Run) -> None:
     """Train what all seeds share, then as many seeds as there is time for; AUC of each."""
     first, common, _, _, seeds = run.sizes.ensemble
     siamfc = trained(run, Schedule(8, LR, LR_LAST), first, model=None)
-    run.weights = siamfc
-    start = trained(run, Schedule(BATCH, *FROM_BASELINE), common, siamfc, **BRANCH)
+    run.weights = run.weights or siamfc
+    start = trained(run, Schedule(BATCH, *FROM_BASELINE), common, siamfc, draw=1, **BRANCH)
     train, _ = run.data.split
     features = video_features(run, siamfc)[train]
     found = {"SiamFC": [aucs(run, siamfc)], "common start": [aucs(run, start)]}
@@ -40,7 +40,8 @@ def measure(run: Run) -> None:
             began = time.perf_counter()
             with run.attempt(f"seed {seed}"):
                 one_seed(run, start, features, seed, found)
-            if not run.time_for(f"seed {seed + 1}", 1.1 * (time.perf_counter() - began)):
+            need = 1.1 * (time.perf_counter() - began)
+            if seed + 1 < seeds and not run.time_for(f"seed {seed + 1}", need):
                 break
     finally:  # also when time is up
         for arm in COMPARED:
@@ -62,9 +63,10 @@ def one_seed(
     tracks = [train[clusters.labels == j] for j in range(run.k)]
     schedule, six = Schedule(BATCH, *FROM_BASELINE, seed=seed), BRANCH | {"kind": "six"}
     branches = ESiamFC.assembled([start] * run.k, seed)
-    branches = trained(run, schedule, branch, branches, tracks=tracks, **six)
-    fused = trained(run, Schedule(BATCH, *FUSION, seed=seed), fusion, branches, "fusion")
-    one = trained(run, schedule, equal, start, **BRANCH)
+    branches = trained(run, schedule, branch, branches, tracks=tracks, draw=2, **six)
+    routing = Schedule(BATCH, *FUSION, seed=seed)
+    fused = trained(run, routing, fusion, branches, "fusion", draw=3)
+    one = trained(run, schedule, equal, start, draw=4, **BRANCH)
     arms = {"ESiamFC": aucs(run, fused), "equal budget": aucs(run, one)}
     arms["plain average"] = aucs(run, branches, uniform=True)
     for arm, of_sequences in arms.items():

@@ -147,13 +147,15 @@ def trained(
     points: int = 10,
     at=None,
     clip: float = 0.0,
+    draw: int = 0,
     **options,
 ) -> SiamFC | ESiamFC:
     """Train on resident crops: a copy in eval mode on the CPU. ``tracks``: where the pairs come
     from, a batch from each; by default all that are learned from. The rate falls by one factor from
     each tenth of the pairs to the next; ``at`` gets the pairs so far and the model after each of
-    the ``points``, and says whether to go on. ``clip``: of ``Learner``; ``options``: of ``Task``.
-    An ArithmeticError where the loss is not finite."""
+    the ``points``, and says whether to go on. ``clip``: of ``Learner``; ``draw``: trainings with
+    other numbers draw other pairs; ``options``: of ``Task``. An ArithmeticError where the loss is
+    not finite."""
     batch = schedule.batch
     variant = TOGETHER if run.gpu else Variant()
     model = copy.deepcopy(model or SiamFC(run.width, schedule.seed))
@@ -168,7 +170,7 @@ def trained(
         step = learner.stepper(*place)
         while done < total:
             count = min(max(1, SEGMENT // batch), total - done)
-            seed = schedule.seed + 1000 * done
+            seed = 10**12 * draw + 10**10 * schedule.seed + 1000 * done
             parts = [
                 rows_of(run.data.store, part, count * batch, batch, seed + j, run.device)
                 for j, part in enumerate(tracks)

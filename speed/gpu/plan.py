@@ -2,8 +2,10 @@
 rows say in short; for ``docs/explanation``."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
+from esiamfc_lib.errors import StudyError
 from speed.gpu.document import NOTHING
 
 BENCH = Path(__file__).parents[2] / "reports/bench"
@@ -18,16 +20,19 @@ BRANCHES = 6
 
 
 def committed() -> list[dict]:
-    """The rows of all committed files."""
-    return [row for file in FILES for row in json.loads(file.read_text("utf-8"))]
+    """The rows of all committed files of one card, that of the first."""
+    runs = [json.loads(file.read_text("utf-8")) for file in FILES]
+    return [row for run in runs if run[0]["name"] == runs[0][0]["name"] for row in run]
 
 
 def named(rows: list[dict], *parts: str) -> dict:
-    """The last row whose name begins with the first part and holds the others."""
+    """The last row whose name begins with the first part and holds the others. A StudyError where
+    there is none."""
     first, *others = parts
-    return [r for r in rows if r["name"].startswith(first) and all(o in r["name"] for o in others)][
-        -1
-    ]
+    for row in reversed(rows):
+        if row["name"].startswith(first) and all(other in row["name"] for other in others):
+            return row
+    raise StudyError(f"no row of the GPU is '{' … '.join(parts)}': measure the part that has it")
 
 
 def rates(rows: list[dict]) -> dict[str, tuple[float, float]]:
@@ -67,12 +72,14 @@ def chains() -> list[str]:
     lines = []
     for file in CHAINS:
         found = json.loads(file.read_text("utf-8"))
-        seconds = sum(stage["seconds"] for stage in found["stages"])
+        began = [datetime.fromisoformat(stage["started"]).timestamp() for stage in found["stages"]]
+        ended = [t + s["seconds"] for t, s in zip(began, found["stages"], strict=True)]
+        seconds = max(ended) - min(began)
         environment = found["environment"]
         lines.append(
             f"The profile `{found['profile']}`, all notebooks from the data to the controls, on "
             f"{', '.join(environment['gpus'])} and {environment['cores']} cores: "
-            f"{len(found['stages'])} stages in {seconds:.0f} s together."
+            f"{len(found['stages'])} stages in {seconds:.0f} s."
         )
     return lines
 
@@ -85,12 +92,12 @@ def said(rows: list[dict]) -> list[str]:
     }
     losses = [r for r in rows if ", fp32 on cuda; reference: fp32 on the CPU" in r["name"]]
     away = max(abs(r["ours"] - r["reference"]) for r in losses)
-    bits = [r["ours"] for r in rows if "the same bits as without" in r["name"]]
+    bits = [r["ours"] for r in rows if "as it is: the same bits as without" in r["name"]]
     labels = [r["ours"] for r in rows if "labels equal" in r["name"]]
     together, share = ", 100 sequences, all on the device, ", "boxes within"
     fast = "bf16, each convolution in its fastest form, "
     lines = [
-        "Boxes in fp32 with TF32 off that are the CPU's to 0.001 px: "
+        "Boxes of four sequences in fp32 with TF32 off that are the CPU's to 0.001 px: "
         + ", ".join(f"{name.strip(',')} {value:.0%}" for name, value in within.items())
         + f"; losses of a batch and after a step: at most {away:.1g} away.",
         f"Trainings that were killed and resumed, with deterministic algorithms: {sum(bits):.0f} "

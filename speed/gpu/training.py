@@ -249,7 +249,9 @@ def library(run: Run, batch: int) -> float:
     dataset = PairDataset(run.data.store, tracks, length=settings.pairs_per_epoch, **PAIRS)
     task = task_of("baseline", run.width, run.k)
     loop = TimedRun(task, settings, loader(dataset, settings), run.folder / f"loop-{batch}")
-    with quiet():
-        loop.run()
-    torch.use_deterministic_algorithms(False)  # as the loop has them; the steps here have not
+    try:
+        with quiet():
+            loop.run()
+    finally:
+        torch.use_deterministic_algorithms(False)  # the loop has them, the steps here have not
     return loop.pairs_per_second()[0]

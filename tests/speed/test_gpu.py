@@ -25,6 +25,7 @@ from esiamfc_lib.clustering.size_control import BalancedControl, iterate
 from esiamfc_lib.config import BaselineParameters
 from esiamfc_lib.data import geometry, images
 from esiamfc_lib.data.benchmarks import read_benchmark
+from esiamfc_lib.errors import StudyError
 from esiamfc_lib.evaluation.metrics import score
 from esiamfc_lib.networks.esiamfc import ESiamFC
 from esiamfc_lib.networks.siamfc import SiamFC
@@ -132,6 +133,7 @@ def test_every_row_of_the_committed_runs_is_in_a_table_or_named():
     """Each figure, in four digits, stands in a line with the words that it is looked up by."""
     rows = plan.committed()
     text = document.tables(rows)
+    assert text.count("### ") == len(plan.FILES)
     for row in rows:
         if row["name"].startswith("time of ") or row["part"] == "run":
             continue
@@ -153,6 +155,8 @@ def test_the_plan_follows_the_rows():
     ]
     for kind, (captured, loop) in plan.rates(twice).items():
         assert (captured, loop) == (2 * before[kind][0], before[kind][1])
+    with pytest.raises(StudyError, match="no row of the GPU is 'the library's loop"):
+        plan.rates(rows[:3])
     minutes = 60 * before["fusion"][0]
     assert f"| fusion | {before['fusion'][0]:,.0f} |" in plan.plan(rows)
     assert f" | {53_200 * 50 / minutes:.0f} | " in plan.plan(rows)
