@@ -22,9 +22,9 @@ from esiamfc_lib.figures.style import looks
 from esiamfc_lib.reports import read_table
 from esiamfc_lib.runtime.files import digest_of, write_atomically
 
-# The first of these tables that is there has the verdict.
-COMPARED = ("09_controls", "scaling_controls", "08_closer", "08_controls_differences",
-            "07_differences")  # fmt: skip
+# The first of these tables that is there has the verdict; rows of CLOSER take the place of its own.
+COMPARED = ("09_controls", "scaling_controls", "08_controls_differences", "07_differences")
+CLOSER = "08_closer"
 # The main figures, the most telling first (a page opens with six); pictures of the data.
 FIGURES = (
     "10_headroom", "07_curves_*", "07_differences_*", "08_closer_*", "08_precision_*", "09_gains_*",
@@ -105,6 +105,9 @@ def _verdict(folder: Path) -> dict[str, Any]:
     """What a report says: its metrics, and the ensemble's rows of its table of differences."""
     files = [folder / f"tables/{name}.csv" for name in COMPARED]
     table = _table(next((file for file in files if file.is_file()), None))
+    if (file := folder / f"tables/{CLOSER}.csv").is_file():
+        closer = _table(file)
+        table = pd.concat([table[~table["minus"].isin(closer["minus"])], closer])
     place = [name for name in table.columns[: table.columns.get_loc("minus")] if name != "tracker"]
     metrics = {file.stem: _read(file) for file in sorted(folder.glob("metrics/*.json"))}
     name = "/".join(folder.parts[-2 if folder.parent.name == "experiments" else -1 :])

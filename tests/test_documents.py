@@ -263,3 +263,46 @@ def test_trackers_are_a_line_each_and_quoted_ones_say_so():
         "2 sequences, a processor, OpenCV 5, PyTorch 2.",
         "¹ NanoTrack: measured earlier.",
     ]
+
+
+def test_width_one_is_judged_by_the_interval_of_all_comparisons_alone(tmp_path):
+    """One interval in a note is of one comparison; the second holds for all of them together."""
+    note = "difference +0.011 [+0.001, +0.021]"
+    row = {"name": "ESiamFC, 3 seeds, 96 sequences forward and backward: AUC; reference: SiamFC"}
+    (tmp_path / "reports/bench").mkdir(parents=True)
+    file = tmp_path / "reports/bench/gpu-card.json"
+    found = []
+    for text in (note, f"{note}, of all these together [−0.002, +0.024]"):
+        file.write_text(json.dumps([row | {"note": text}]))
+        found += known.at_full_width(tmp_path, "SiamFC")
+    assert [one[2].partition(":")[0] for one in found] == ["not judged", "not shown"]
+    assert [one[3] for one in found] == ["±0.010", "±0.013"]
+    assert not list(known.at_full_width(tmp_path, "common start"))
+
+
+def test_what_more_videos_change_needs_two_sizes_whose_intervals_do_not_meet(tmp_path):
+    def write(size: int, low: float, high: float) -> None:
+        folder = tmp_path / f"reports/experiments/data_{size}/metrics"
+        folder.mkdir(parents=True, exist_ok=True)
+        one = {"arm": "main", "measure": "headroom", "mean": 0.0, "seeds": 3}
+        measures = [
+            one | {"low": low, "high": high},
+            one | {"arm": "other", "low": 9.0, "high": 9.0},
+        ]
+        (folder / "experiment.json").write_text(json.dumps({"measures": measures}))
+
+    def verdicts() -> list[str]:
+        return [row[2] for row in known.by_videos(tmp_path, "headroom", "x")]
+
+    write(58, 0.1, 0.2)
+    assert verdicts() == []
+    write(580, 0.15, 0.3)
+    assert verdicts() == ["not shown to change"]
+    write(5800, -0.1, 0.05)
+    assert verdicts() == ["changes"]
+
+
+@pytest.mark.parametrize(("low", "said"), [(0.001, "it is confirmed"), (-0.001, "it is not")])
+def test_the_confirmation_follows_its_interval(low, said):
+    row = {"minus": "equal_budget SiamFC", "difference": 0.01, "low": low, "high": 0.02}
+    assert said in documents.confirmed([row, row | {"minus": "SiamFC"}])

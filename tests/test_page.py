@@ -91,7 +91,7 @@ def test_the_verdict_is_that_of_the_table(report):
 @pytest.mark.parametrize(
     ("lows", "highs", "said"),
     [
-        ([0.1, 0.2], [0.3, 0.3], "The ensemble is above everything it was compared with"),
+        ([0.1, 0.2], [0.3, 0.3], "A gain of the ensemble is shown in 2 of 2 comparisons"),
         ([0.1, -0.2], [0.3, 0.3], "A gain of the ensemble is shown in 1 of 2 comparisons"),
         (
             [-0.1, -0.2],

@@ -93,6 +93,7 @@ def claims(root: Path) -> dict[str, list[Row]]:
         "**The ensemble tracks better than SiamFC**": [
             *compared(root, "SiamFC"),
             *at_full_width(root, "SiamFC"),
+            *at_full_width(root, "common start"),
         ],
         "… by 6.7 to 8.6 % of SiamFC's precision (the paper, on other benchmarks)": [
             *relative(root, "real", "otb2015"),
@@ -119,6 +120,11 @@ def claims(root: Path) -> dict[str, list[Row]]:
             *measures(root, "own_held_out", "own branch − the others", -1),
         ],
         "**More data, more gain**": [*more_data(root)],
+        "**More data, better specialists**, from as many pairs": [
+            *by_videos(root, "own_held_out", "own branch − the others, held out"),
+            *by_videos(root, "overfitting", "overfitting of the own branch"),
+            *by_videos(root, "headroom", "average − the best candidate"),
+        ],
     }
 
 
@@ -130,7 +136,7 @@ def compared(root: Path, minus: str) -> Iterator[Row]:
         (MADE, "scaling/tables/scaling_controls", "videos == videos.max()"),
         *(
             (
-                f"{MADE}; `{Path(report).name}`, fixed before it ran",
+                f"{MADE}; `{Path(report).name}`",
                 f"{report}/tables/{name}",
                 "sequences > 0",
             )
@@ -142,7 +148,9 @@ def compared(root: Path, minus: str) -> Iterator[Row]:
             continue
         chosen = f"({query}) and tracker == 'ESiamFC' and minus == @name"
         for _, row in table.query(chosen, local_dict={"name": minus}).iterrows():
-            what, size = f"ESiamFC − {minus}", f"{place}: {_units(row)}"
+            # What was written down before a run is one comparison, in AUC.
+            fixed = ", fixed before it ran" if "`" in place and minus.startswith("equal") else ""
+            what, size = f"ESiamFC − {minus}", f"{place}{fixed}: {_units(row)}"
             yield (
                 _gain(what, row["difference"], row["low_all"], row["high_all"], "AUC"),
                 size,
@@ -158,16 +166,22 @@ def compared(root: Path, minus: str) -> Iterator[Row]:
 
 
 def at_full_width(root: Path, minus: str) -> Iterator[Row]:
-    """The same at width 1, from what ``python -m speed gpu`` trained on a GPU."""
+    """The same at width 1, from what ``python -m speed gpu`` trained on a GPU. A row is judged
+    where its note has the interval that holds for all comparisons there together, the last one."""
     for file in sorted(root.glob("reports/bench/gpu-*.json")):
         for row in json.loads(file.read_text("utf-8")):
             found = re.match(r"ESiamFC, (\d+ seeds), (\d+ sequences) .*: (.+)$", row["name"])
             if found and found[3] == minus:
                 note = row["note"].replace("−", "-")
-                mean, low, high = map(float, re.findall(r"[+-]\d\.\d+", note))
-                size = f"{MADE}; width 1: {found[2]} × 2 starts × {found[1]}, this comparison alone"
+                mean, *ends = map(float, re.findall(r"[+-]\d\.\d+", note))
+                low, high = ends[-2:]
+                alone = " of ESiamFC alone" if minus in ("SiamFC", "common start") else ""
+                size = f"{MADE}; width 1: {found[2]} × 2 starts × {found[1]}{alone}"
+                verdict, half = _judged(low, high)
+                if len(ends) < 4:
+                    verdict = "not judged: an interval of one comparison among four"
                 said = _gain(f"ESiamFC − {minus}", mean, low, high, "AUC")
-                yield said, size, *_judged(low, high)
+                yield said, size, verdict, half
 
 
 def relative(root: Path, report: str, benchmark: str) -> Iterator[Row]:
@@ -274,6 +288,26 @@ def more_data(root: Path) -> Iterator[Row]:
     half = ((rows["high"] - rows["low"]) / 2).max()
     size = f"{MADE}: {_units(most)}, against the equal budget"
     yield said, size, verdict, f"±{half:.3f}"
+
+
+def by_videos(root: Path, measure: str, what: str) -> Iterator[Row]:
+    """A measure of the experiment ``data`` at each of its sizes; it changes where the intervals of
+    two sizes do not meet."""
+    rows = {}
+    for name, found in experiments(root):
+        if size := re.fullmatch(r"data_(\d+)", name):
+            own = (m for m in found["measures"] if (m["arm"], m["measure"]) == ("main", measure))
+            rows[int(size[1])] = next(own)
+    if len(rows) < 2:
+        return
+    said = "; ".join(
+        _gain(f"{size:,} videos:", one["mean"], one["low"], one["high"], "", LOSS)
+        for size, one in sorted(rows.items())
+    )
+    most = rows[max(rows)]
+    apart = max(one["low"] for one in rows.values()) > min(one["high"] for one in rows.values())
+    size = f"experiment `data`, {MADE}: {_counted(most['seeds'], 'seeds')}"
+    yield f"loss: {what}: {said}", size, "changes" if apart else "not shown to change", "–"
 
 
 def predictions(root: Path) -> Iterator[str]:

@@ -44,10 +44,10 @@ def limits(root: Path = ROOT) -> list[str]:
         "by more training alone the one network gains about as much over the common start as the "
         f"ensemble gains over it: {_interval(more)}, not shown.",
         f"the {pairs:,} pairs of the fusion are not in the budget of the one network"
-        f"{'; in the run on fresh data they are' * again}.",
+        f"{' (in both runs on fresh data they are)' * again}.",
         f"{k} branches, each of which runs in every frame, stand against one network.",
         "all seeds share one data set, one start and one test set, so the intervals do not cover "
-        f"the luck of these{'; the run on fresh data has others, again one of each' * again}.",
+        f"the luck of these{' (the runs on fresh data have their own, one of each)' * again}.",
     ]
 
 

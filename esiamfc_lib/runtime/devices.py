@@ -46,7 +46,8 @@ def choose_precision(precision: str, device: str | torch.device) -> tuple[str, s
 
 
 def make_fabric(device: torch.device, precision: str) -> "Fabric":
-    """Lightning Fabric on one device, or on one of many when started by ``torchrun``."""
+    """Lightning Fabric on one device, or on one of many when started by ``torchrun``. On a GPU the
+    process's algorithms are deterministic from now on, where PyTorch has such."""
     # Here, because tracking processes need a device but never this import, which takes seconds.
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment

@@ -4,7 +4,8 @@ SGD with a learning rate that falls from epoch to epoch. After each epoch: valid
 then tracking quality on held-out sequences, and the better model so far becomes
 ``best.safetensors``. The folder also gets ``log.jsonl``, TensorBoard curves, the models of the
 last epochs, and ``state.pt``: everything needed to go on after a kill, at any moment, to the same
-bytes as if there had been none (on a CPU with the same number of threads)."""
+bytes as if there had been none (on a CPU with the same number of threads; on a GPU as far as
+PyTorch's algorithms are deterministic there)."""
 
 import math
 import platform
