@@ -58,7 +58,7 @@ def tables(rows: list[dict]) -> str:
         own = list(group)
         for row in [r for r in own if r["unit"] == "cores"]:  # the first of a run
             card = row["name"].removeprefix("cores beside ")
-            lines += [f"### {card}", "", f"{row['ours']:g} cores; {row['note']}.", ""]
+            lines += [f"## {card}", "", f"{row['ours']:g} cores; {row['note']}.", ""]
         if part in PARTS:
             lines += [f"**{part.capitalize()}**", "", *of_part(part, own)]
     return "\n".join(lines).rstrip()

@@ -119,7 +119,7 @@ def test_on_the_cpu_everything_is_correct(rows):
 
 def test_the_rows_become_tables(rows):
     text = document.tables(rows)
-    assert text.startswith("### no GPU\n") and "**Learning**" in text
+    assert text.startswith("## no GPU\n") and "**Learning**" in text
     assert all(line.startswith(("|", "-", "*", "#")) or "cores;" in line
                for line in text.splitlines() if line)  # fmt: skip
     assert "\n| forward, ms | as it is |" in text and "\n| conv1, 2 images | " in text
@@ -133,7 +133,7 @@ def test_every_row_of_the_committed_runs_is_in_a_table_or_named():
     """Each figure, in four digits, stands in a line with the words that it is looked up by."""
     rows = plan.committed()
     text = document.tables(rows)
-    assert text.count("### ") == len(plan.FILES)
+    assert text.count("## ") == len(plan.FILES)
     for row in rows:
         if row["name"].startswith("time of ") or row["part"] == "run":
             continue
