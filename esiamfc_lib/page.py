@@ -19,7 +19,7 @@ from PIL import Image
 
 from esiamfc_lib.errors import StudyError, refused
 from esiamfc_lib.figures.style import looks
-from esiamfc_lib.reports import read_table
+from esiamfc_lib.reports import read_table, with_closer
 from esiamfc_lib.runtime.files import digest_of, write_atomically
 
 # The first of these tables that is there has the verdict; rows of CLOSER take the place of its own.
@@ -106,8 +106,7 @@ def _verdict(folder: Path) -> dict[str, Any]:
     files = [folder / f"tables/{name}.csv" for name in COMPARED]
     table = _table(next((file for file in files if file.is_file()), None))
     if (file := folder / f"tables/{CLOSER}.csv").is_file():
-        closer = _table(file)
-        table = pd.concat([table[~table["minus"].isin(closer["minus"])], closer])
+        table = with_closer(table, _table(file))
     place = [name for name in table.columns[: table.columns.get_loc("minus")] if name != "tracker"]
     metrics = {file.stem: _read(file) for file in sorted(folder.glob("metrics/*.json"))}
     name = "/".join(folder.parts[-2 if folder.parent.name == "experiments" else -1 :])

@@ -108,6 +108,12 @@ def read_table(file: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
     return pd.read_csv(file, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
 
 
+def with_closer(table: pd.DataFrame, closer: pd.DataFrame) -> pd.DataFrame:
+    """A table of differences, in which the controls that were compared more closely have those
+    rows; ``closer`` may be empty."""
+    return pd.concat([table[~table["minus"].isin(closer.get("minus", []))], closer])
+
+
 def load_metrics(folder: Path) -> dict[str, Any]:
     """What ``save_metrics`` left in a stage's folder; a StudyError where it has not run."""
     file = folder / "metrics.json"

@@ -298,7 +298,7 @@ DOCUMENTS: dict[str, tuple[list[str], Callable[[list[dict]], str]]] = {
     ),
 }
 """Document -> (files of the rows it shows, how)."""
-CARDS = sorted(f"reports/bench/{file.name}" for file in ROOT.glob("reports/bench/gpu-*.json"))
+CARDS = [f"reports/bench/{file.name}" for file in plan.FILES]
 GPU_DOCUMENTS = {
     "docs/explanation/training.md": (CARDS, plan.plan),
     "docs/explanation/gpu_rows.md": (CARDS, gpu.tables),

@@ -13,11 +13,11 @@ from esiamfc_lib.chain.graph import graph
 from esiamfc_lib.chain.profiles import load_profile
 from speed import markdown
 from speed.gpu import plan
+from speed.gpu.plan import EPOCHS, PAIRS_AN_EPOCH
 
 FRAMES = 1_122_397 + 176_126
 CROPS = {"1.1 million crops": 1.1e6, "2.0 million crops": 2.0e6}
 CORES = (1, 2, 8, 16, 32)
-PAIRS_AN_EPOCH, EPOCHS = 53_200, 50
 PAPER = Path(__file__).parents[1] / "notebooks/profiles/paper.yaml"
 
 

@@ -92,3 +92,12 @@ def test_names_of_files_have_no_blanks(parameters):
     found = sorted(path.name for path in parameters.reports.rglob("*.*"))
     assert found == [f"07_curves_built-in_otb2015_layout.{e}" for e in ("csv", "pdf", "png", "tex")]
     plt.close("all")
+
+
+def test_a_control_counts_with_its_closer_comparison():
+    """The others stay as they are; with none compared more closely, all do."""
+    table = pd.DataFrame({"minus": ["SiamFC", "Uniform"], "low_all": [0.1, -0.2]})
+    closer = pd.DataFrame({"minus": ["SiamFC", "equal_budget SiamFC"], "low_all": [0.3, 0.4]})
+    found = reports.with_closer(table, closer).set_index("minus")["low_all"]
+    assert found.to_dict() == {"Uniform": -0.2, "SiamFC": 0.3, "equal_budget SiamFC": 0.4}
+    pd.testing.assert_frame_equal(reports.with_closer(table, pd.DataFrame()), table)

@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from esiamfc_lib.data.geometry import SEARCH_SIZE as SIDE
 from esiamfc_lib.networks.esiamfc import ESiamFC, branches_of
 from esiamfc_lib.networks.siamfc import SiamFC
 from speed.gpu.flops import convolutions
 from speed.gpu.run import Run
 from speed.gpu.timing import seconds_of
-
-SIDE = 255
 
 
 def as_it_is(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -42,8 +41,12 @@ def without_groups(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 def eight_channels(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """Channels of zeros up to a multiple of 8."""
+    return _filled_up(x, layer.weight, layer.bias, layer.stride)
+
+
+def _filled_up(x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int]) -> Tensor:
     more = 0, 0, 0, 0, 0, -x.shape[1] % 8
-    return F.conv2d(F.pad(x, more), F.pad(layer.weight, more), layer.bias, layer.stride)
+    return F.conv2d(F.pad(x, more), F.pad(weight, more), bias, stride)
 
 
 def blocks(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -51,8 +54,7 @@ def blocks(layer: nn.Conv2d, x: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     tiles = F.pixel_unshuffle(F.pad(x, (0, width % 2, 0, height % 2)), 2)
     kernel = F.pixel_unshuffle(F.pad(layer.weight, (0, 1, 0, 1)), 2)
-    more = 0, 0, 0, 0, 0, -tiles.shape[1] % 8
-    return F.conv2d(F.pad(tiles, more), F.pad(kernel, more), layer.bias)
+    return _filled_up(tiles, kernel, layer.bias, (1, 1))
 
 
 FORMS: dict[str, Callable[[nn.Conv2d, Tensor], Tensor]] = {
@@ -131,8 +133,9 @@ def fastest(run: Run, learning: bool) -> tuple[str, ...]:
     model = SiamFC(run.width).to(run.device, torch.bfloat16, memory_format=torch.channels_last)
     pixels = torch.randint(0, 256, (images, 3, SIDE, SIDE), device=run.device)
     pixels = pixels.to(torch.bfloat16, memory_format=torch.channels_last)
-    stem, shape = convolutions(SiamFC(run.width).to("meta").stem, 3, SIDE, SIDE)
-    branch, _ = convolutions(SiamFC(run.width).to("meta").branch, *shape)
+    shapes = SiamFC(run.width).to("meta")
+    stem, shape = convolutions(shapes.stem, 3, SIDE, SIDE)
+    branch, _ = convolutions(shapes.branch, *shape)
     chosen = []
     for number, (layer, x, flop) in enumerate(
         zip(convs(model), inputs_of(model, pixels), stem + branch, strict=True), start=1

@@ -12,7 +12,7 @@ BENCH = Path(__file__).parents[2] / "reports/bench"
 FILES = sorted(BENCH.glob("gpu-*.json"))
 CHAINS = sorted(BENCH.glob("smoke-*.json"))  # provenance of a chain on a machine with a GPU
 BATCH = 8  # as published
-PAIRS = 53_200 * 50  # of each training of the profile
+PAIRS_AN_EPOCH, EPOCHS = 53_200, 50  # of each training of the profile
 KINDS = {"baseline": "baseline", "branches": "one branch", "fusion": "fusion"}
 """Kind of stage -> its name in the rows."""
 CAPTURED = "bf16, channels_last, CUDA graph; reference: plain fp32"
@@ -21,8 +21,17 @@ BRANCHES = 6
 
 def committed() -> list[dict]:
     """The rows of all committed files of one card, that of the first."""
-    runs = [json.loads(file.read_text("utf-8")) for file in FILES]
-    return [row for run in runs if run[0]["name"] == runs[0][0]["name"] for row in run]
+    return of_first_card([row for file in FILES for row in json.loads(file.read_text("utf-8"))])
+
+
+def of_first_card(rows: list[dict]) -> list[dict]:
+    """The rows of those runs that were on the card of the first."""
+    kept, card = [], ""
+    for row in rows:
+        card = row["name"] if row["unit"] == "cores" else card  # a run begins
+        if card == rows[0]["name"]:
+            kept.append(row)
+    return kept
 
 
 def named(rows: list[dict], *parts: str) -> dict:
@@ -53,6 +62,7 @@ def plan(rows: list[dict]) -> str:
     tracking, as sentences."""
     if not rows:
         return NOTHING
+    rows = of_first_card(rows)
     lines = [
         "| training | a step as a CUDA graph, pairs/s | the library's loop, pairs/s "
         "| 50 epochs, minutes | by the library's loop |",
@@ -60,7 +70,7 @@ def plan(rows: list[dict]) -> str:
     ]
     for kind, (captured, loop) in rates(rows).items():
         count = BRANCHES if kind == "branches" else 1
-        times = [f"{count * PAIRS / rate / 60:.0f}" for rate in (captured, loop)]
+        times = [f"{count * PAIRS_AN_EPOCH * EPOCHS / rate / 60:.0f}" for rate in (captured, loop)]
         name = f"{BRANCHES} branches, one after the other" if count > 1 else kind
         about = "" if kind == "baseline" else " (estimate)"
         lines.append(f"| {name} | {captured:,.0f} | {loop:,.0f}{about} | {' | '.join(times)} |")

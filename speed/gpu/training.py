@@ -31,6 +31,7 @@ ALONE = {
     "the same, each convolution in its fastest form": FASTEST,
 }
 """Changes of the plain step of the baseline."""
+ON_CPU = "bf16", "bf16, channels_last", "the same, each convolution in its fastest form"
 COMPILED = {
     "torch.compile with bf16, channels_last, CUDA graph": Variant("bf16", True, True, True, True),
     "torch.compile": Variant(compiled=True),
@@ -65,11 +66,11 @@ def steps(run: Run, kind: str, batch: int, work: Work, plain: dict, best: dict) 
     """A task at one batch size, the best variant against the plain one; the baseline has all."""
     pairs = batch * (run.k if kind == "six" else 1)
     name = f"{title(run, kind)}, batch {batch}{' each' * (kind == 'six')}"
-    last = "the same, each convolution in its fastest form"
-    together = {"bf16, channels_last, CUDA graph": TOGETHER, last: FASTEST}
-    variants = ALONE if kind == "baseline" else together
+    variants = ALONE
     if not run.gpu:
-        variants = {name: ALONE[name] for name in ("bf16", "bf16, channels_last", last)}
+        variants = {name: ALONE[name] for name in ON_CPU}
+    elif kind != "baseline":
+        variants = {name: one for name, one in ALONE.items() if one in (TOGETHER, FASTEST)}
     with run.attempt(f"{name}, plain"):
         rate, memory = bare(run, kind, batch, PLAIN)
         plain[kind, batch] = rate, memory

@@ -392,3 +392,14 @@ def test_the_rate_falls_as_the_library_s():
         assert ours == pytest.approx(learning_rate(epoch, settings))
     rising = learning.scaled(32, 1, warm_up=0.05)
     assert learning.rate_at(0.025, rising) == pytest.approx(0.5 * 4 * learning.LR)
+
+
+def test_a_plan_is_of_one_card():
+    """Rows of another card stand in between and are not looked at."""
+    one = plan.committed()
+    other = [row | {"ours": 1.0} for row in one]
+    other[0] |= {"name": "cores beside another card"}
+    assert plan.of_first_card(one + other[:1] + other[-1:]) == one
+    assert plan.plan(
+        [*one, other[0], *(r for r in other[1:] if r["unit"] != "cores")]
+    ) == plan.plan(one)
